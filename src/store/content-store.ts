@@ -1,0 +1,57 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Descriptor } from '../oci/manifest.ts'
+import type { Repository, TagReference } from '../oci/reference.ts'
+
+/** The content that this node holds. Every adapter passes the conformance suite in `test/store`. */
+export interface ContentStore {
+  /** Begins to follow the content. Returns without waiting for a backend that is not there yet. */
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** Whether the content can be read now, and if not why, in words for the node's operator. */
+  status(): StoreStatus
+  /** What is held as far as known, most recent first. */
+  entries(): readonly StoreEntry[]
+  /** Tells of every later change, and of the differences after a reconnection. Returns its own end. */
+  subscribe(listener: (change: StoreChange) => void): () => void
+  /** Opens a complete blob; undefined if it is not held. The caller closes it. */
+  open(digest: Digest, options: { signal: AbortSignal }): Promise<OpenBlob | undefined>
+  /** Under which repositories a digest may be seen; empty if nothing is known or it is not held. */
+  sources(digest: Digest, options: { signal: AbortSignal }): Promise<readonly ContentSource[]>
+  /** What a tag names here; undefined if it is not known or its target is not held. */
+  resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined>
+}
+
+export type StoreStatus = { readonly ready: true } | { readonly ready: false; readonly reason: string }
+
+export type StoreEntry =
+  | { readonly type: 'blob'; readonly digest: Digest }
+  | { readonly type: 'tag'; readonly tag: TagReference }
+
+export type StoreChange = { readonly type: 'added' | 'removed'; readonly entry: StoreEntry }
+
+/** A complete blob, open for reading. It stays readable when the store drops it meanwhile. */
+export interface OpenBlob {
+  /** In bytes. */
+  readonly size: number
+  /** A descriptor of the file for `sendfile`; undefined where there is no file. */
+  readonly fd: number | undefined
+  /** Fills `target` from `position`; returns how many bytes were read, 0 at the end. */
+  read(target: Uint8Array, position: number): Promise<number>
+  close(): Promise<void>
+}
+
+/**
+ * Why a digest may be seen under a repository. `access`:
+ * - `public`: it was had from there without credentials.
+ * - `imported`: it never came from a registry; an image of that name was put here by the node's owner.
+ * - `unknown`: it came from there, and nothing says with which credentials.
+ */
+export interface ContentSource extends Repository {
+  readonly access: 'public' | 'imported' | 'unknown'
+}
+
+export interface KnownTag {
+  readonly descriptor: Descriptor
+  /** When the upstream last said so (its `Date`), else when the store learned it. Milliseconds since the epoch. */
+  readonly asOf: number
+}

@@ -1,0 +1,70 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Descriptor } from '../oci/manifest.ts'
+import type { Repository } from '../oci/reference.ts'
+
+/** The registries that images come from. Errors are UpstreamError; waiting for a header has a deadline of its own. */
+export interface Upstream {
+  /** Resolves a tag or digest by HEAD, which costs no quota. undefined if the upstream says it does not exist. */
+  headManifest(repository: Repository, reference: string, options: UpstreamOptions): Promise<UpstreamTag | undefined>
+  /** Reads a manifest by GET, which costs quota. undefined if it does not exist. Bytes are verified if `reference` is a digest. */
+  getManifest(
+    repository: Repository,
+    reference: string,
+    options: UpstreamOptions,
+  ): Promise<UpstreamManifest | undefined>
+  /** Opens a blob at `start`. undefined if it does not exist. */
+  getBlob(
+    repository: Repository,
+    digest: Digest,
+    options: UpstreamOptions & { start: number },
+  ): Promise<UpstreamBlob | undefined>
+  /** Size of a blob by HEAD. undefined if it does not exist. */
+  headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined>
+  /** Passes a listing (`tags/list?…`, `referrers/<digest>?…`) on, a bounded JSON document. */
+  getListing(repository: Repository, pathAndQuery: string, options: UpstreamOptions): Promise<UpstreamListing>
+}
+
+export interface UpstreamOptions {
+  readonly signal: AbortSignal
+  /** Whose rights to use: the node's own credentials if there are any (default), or none at all. */
+  readonly as?: 'node' | 'anonymous'
+}
+
+export interface UpstreamTag {
+  readonly descriptor: Descriptor
+  /** The upstream's `Date`, milliseconds since the epoch; this node's clock if it sent none. */
+  readonly date: number
+}
+
+export interface UpstreamManifest extends UpstreamTag {
+  readonly bytes: Uint8Array
+}
+
+export interface UpstreamBlob {
+  /** Of the whole blob, in bytes. */
+  readonly size: number
+  readonly body: AsyncIterable<Uint8Array>
+  /** Ends the transfer early; safe to call at any time. */
+  cancel(): void
+}
+
+export interface UpstreamListing {
+  readonly status: number
+  readonly contentType: string
+  readonly link: string | undefined
+  readonly body: Uint8Array
+}
+
+/** An upstream did not do what was asked. `reason` decides what the caller does next. */
+export class UpstreamError extends Error {
+  override readonly name = 'UpstreamError'
+  readonly reason: 'denied' | 'limited' | 'unreachable' | 'failed' | 'invalid'
+  /** The status it answered with, if it answered. */
+  readonly status: number | undefined
+
+  constructor(reason: UpstreamError['reason'], message: string, options: { cause?: unknown; status?: number } = {}) {
+    super(message, { cause: options.cause })
+    this.reason = reason
+    this.status = options.status
+  }
+}
