@@ -28,12 +28,16 @@ export interface UpstreamOptions {
   readonly signal: AbortSignal
   /** Whose rights to use: the node's own credentials if there are any (default), or none at all. */
   readonly as?: 'node' | 'anonymous'
+  /** The manifest types to ask for; all that Nabo knows if absent. */
+  readonly accept?: readonly string[]
 }
 
 export interface UpstreamTag {
   readonly descriptor: Descriptor
   /** The upstream's `Date`, milliseconds since the epoch; this node's clock if it sent none. */
   readonly date: number
+  /** True if it was had without credentials: anybody may see it. */
+  readonly anonymous: boolean
 }
 
 export interface UpstreamManifest extends UpstreamTag {

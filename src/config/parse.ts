@@ -1,0 +1,79 @@
+import { InvalidArgumentError } from 'commander'
+
+import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
+import type { RegistrySet } from '../delivery/registry-policy.ts'
+import { type HostPort, parseHostPort } from '../overlay/host-port.ts'
+import { hour, minute, second } from '../time/units.ts'
+
+/** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
+
+const UNITS: Record<string, number> = { ms: 1, s: second, m: minute, h: hour }
+const SIZES: Record<string, number> = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 }
+
+/** `3s`, `250ms`, `2m` in milliseconds. */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim())
+  const value = match === null ? Number.NaN : Number(match[1]) * (UNITS[match[2] ?? ''] ?? Number.NaN)
+  if (!Number.isFinite(value) || value < 1 || value > 24 * hour) {
+    throw new InvalidArgumentError('a time such as 3s, 250ms or 2m is expected, at most 24h.')
+  }
+  return Math.round(value)
+}
+
+/** `20GiB`, `500MB` or plain bytes, in bytes. */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?$/.exec(text.trim())
+  const value = match === null ? Number.NaN : Math.floor(Number(match[1]) * (SIZES[match[2] ?? ''] ?? Number.NaN))
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('a size such as 20GiB or 500MB is expected.')
+  return value
+}
+
+export function parseCount(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text.trim()) ? Number(text) : Number.NaN
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`a whole number from ${min} to ${max} is expected.`)
+    return value
+  }
+}
+
+/** `host:port`; a host alone gets the default port, and port 0 takes a free one. */
+export function parseAddress(defaultPort: number): (text: string) => HostPort {
+  return (text) => {
+    const anyPort = text.trim().endsWith(':0') && !text.trim().endsWith('::0')
+    const address = parseHostPort(anyPort ? text.trim().slice(0, -2) : text.trim(), defaultPort)
+    if (address !== undefined && anyPort) return { ...address, port: 0 }
+    if (address === undefined) throw new InvalidArgumentError(`an address such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort} is expected.`)
+    return address
+  }
+}
+
+/** `all`, `none`, or registries with commas or blanks between them. */
+export function parseRegistrySet(text: string): RegistrySet {
+  const names = text.split(/[\s,]+/).filter((name) => name !== '')
+  if (names.length === 1 && (names[0] === 'all' || names[0] === 'none')) return names[0]
+  if (names.length === 0) throw new InvalidArgumentError('all, none, or a list of registries is expected.')
+  return new Set(names.map(registryName))
+}
+
+/** `docker.io=https://registry-1.docker.io[,https://…]`. */
+export function parseUpstream(text: string): readonly [string, readonly URL[]] {
+  const equals = text.indexOf('=')
+  const urls = text.slice(equals + 1).split(',').map((url) => url.trim())
+  if (equals <= 0 || urls.some((url) => !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol) || new URL(url).search !== '')) {
+    throw new InvalidArgumentError('<registry>=<http or https URL>[,<URL>…] is expected, such as docker.io=https://registry-1.docker.io.')
+  }
+  return [registryName(text.slice(0, equals)), urls.map((url) => new URL(url))]
+}
+
+/** `<registry>=<file>`. */
+export function parseRegistryFile(text: string): readonly [string, string] {
+  const equals = text.indexOf('=')
+  if (equals <= 0 || equals === text.length - 1) throw new InvalidArgumentError('<registry>=<file> is expected.')
+  return [registryName(text.slice(0, equals)), text.slice(equals + 1)]
+}
+
+function registryName(text: string): string {
+  const registry = canonicalRegistry(text.trim())
+  if (!isRegistry(registry)) throw new InvalidArgumentError(`${JSON.stringify(text)} is not a registry such as docker.io or registry.example.com:5000.`)
+  return registry
+}

@@ -1,0 +1,43 @@
+import type { RegistrySet } from '../delivery/registry-policy.ts'
+import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
+import type { HostPort } from '../overlay/host-port.ts'
+import type { LOG_LEVELS } from '../telemetry/log.ts'
+
+/** What `nabo serve` is told, parsed. Times are in milliseconds, sizes in bytes. */
+export interface ServeConfig {
+  readonly mirrorAddr: readonly HostPort[]
+  readonly peerAddr: readonly HostPort[]
+  readonly routerAddr: readonly HostPort[]
+  readonly adminAddr: readonly HostPort[]
+  readonly metricsAddr: readonly HostPort[]
+  /** What peers are told; the addresses of this machine's default routes if absent. */
+  readonly advertiseAddr: readonly string[]
+  readonly bootstrap: BootstrapSpec
+  readonly bootstrapDns?: HostPort
+  readonly store: 'auto' | 'containerd' | 'directory'
+  readonly containerdSocket: string
+  /** Empty: all of them. */
+  readonly containerdNamespace: readonly string[]
+  readonly contentPath?: string
+  readonly cacheDir: string
+  readonly cacheSize: number
+  readonly dataDir?: string
+  readonly clusterSecretFile?: string
+  readonly registries: RegistrySet
+  readonly fallback: RegistrySet
+  readonly upstream: ReadonlyMap<string, readonly URL[]>
+  readonly registryCa: ReadonlyMap<string, string>
+  readonly credentialsFile?: string
+  readonly privateImages: 'verify' | 'share' | 'skip'
+  readonly mirrorTokenFile?: string
+  readonly tagPolicy: 'fresh' | 'peers'
+  readonly zone?: string
+  readonly indexReplicas: number
+  readonly treeChildren: number
+  readonly peerMaxTransfers: number
+  readonly stallTimeout: number
+  readonly upstreamTimeout: number
+  readonly maxConnections: number
+  readonly shutdownGrace: number
+  readonly logLevel: (typeof LOG_LEVELS)[number]
+}

@@ -1,0 +1,33 @@
+import { existsSync } from 'node:fs'
+
+import type { ServeConfig } from '../config/serve-config.ts'
+import type { CacheStore } from '../store/cache-store.ts'
+import { ContainerdStore } from '../store/containerd/containerd-store.ts'
+import type { ContentStore } from '../store/content-store.ts'
+import { DirectoryStore } from '../store/directory/directory-store.ts'
+import type { Log } from '../telemetry/log.ts'
+
+export interface ChosenStore {
+  readonly kind: 'containerd' | 'directory'
+  readonly store: ContentStore
+  /** The same store, where Nabo fills it itself. */
+  readonly cache: CacheStore | undefined
+}
+
+/** Decides once which content store this node has. */
+export function createStore(config: ServeConfig, log: Log): ChosenStore {
+  const kind = config.store === 'auto' ? (existsSync(config.containerdSocket) ? 'containerd' : 'directory') : config.store
+  if (kind === 'directory') {
+    log.info({ directory: config.cacheDir, bytes: config.cacheSize }, 'the content store is a directory of its own')
+    const store = new DirectoryStore({ directory: config.cacheDir, maxBytes: config.cacheSize, log })
+    return { kind, store, cache: store }
+  }
+  log.info({ socket: config.containerdSocket }, "the content store is containerd's")
+  const store = new ContainerdStore({
+    socket: config.containerdSocket,
+    ...(config.containerdNamespace.length === 0 ? {} : { namespaces: config.containerdNamespace }),
+    ...(config.contentPath === undefined ? {} : { contentPath: config.contentPath }),
+    log,
+  })
+  return { kind, store, cache: undefined }
+}

@@ -1,0 +1,61 @@
+import type { ServeConfig } from '../config/serve-config.ts'
+import { createLog, errorText } from '../telemetry/log.ts'
+import { second } from '../time/units.ts'
+import { type Daemon, startDaemon } from './daemon.ts'
+import { startWatchdog } from './watchdog.ts'
+import { welcome } from './welcome.ts'
+
+/** What the process's exit code means. */
+export const EXIT = {
+  ok: 0,
+  /** It could not start: a port is taken, a file cannot be read. */
+  cannotStart: 1,
+  /** A flag or its value is wrong. */
+  usage: 2,
+  /** Something went wrong that nobody foresaw. */
+  internal: 70,
+} as const
+
+/** After the grace for transfers, everything else has this long to close. */
+const CLOSE_TIMEOUT = 5 * second
+
+/** Runs the daemon until SIGTERM or SIGINT; a second one ends it at once. Returns the exit code. */
+export async function serve(config: ServeConfig): Promise<number> {
+  const log = createLog(config.logLevel)
+  const stopWatchdog = startWatchdog()
+  const unforeseen = (error: unknown) => {
+    log.fatal({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'an error that nobody handled')
+    process.exit(EXIT.internal)
+  }
+  process.on('uncaughtException', unforeseen)
+  process.on('unhandledRejection', unforeseen)
+
+  const signalled = nextSignal()
+  let daemon: Daemon
+  try {
+    daemon = await startDaemon(config, log)
+  } catch (error) {
+    process.stderr.write(`nabo: ${errorText(error)}\n`)
+    log.debug({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'could not start')
+    await stopWatchdog()
+    return EXIT.cannotStart
+  }
+  log.info(daemon.summary, 'nabo serves')
+  if (process.stdout.isTTY || process.env['npm_lifecycle_event'] === 'start') process.stderr.write(welcome(daemon.summary, config))
+
+  const signal = await signalled
+  log.info({ signal, graceMs: config.shutdownGrace }, 'stopping: transfers under way may end')
+  void nextSignal().then((again) => process.exit(again === 'SIGINT' ? 130 : 143))
+  const timer = setTimeout(() => process.exit(EXIT.ok), config.shutdownGrace + CLOSE_TIMEOUT)
+  await daemon.stop()
+  clearTimeout(timer)
+  await stopWatchdog()
+  log.info({}, 'stopped')
+  return EXIT.ok
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
+  })
+}

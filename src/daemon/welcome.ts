@@ -1,0 +1,40 @@
+import type { ServeConfig } from '../config/serve-config.ts'
+import type { DaemonSummary } from './daemon.ts'
+
+/** The first screen: what runs where, and what to try next. */
+export function welcome(summary: DaemonSummary, config: ServeConfig): string {
+  const mirror = summary.mirror[0] ?? ''
+  const admin = summary.admin[0] ?? ''
+  const kept =
+    summary.store === 'directory'
+      ? `in ${config.cacheDir}, at most ${(config.cacheSize / 1024 ** 3).toFixed(0)} GiB`
+      : `in containerd at ${config.containerdSocket}`
+  const cluster =
+    config.bootstrap.type === 'none'
+      ? 'this node is alone; --bootstrap static:<ip> joins others'
+      : `other nodes find this one at ${summary.self.address}`
+  return `
+  Nabo runs.
+
+    mirror   http://${mirror}   ask here for images
+    admin    http://${admin}   health, metrics, a page
+    content  ${kept}
+    cluster  ${cluster}
+
+  Try:
+
+    curl http://${mirror}/v2/library/alpine/manifests/latest
+    skopeo copy --src-tls-verify=false docker://${mirror}/library/alpine:latest dir:alpine
+
+  Let the clients of this machine use it:
+
+    containerd  /etc/containerd/certs.d/docker.io/hosts.toml:
+                  server = "https://registry-1.docker.io"
+                  [host."http://${mirror}"]
+                    capabilities = ["pull", "resolve"]
+    dockerd     /etc/docker/daemon.json:  {"registry-mirrors": ["http://${mirror}"]}
+
+  One JSON line a request follows, with where its bytes came from. Ctrl-C ends it.
+
+`
+}

@@ -1,0 +1,175 @@
+import { OciError } from '../oci/errors.ts'
+import { type ByteSpan, type RangeRequest, resolveRange } from '../oci/range.ts'
+import { IngestError } from '../store/cache-store.ts'
+import type { ContentStore, OpenBlob } from '../store/content-store.ts'
+import { DeadlineError, withDeadline } from '../time/deadline.ts'
+import { second } from '../time/units.ts'
+import type { Fill, Fills } from './fill.ts'
+import { readGrowing } from './read-growing.ts'
+import type { BlobRequest, RemoteBlobs } from './remote-blobs.ts'
+import { TransferRecord } from './transfer-record.ts'
+import type { Audience, Visibility } from './visibility.ts'
+
+/** A blob on its way to a client: the size is known, the bytes flow when they are asked for. Close it in any case. */
+export type BlobDelivery = {
+  /** Of the whole blob, in bytes. */
+  readonly size: number
+  readonly span: ByteSpan
+  readonly record: TransferRecord
+  close(): Promise<void>
+} & ({ readonly type: 'file'; readonly file: OpenBlob } | { readonly type: 'stream'; chunks(): AsyncIterable<Uint8Array> })
+
+export interface BlobDeliveriesOptions {
+  readonly store: Pick<ContentStore, 'open'>
+  readonly remote: RemoteBlobs
+  readonly visibility: Visibility
+  /** Present where Nabo fills the store itself. */
+  readonly fills: Fills | undefined
+}
+
+/** A Range ahead of a fill waits this long for it, then goes past it. */
+const RANGE_PATIENCE = 2 * second
+
+/** Where a blob comes from: this node, a fill under way, a neighbour, the upstream. */
+export class BlobDeliveries {
+  readonly #options: BlobDeliveriesOptions
+
+  constructor(options: BlobDeliveriesOptions) {
+    this.#options = options
+  }
+
+  /** What this node holds and may show; undefined otherwise. Throws OciError for an unsatisfiable range. */
+  async openLocal(request: BlobRequest, range: RangeRequest, audience: Audience, signal: AbortSignal): Promise<BlobDelivery | undefined> {
+    const file = await this.#options.store.open(request.digest, { signal })
+    if (file === undefined) return undefined
+    try {
+      const content = { kind: 'blobs', digest: request.digest } as const
+      if (!(await this.#options.visibility.mayServe(request.repository, content, audience, { signal }))) {
+        await file.close()
+        return undefined
+      }
+      const span = spanOf(range, file.size)
+      const record = new TransferRecord()
+      record.add('local', undefined, span.end - span.start)
+      return { type: 'file', size: file.size, span, record, file, close: () => file.close() }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  /** From wherever it can be had. Throws OciError when it cannot. `signal` lives as long as the client. */
+  async open(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
+    const local = await this.openLocal(request, range, 'node', signal)
+    if (local !== undefined) return local
+    const delivery = (await this.#fromFill(request, range, signal)) ?? (await this.#passThrough(request, range, signal))
+    this.#options.visibility.noteMembers(request.repository, [request.digest])
+    return delivery
+  }
+
+  /** Size in bytes, from wherever it is known. Throws OciError when nobody has it. */
+  async size(request: BlobRequest, signal: AbortSignal): Promise<number> {
+    const local = await this.openLocal(request, { type: 'whole' }, 'node', signal)
+    if (local === undefined) return this.#options.remote.head(request, { signal })
+    await local.close()
+    return local.size
+  }
+
+  async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
+    const fill = await this.#options.fills?.join(request)
+    if (fill === undefined) return undefined
+    const span = spanOf(range, fill.size)
+    const reader = await fill.open()
+    const close = () => reader.close()
+    try {
+      if (span.start > fill.written && !(await reaches(fill, reader.read.bind(reader), span.start, signal))) {
+        await close()
+        return undefined
+      }
+      const record = new TransferRecord()
+      const chunks = () => this.#readFill(request, fill, reader, span, record, signal)
+      return { type: 'stream', size: fill.size, span, record, chunks, close }
+    } catch (error) {
+      await close()
+      throw error
+    }
+  }
+
+  async *#readFill(
+    request: BlobRequest,
+    fill: Fill,
+    reader: Awaited<ReturnType<Fill['open']>>,
+    span: ByteSpan,
+    record: TransferRecord,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    let position = span.start
+    try {
+      for await (const chunk of readGrowing(reader, span, signal)) {
+        // The end is held back until the whole blob has proved right, so that wrong bytes never look complete.
+        if (position + chunk.length >= fill.size) await fill.done
+        const origin = fill.record.shares.at(-1)
+        record.add(origin?.source ?? 'local', origin?.peer, chunk.length)
+        position += chunk.length
+        yield chunk
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof IngestError && (error.reason === 'digest-mismatch' || error.reason === 'size-mismatch')) throw error
+      // The cache could not keep it (its disk is full): this client gets the rest all the same.
+      const rest = await this.#options.remote.open(request, { start: position, signal })
+      try {
+        for await (const chunk of rest.chunks(span.end)) yield chunk
+      } finally {
+        rest.cancel()
+        for (const share of rest.record.shares) record.add(share.source, share.peer, share.bytes)
+      }
+    }
+  }
+
+  async #passThrough(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
+    const { stream, span } = await this.#openSpan(request, range, signal)
+    return {
+      type: 'stream',
+      size: stream.size,
+      span,
+      record: stream.record,
+      chunks: () => stream.chunks(span.end),
+      close: async () => stream.cancel(),
+    }
+  }
+
+  async #openSpan(request: BlobRequest, range: RangeRequest, signal: AbortSignal) {
+    const { remote } = this.#options
+    // A suffix, or a start past the end, can only be told apart by the size.
+    const fromStart = range.type === 'whole' || (range.type === 'from' && range.start === 0)
+    const size = fromStart ? undefined : await remote.head(request, { signal })
+    const start = size === undefined ? 0 : spanOf(range, size).start
+    const stream = await remote.open(request, { start, signal })
+    return { stream, span: spanOf(range, stream.size) }
+  }
+}
+
+function spanOf(range: RangeRequest, size: number): ByteSpan {
+  const span = resolveRange(range, size)
+  if (span === undefined) throw new OciError('RANGE_INVALID', { headers: { 'content-range': `bytes */${size}` } })
+  return span
+}
+
+/** Waits until a fill has reached `position`; false if it takes too long. */
+async function reaches(
+  fill: Fill,
+  read: (target: Uint8Array, position: number, options: { signal: AbortSignal }) => Promise<number>,
+  position: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await withDeadline(RANGE_PATIENCE, 'waiting for a fill', signal, (signal) => read(new Uint8Array(1), position, { signal }))
+    return true
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof DeadlineError || fill.written <= position) return false
+    throw error
+  }
+}
+

@@ -1,0 +1,158 @@
+import type { CacheStore, GrowingBlob, Ingest } from '../store/cache-store.ts'
+import { IngestError } from '../store/cache-store.ts'
+import { second } from '../time/units.ts'
+import type { BlobRequest } from './remote-blobs.ts'
+import type { ResumingStream } from './resuming-stream.ts'
+import type { TransferRecord } from './transfer-record.ts'
+
+/** A fill goes on for this long without clients: a cancelled pull is often tried again at once. */
+const LINGER = 30 * second
+
+/** One blob on its way into the cache, from byte 0, whatever its clients do. */
+export class Fill {
+  readonly size: number
+  /** Settles when the blob is committed, or with the error that ended it. */
+  readonly done: Promise<void>
+  readonly #ingest: Ingest
+  readonly #stream: ResumingStream
+  readonly #controller: AbortController
+  #clients = 0
+  #linger: NodeJS.Timeout | undefined
+
+  constructor(ingest: Ingest, stream: ResumingStream, controller: AbortController) {
+    this.size = ingest.size
+    this.#ingest = ingest
+    this.#stream = stream
+    this.#controller = controller
+    this.done = this.#run()
+    this.done.catch(() => {})
+    this.#startLinger()
+  }
+
+  /** Where the bytes come from. */
+  get record(): TransferRecord {
+    return this.#stream.record
+  }
+
+  get written(): number {
+    return this.#ingest.written
+  }
+
+  /** A reader for one client; while it is open the fill does not end for lack of clients. */
+  async open(): Promise<GrowingBlob> {
+    clearTimeout(this.#linger)
+    this.#clients += 1
+    let closed = false
+    const leave = () => {
+      if (closed) return
+      closed = true
+      this.#clients -= 1
+      if (this.#clients === 0) this.#startLinger()
+    }
+    try {
+      const reader = await this.#ingest.open()
+      return {
+        size: reader.size,
+        read: (target, position, options) => reader.read(target, position, options),
+        close: async () => {
+          leave()
+          await reader.close()
+        },
+      }
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  abort(reason: Error): void {
+    this.#controller.abort(reason)
+  }
+
+  async #run(): Promise<void> {
+    try {
+      for await (const chunk of this.#stream.chunks(this.size)) await this.#ingest.write(chunk)
+      await this.#ingest.commit()
+    } catch (error) {
+      await this.#ingest.abort(error instanceof Error ? error : new IngestError('aborted', String(error)))
+      throw error
+    } finally {
+      this.#stream.cancel()
+      clearTimeout(this.#linger)
+    }
+  }
+
+  #startLinger(): void {
+    this.#linger = setTimeout(() => this.abort(new IngestError('aborted', 'no client waits for it any more')), LINGER)
+    this.#linger.unref()
+  }
+}
+
+/** The fills under way: one a digest. */
+export class Fills {
+  readonly #store: CacheStore
+  readonly #open: (request: BlobRequest, options: { start: number; signal: AbortSignal }) => Promise<ResumingStream>
+  readonly #onEnd: (request: BlobRequest, fill: Fill, error: unknown) => void
+  readonly #running = new Map<string, Promise<Fill | ResumingStream>>()
+  readonly #controllers = new Set<AbortController>()
+
+  constructor(options: {
+    store: CacheStore
+    open: (request: BlobRequest, options: { start: number; signal: AbortSignal }) => Promise<ResumingStream>
+    /** Told of every fill that ended; `error` is undefined if the blob was committed. */
+    onEnd: (request: BlobRequest, fill: Fill, error: unknown) => void
+  }) {
+    this.#store = options.store
+    this.#open = options.open
+    this.#onEnd = options.onEnd
+  }
+
+  /**
+   * The fill of this blob, begun if there is none. undefined if the blob cannot be kept: stream past the cache.
+   * Throws OciError when no source has it.
+   */
+  async join(request: BlobRequest): Promise<Fill | undefined> {
+    const running = this.#running.get(request.digest)
+    if (running !== undefined) {
+      const result = await running
+      return result instanceof Fill ? result : undefined
+    }
+    const starting = this.#start(request)
+    this.#running.set(request.digest, starting)
+    const forget = () => void this.#running.delete(request.digest)
+    let result: Fill | ResumingStream
+    try {
+      result = await starting
+    } catch (error) {
+      forget()
+      throw error
+    }
+    if (!(result instanceof Fill)) {
+      forget()
+      result.cancel()
+      return undefined
+    }
+    const fill = result
+    fill.done.then(
+      () => (forget(), this.#onEnd(request, fill, undefined)),
+      (error: unknown) => (forget(), this.#onEnd(request, fill, error)),
+    )
+    return fill
+  }
+
+  /** Ends all fills; what is half written goes. */
+  stop(): void {
+    for (const controller of this.#controllers) controller.abort(new IngestError('aborted', 'the daemon stops'))
+  }
+
+  async #start(request: BlobRequest): Promise<Fill | ResumingStream> {
+    const controller = new AbortController()
+    const stream = await this.#open(request, { start: 0, signal: controller.signal })
+    const ingest = await this.#store.ingest(request.digest, { size: stream.size }).catch(() => undefined)
+    if (ingest === undefined) return stream
+    this.#controllers.add(controller)
+    const fill = new Fill(ingest, stream, controller)
+    fill.done.catch(() => {}).finally(() => this.#controllers.delete(controller)).catch(() => {})
+    return fill
+  }
+}

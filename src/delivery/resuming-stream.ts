@@ -1,0 +1,112 @@
+import { TransferRecord } from './transfer-record.ts'
+
+/** An open answer of one source. */
+export interface SourceStream {
+  readonly kind: 'peer' | 'upstream'
+  /** The peer's address or the registry. */
+  readonly name: string
+  /** The longest silence before it counts as stalled, in milliseconds. */
+  readonly stall: number
+  /** Of the whole blob, in bytes. */
+  readonly size: number
+  readonly body: AsyncIterable<Uint8Array>
+  cancel(): void
+}
+
+export interface ResumingStreamOptions {
+  readonly first: SourceStream
+  readonly start: number
+  readonly signal: AbortSignal
+  /** Finds a source that goes on at `position`; undefined if none is left. */
+  reopen(position: number, broken: BrokenSource): Promise<SourceStream | undefined>
+}
+
+export interface BrokenSource {
+  readonly source: SourceStream
+  readonly error: unknown
+  /** Whether it gave at least one byte. */
+  readonly progressed: boolean
+}
+
+/** All sources broke off before the end. The bytes handed out so far are right as far as anybody knows. */
+export class BrokenTransferError extends Error {
+  override readonly name = 'BrokenTransferError'
+}
+
+/** A blob's bytes from a changing source: one that breaks or stalls is left, and the next goes on at the same byte. */
+export class ResumingStream {
+  readonly size: number
+  readonly record = new TransferRecord()
+  readonly #options: ResumingStreamOptions
+  #current: SourceStream
+
+  constructor(options: ResumingStreamOptions) {
+    this.#options = options
+    this.#current = options.first
+    this.size = options.first.size
+  }
+
+  /** The bytes up to `end` (exclusive). Can be read once. Throws BrokenTransferError. */
+  async *chunks(end: number): AsyncGenerator<Uint8Array> {
+    let position = this.#options.start
+    while (position < end) {
+      const source = this.#current
+      const before = position
+      let failure: unknown
+      try {
+        for await (const chunk of guarded(source)) {
+          const part = chunk.length > end - position ? chunk.subarray(0, end - position) : chunk
+          position += part.length
+          this.record.add(source.kind, source.kind === 'peer' ? source.name : undefined, part.length)
+          yield part
+          if (position >= end) break
+        }
+      } catch (error) {
+        this.#options.signal.throwIfAborted()
+        failure = error
+      } finally {
+        source.cancel()
+      }
+      if (position < end) await this.#reopen(position, { source, error: failure ?? new Error('it ended early'), progressed: position > before })
+    }
+  }
+
+  /** Ends the transfer early. */
+  cancel(): void {
+    this.#current.cancel()
+  }
+
+  async #reopen(position: number, broken: BrokenSource): Promise<void> {
+    const next = await this.#options.reopen(position, broken)
+    if (next === undefined) throw new BrokenTransferError('no source is left for the rest', { cause: broken.error })
+    if (next.size !== this.size) {
+      next.cancel()
+      throw new BrokenTransferError(`${next.name} says ${next.size} bytes where others said ${this.size}`, { cause: broken.error })
+    }
+    this.#current = next
+  }
+}
+
+/** A source's body, cancelled when it stays silent for too long. Time during which nobody asks for more does not count. */
+async function* guarded(source: SourceStream): AsyncGenerator<Uint8Array> {
+  let waiting = true
+  let stalled = false
+  const timer = setTimeout(() => {
+    if (!waiting) return
+    stalled = true
+    source.cancel()
+  }, source.stall)
+  try {
+    for await (const chunk of source.body) {
+      waiting = false
+      yield chunk
+      waiting = true
+      timer.refresh()
+    }
+  } catch (cause) {
+    if (stalled) throw new Error(`${source.name} sent nothing for ${source.stall} ms`, { cause })
+    throw cause
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,131 @@
+import { OciError } from '../oci/errors.ts'
+import { MANIFEST_ACCEPT } from '../oci/manifest.ts'
+import { type TagReference, tagKey } from '../oci/reference.ts'
+import type { Peer } from '../overlay/overlay.ts'
+import type { PeerClient } from '../peers/peer-client.ts'
+import { keyOfTag } from '../providers/index-key.ts'
+import type { ProviderIndex } from '../providers/provider-index.ts'
+import type { ContentStore, KnownTag } from '../store/content-store.ts'
+import { errorText, type Log } from '../telemetry/log.ts'
+import { withDeadline } from '../time/deadline.ts'
+import { second } from '../time/units.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { RegistryPolicy } from './registry-policy.ts'
+import type { TagMemory } from './tag-memory.ts'
+import type { SourceKind } from './transfer-record.ts'
+import type { Audience, Visibility } from './visibility.ts'
+
+export interface ResolvedTag extends KnownTag {
+  readonly source: SourceKind
+  readonly peer?: string
+}
+
+export interface TagResolverOptions {
+  readonly store: Pick<ContentStore, 'resolve'>
+  readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
+  readonly peers: Pick<PeerClient, 'resolveTag'>
+  readonly upstream: Pick<Upstream, 'headManifest'>
+  readonly policy: RegistryPolicy
+  readonly tagPolicy: 'fresh' | 'peers'
+  readonly visibility: Visibility
+  readonly tags: TagMemory
+  readonly log: Log
+}
+
+/** Leaves time to ask the neighbours before the client's own deadline. */
+const UPSTREAM_TIMEOUT = 4 * second
+const PEER_TIMEOUT = 2 * second
+const MAX_PEERS_ASKED = 8
+
+/** What a tag names: fresh from the upstream when it answers, else the latest that this node or a neighbour knows. */
+export class TagResolver {
+  readonly #options: TagResolverOptions
+
+  constructor(options: TagResolverOptions) {
+    this.#options = options
+  }
+
+  /** Throws OciError when nobody can say. `accept` is what the client sent, if it sent anything. */
+  async resolve(tag: TagReference, accept: readonly string[], signal: AbortSignal): Promise<ResolvedTag> {
+    if (this.#options.tagPolicy === 'peers') {
+      const known = await this.#fromNeighbours(tag, signal)
+      if (known !== undefined) return known
+    }
+    if (this.#options.policy.fallback === 'none') return this.#withoutUpstream(tag, undefined, signal)
+    let found
+    try {
+      found = await this.#fromUpstream(tag, accept, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      return this.#withoutUpstream(tag, error, signal)
+    }
+    if (found === undefined) throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
+    return found
+  }
+
+  /** What this node knows by itself and may show; undefined otherwise. */
+  async resolveLocal(tag: TagReference, audience: Audience, signal: AbortSignal): Promise<KnownTag | undefined> {
+    const known = await this.#options.store.resolve(tag, { signal })
+    if (known === undefined) return undefined
+    const content = { kind: 'manifests', digest: known.descriptor.digest } as const
+    if (!(await this.#options.visibility.mayServe(tag, content, audience, { signal }))) return undefined
+    const heard = this.#options.tags.get(tag)
+    return heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf ? { ...known, asOf: heard.asOf } : known
+  }
+
+  async #fromUpstream(tag: TagReference, accept: readonly string[], signal: AbortSignal): Promise<ResolvedTag | undefined> {
+    const ask = (types: readonly string[]) =>
+      withDeadline(UPSTREAM_TIMEOUT, `asking ${tag.registry} for a tag`, signal, (signal) =>
+        this.#options.upstream.headManifest(tag, tag.tag, { signal, accept: types }),
+      )
+    let found = await ask(MANIFEST_ACCEPT)
+    // A client that cannot read what everybody gets goes past the shared answer.
+    if (found !== undefined && !accepts(accept, found.descriptor.mediaType)) found = await ask(accept)
+    if (found === undefined) return undefined
+    const known = { descriptor: found.descriptor, asOf: found.date }
+    if (found.anonymous) this.#options.visibility.notePublic(tag)
+    this.#options.tags.note(tag, known)
+    return { ...known, source: 'upstream' }
+  }
+
+  async #withoutUpstream(tag: TagReference, failure: unknown, signal: AbortSignal): Promise<ResolvedTag> {
+    const known = this.#options.tagPolicy === 'peers' ? undefined : await this.#fromNeighbours(tag, signal)
+    const why = failure === undefined ? `${tag.registry} is not asked by the mirror` : errorText(failure)
+    if (known === undefined) {
+      throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)}: no node knows it, and ${why}`, cause: failure })
+    }
+    const ageSeconds = Math.round((Date.now() - known.asOf) / second)
+    this.#options.log.warn({ tag: tagKey(tag), digest: known.descriptor.digest, ageSeconds, why }, 'a tag is answered without its upstream')
+    return known
+  }
+
+  async #fromNeighbours(tag: TagReference, signal: AbortSignal): Promise<ResolvedTag | undefined> {
+    const local = this.resolveLocal(tag, 'node', signal).then(
+      (known): ResolvedTag | undefined => known && { ...known, source: 'local' },
+      () => undefined,
+    )
+    const peers = (await this.#options.index.find(keyOfTag(tag), { signal })).slice(0, MAX_PEERS_ASKED)
+    const answers = await Promise.all([local, ...peers.map((peer) => this.#askPeer(peer, tag, signal))])
+    signal.throwIfAborted()
+    const known = answers.filter((answer) => answer !== undefined)
+    return known.sort((a, b) => b.asOf - a.asOf)[0]
+  }
+
+  async #askPeer(peer: Peer, tag: TagReference, signal: AbortSignal): Promise<ResolvedTag | undefined> {
+    try {
+      const known = await withDeadline(PEER_TIMEOUT, `asking ${peer.address} for a tag`, signal, (signal) =>
+        this.#options.peers.resolveTag(peer, tag, { signal }),
+      )
+      if (known === undefined) this.#options.index.disprove(keyOfTag(tag), peer)
+      return known && { ...known, source: 'peer', peer: peer.address }
+    } catch (error) {
+      if (!signal.aborted) this.#options.log.debug({ peer: peer.address, err: errorText(error) }, 'a peer did not resolve a tag')
+      return undefined
+    }
+  }
+}
+
+/** Whether an `Accept` header's types include one; a client that sends none takes what comes. */
+export function accepts(types: readonly string[], mediaType: string): boolean {
+  return types.length === 0 || types.some((type) => type === '*/*' || type === 'application/*' || type === mediaType)
+}

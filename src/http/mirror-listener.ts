@@ -1,0 +1,159 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+
+import type { BlobDeliveries, BlobDelivery } from '../delivery/blob-delivery.ts'
+import type { Manifests } from '../delivery/manifests.ts'
+import { type RegistryPolicy, type RegistrySet, includesRegistry } from '../delivery/registry-policy.ts'
+import { type TagResolver, accepts } from '../delivery/tag-resolver.ts'
+import { OciError } from '../oci/errors.ts'
+import { parseRange } from '../oci/range.ts'
+import { type Repository, repositoryKey } from '../oci/reference.ts'
+import { type OciRequest, parseOciRequest } from '../oci/request.ts'
+import { errorText } from '../telemetry/log.ts'
+import { DeadlineError, abortable } from '../time/deadline.ts'
+import { second } from '../time/units.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
+import type { Exchange } from './exchange.ts'
+
+export interface MirrorListenerOptions {
+  readonly blobs: BlobDeliveries
+  readonly manifests: Manifests
+  readonly tags: TagResolver
+  readonly upstream: Pick<Upstream, 'getListing'>
+  readonly policy: RegistryPolicy & { readonly mirrored: RegistrySet }
+  /** What a client must send in `Nabo-Token`; undefined if anybody on this node may ask. */
+  readonly token: string | undefined
+}
+
+/** Before 2.3 containerd has no deadline for a header: after this long Nabo steps aside. */
+const HEADER_DEADLINE = 9 * second
+const TOKEN_HEADER = 'nabo-token'
+/** What Nabo's own upstream client calls itself. */
+const OWN_USER_AGENT = 'nabo'
+
+/** What containerd and other clients on this node talk to: the pull half of the distribution API. */
+export function createMirrorHandler(options: MirrorListenerOptions): (exchange: Exchange) => Promise<void> {
+  return async (exchange) => {
+    const { request, response } = exchange
+    requireRead(exchange)
+    if (options.token !== undefined) requireToken(options.token, request.headers[TOKEN_HEADER])
+    if (request.headers['user-agent'] === OWN_USER_AGENT) {
+      throw new OciError('NOT_FOUND', { message: 'a mirror must not be its own upstream: check --upstream' })
+    }
+    const asked = parseOciRequest(request.url ?? '')
+    response.setHeader('docker-distribution-api-version', 'registry/2.0')
+    if (asked.type === 'base') return sendJson(exchange, '{}')
+    describe(exchange, asked)
+    response.setHeader('oci-namespace', asked.repository.registry)
+    if (!includesRegistry(options.policy.mirrored, asked.repository.registry)) {
+      throw new OciError('NAME_UNKNOWN', { message: `${asked.repository.registry} is not mirrored here` })
+    }
+    switch (asked.type) {
+      case 'blob':
+        return serveBlob(options, exchange, asked)
+      case 'manifest':
+        return serveManifest(options, exchange, asked)
+      case 'listing':
+        return serveListing(options, exchange, asked)
+    }
+  }
+}
+
+/** Only reads are served. */
+export function requireRead(exchange: Exchange): void {
+  const { method } = exchange.request
+  if (method === 'GET' || method === 'HEAD') return
+  throw new OciError('UNSUPPORTED', { message: 'only pulls are served here', headers: { allow: 'GET, HEAD' } })
+}
+
+/** Puts what was asked into the request's log line. */
+export function describe(exchange: Exchange, asked: Exclude<OciRequest, { type: 'base' }>): void {
+  exchange.fields.kind = asked.type
+  exchange.fields.repository = repositoryKey(asked.repository)
+  if (asked.type === 'blob') exchange.fields.digest = asked.digest
+  if (asked.type === 'manifest' && asked.reference.type === 'digest') exchange.fields.digest = asked.reference.digest
+  if (asked.type === 'manifest' && asked.reference.type === 'tag') exchange.fields.reference = asked.reference.tag
+}
+
+/** The types of a request's `Accept` headers, without their parameters. */
+export function acceptedTypes(header: string | undefined): string[] {
+  return (header ?? '').split(',').flatMap((part) => part.split(';')[0]?.trim().toLowerCase() || [])
+}
+
+type Asked<T extends OciRequest['type']> = Extract<OciRequest, { type: T }>
+
+async function serveBlob(options: MirrorListenerOptions, exchange: Exchange, asked: Asked<'blob'>): Promise<void> {
+  if (exchange.request.method === 'HEAD') {
+    const size = await beforeDeadline(exchange.signal, (signal) => options.blobs.size(asked, signal))
+    return sendBlobHead(exchange, asked.digest, size)
+  }
+  const range = parseRange(exchange.request.headers.range)
+  const delivery = await beforeDeadline<BlobDelivery>(exchange.signal, (signal) => options.blobs.open(asked, range, signal))
+  await sendBlob(exchange, asked.digest, delivery)
+}
+
+async function serveManifest(options: MirrorListenerOptions, exchange: Exchange, asked: Asked<'manifest'>): Promise<void> {
+  const { repository, reference } = asked
+  const accept = acceptedTypes(exchange.request.headers.accept)
+  const head = exchange.request.method === 'HEAD'
+  const found = await beforeDeadline(exchange.signal, async (signal) => {
+    if (reference.type === 'digest') return options.manifests.get(repository, reference.digest, signal)
+    const resolved = await options.tags.resolve({ ...repository, tag: reference.tag }, accept, signal)
+    return head ? resolved : options.manifests.get(repository, resolved.descriptor.digest, signal)
+  })
+  const { digest, mediaType } = found.descriptor
+  exchange.fields.digest = digest
+  if (reference.type === 'tag' && !accepts(accept, mediaType)) {
+    throw new OciError('MANIFEST_UNKNOWN', { message: `${digest} is of type ${mediaType}, which the client does not accept` })
+  }
+  if (!head && 'bytes' in found) return sendManifest(exchange, found)
+  exchange.fields.shares = [{ source: found.source, bytes: 0, ...(found.peer === undefined ? {} : { peer: found.peer }) }]
+  return sendManifestHead(exchange, found.descriptor)
+}
+
+async function serveListing(options: MirrorListenerOptions, exchange: Exchange, asked: Asked<'listing'>): Promise<void> {
+  const { repository, pathAndQuery } = asked
+  if (!includesRegistry(options.policy.fallback, repository.registry)) {
+    throw new OciError('NAME_UNKNOWN', { message: `${repository.registry} is not fetched by the mirror` })
+  }
+  const listing = await beforeDeadline(exchange.signal, (signal) => options.upstream.getListing(repository, pathAndQuery, { signal })).catch(
+    (cause: unknown) => {
+      exchange.signal.throwIfAborted()
+      throw new OciError('NAME_UNKNOWN', { message: errorText(cause), cause })
+    },
+  )
+  if (listing.status !== 200) throw new OciError('NAME_UNKNOWN', { message: `${repositoryKey(repository)} does not exist at its registry` })
+  exchange.fields.shares = [{ source: 'upstream', bytes: listing.body.length }]
+  const link = listing.link === undefined ? undefined : localLink(listing.link, repository)
+  await sendJson(exchange, listing.body, { 'content-type': listing.contentType, ...(link === undefined ? {} : { link }) })
+}
+
+/** The next page is here, not at the upstream; `ns` must survive, or it would be another registry's. */
+function localLink(link: string, repository: Repository): string | undefined {
+  const match = /^<([^>]*)>(.*)$/.exec(link)
+  if (match === null || !URL.canParse(match[1] ?? '', 'http://upstream')) return undefined
+  const next = new URL(match[1] ?? '', 'http://upstream')
+  next.searchParams.set('ns', repository.registry)
+  return `<${next.pathname}${next.search}>${match[2] ?? ''}`
+}
+
+function requireToken(expected: string, given: string | string[] | undefined): void {
+  const hash = (text: string) => createHash('sha256').update(text).digest()
+  if (typeof given === 'string' && timingSafeEqual(hash(expected), hash(given))) return
+  throw new OciError('DENIED', { message: 'this mirror wants a token: set the Nabo-Token header in hosts.toml' })
+}
+
+/** Everything before the header has one deadline; what it opened follows the client's own signal from then on. */
+async function beforeDeadline<T>(client: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(new DeadlineError('no answer in time')), HEADER_DEADLINE)
+  const signal = AbortSignal.any([client, controller.signal])
+  try {
+    return await abortable(work(signal), signal)
+  } catch (error) {
+    if (!(error instanceof DeadlineError)) throw error
+    throw new OciError('NOT_FOUND', { message: `nobody answered within ${HEADER_DEADLINE / second} seconds; go on without the mirror`, cause: error })
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,106 @@
+import { type Digest, parseDigest } from './digest.ts'
+import { OciError } from './errors.ts'
+import {
+  DOCKER_HUB,
+  type Repository,
+  canonicalName,
+  canonicalRegistry,
+  isRegistry,
+  isRepositoryName,
+  isTag,
+  looksLikeRegistry,
+} from './reference.ts'
+
+/** What a client asks of the pull half of the distribution API. */
+export type OciRequest =
+  | { readonly type: 'base' }
+  | { readonly type: 'manifest'; readonly repository: Repository; readonly reference: ManifestReference }
+  | { readonly type: 'blob'; readonly repository: Repository; readonly digest: Digest }
+  | { readonly type: 'listing'; readonly repository: Repository; readonly pathAndQuery: string }
+
+export type ManifestReference =
+  | { readonly type: 'tag'; readonly tag: string }
+  | { readonly type: 'digest'; readonly digest: Digest }
+
+const MAX_URL_LENGTH = 4096
+const LISTING_PARAMETERS = ['n', 'last', 'artifactType']
+
+/**
+ * Reads a request's path and query, whatever a client may have invented. The registry is what `ns` says, else a first path
+ * component that looks like a host, else Docker Hub. Throws OciError, before anything of it has touched a disk or a network.
+ */
+export function parseOciRequest(url: string): OciRequest {
+  if (url.length > MAX_URL_LENGTH) throw new OciError('NAME_INVALID', { message: 'the URL is too long' })
+  const question = url.indexOf('?')
+  const path = decodePath(question < 0 ? url : url.slice(0, question))
+  const query = new URLSearchParams(question < 0 ? '' : url.slice(question + 1))
+  if (path === '/v2' || path === '/v2/') return { type: 'base' }
+
+  const tags = /^\/v2\/(.+)\/tags\/list$/.exec(path)
+  if (tags !== null) {
+    return { type: 'listing', repository: repositoryOf(tags[1] ?? '', query), pathAndQuery: `tags/list${listingQuery(query)}` }
+  }
+  const match = /^\/v2\/(.+)\/(manifests|blobs|referrers)\/([^/]+)$/.exec(path)
+  if (match === null) throw new OciError('NOT_FOUND')
+  const [, name = '', kind, last = ''] = match
+  const repository = repositoryOf(name, query)
+  switch (kind) {
+    case 'manifests':
+      return { type: 'manifest', repository, reference: manifestReference(last) }
+    case 'blobs':
+      return { type: 'blob', repository, digest: digestOrRefuse(last) }
+    default:
+      return { type: 'listing', repository, pathAndQuery: `referrers/${digestOrRefuse(last)}${listingQuery(query)}` }
+  }
+}
+
+/** The path of a manifest or blob as one Nabo asks another for it; {@link parseOciRequest} reads it back. */
+export function requestPath(repository: Repository, kind: 'manifests' | 'blobs', reference: string): string {
+  return `/v2/${repository.name}/${kind}/${reference}?ns=${encodeURIComponent(repository.registry)}`
+}
+
+function decodePath(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch (cause) {
+    throw new OciError('NAME_INVALID', { message: 'the path is not valid percent-encoding', cause })
+  }
+}
+
+function repositoryOf(path: string, query: URLSearchParams): Repository {
+  const ns = query.get('ns')
+  const slash = path.indexOf('/')
+  const first = slash < 0 ? '' : path.slice(0, slash)
+  if (ns !== null) return checked(ns, path)
+  return looksLikeRegistry(first.toLowerCase()) ? checked(first, path.slice(slash + 1)) : checked(DOCKER_HUB, path)
+}
+
+function checked(registryText: string, nameText: string): Repository {
+  const registry = canonicalRegistry(registryText)
+  if (!isRegistry(registry)) throw new OciError('NAME_INVALID', { message: 'ns is not the host of a registry' })
+  const name = canonicalName(registry, nameText)
+  if (!isRepositoryName(name)) throw new OciError('NAME_INVALID')
+  return { registry, name }
+}
+
+function manifestReference(text: string): ManifestReference {
+  if (text.includes(':')) return { type: 'digest', digest: digestOrRefuse(text) }
+  if (!isTag(text)) throw new OciError('TAG_INVALID')
+  return { type: 'tag', tag: text }
+}
+
+function digestOrRefuse(text: string): Digest {
+  const digest = parseDigest(text)
+  if (digest === undefined) throw new OciError('DIGEST_INVALID')
+  return digest
+}
+
+/** Only what the specification defines goes on to an upstream. */
+function listingQuery(query: URLSearchParams): string {
+  const kept = new URLSearchParams()
+  for (const parameter of LISTING_PARAMETERS) {
+    const value = query.get(parameter)
+    if (value !== null) kept.set(parameter, value)
+  }
+  return kept.size === 0 ? '' : `?${kept}`
+}

@@ -1,0 +1,32 @@
+import { isIP } from 'node:net'
+
+export interface HostPort {
+  /** An IP address without brackets, or a name. */
+  readonly host: string
+  readonly port: number
+}
+
+// https://www.rfc-editor.org/rfc/rfc1123#section-2.1, with the underscores that cluster DNS knows
+const NAME =
+  /^(?=.{1,253}\.?$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i
+
+/** `10.0.0.7:7951`, `[fd00::7]:7951`. */
+export function formatHostPort({ host, port }: HostPort): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Reads `host`, `host:port`, `[v6]:port` or a bare IPv6 address; undefined for anything else. Port 0 is none. */
+export function parseHostPort(text: string, defaultPort: number): HostPort | undefined {
+  if (isIP(text) === 6) return { host: text, port: defaultPort }
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text)
+  if (match === null) return undefined
+  const [, v6, host = v6 ?? '', digits] = match
+  if (v6 === undefined ? !isHost(host) : isIP(v6) !== 6) return undefined
+  const port = digits === undefined ? defaultPort : Number(digits)
+  return port >= 1 && port <= 65_535 ? { host, port } : undefined
+}
+
+/** An IPv4 address or a name; what is all digits and dots must be an address. */
+function isHost(text: string): boolean {
+  return isIP(text) === 4 || (NAME.test(text) && !/^[\d.]+$/.test(text))
+}

@@ -1,0 +1,227 @@
+import type { Connection, IdentifyResult, PeerId, PeerInfo } from '@libp2p/interface'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import type { Multiaddr } from '@multiformats/multiaddr'
+
+import { closestTo, type KadId, kadIdOf } from '../distance.ts'
+import { formatHostPort } from '../host-port.ts'
+import type { IndexKey, Overlay, OverlayEvent, Peer } from '../overlay.ts'
+import { parseNodeAddress, peerAddresses, routerAddresses, routerMultiaddr } from './addresses.ts'
+import { Bootstrapper } from './bootstrapper.ts'
+import { ConnectionKeeper } from './connection-keeper.ts'
+import { Dialler } from './dialler.ts'
+import { findClosest, forgetInRoutingTable } from './dht.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { createHost, type Host } from './host.ts'
+import { MemberExchange } from './member-exchange.ts'
+import { MemberTable } from './member-table.ts'
+import type { Libp2pOverlayOptions } from './overlay-options.ts'
+import { RegionCache } from './region-cache.ts'
+
+const second = 1000
+
+/** How often the parts look whether something is due: a fraction of their shortest pause. */
+const TICK_MS = 250
+
+const STOP_TIMEOUT_MS = 5 * second
+
+interface Node {
+  readonly peer: Peer
+  readonly kadId: KadId
+}
+
+/** What exists between start and stop. */
+interface Running {
+  readonly host: Host
+  readonly dialler: Dialler
+  readonly exchange: MemberExchange
+  readonly heartbeat: Heartbeat
+  readonly bootstrapper: Bootstrapper
+  readonly ending: AbortController
+  readonly timer: NodeJS.Timeout
+}
+
+/** The cluster as libp2p connections: whoever is connected and announces a peer listener is a member. */
+export class Libp2pOverlay implements Overlay {
+  readonly self: Peer
+  readonly #options: Libp2pOverlayOptions
+  readonly #members = new MemberTable()
+  readonly #regions = new RegionCache<Node>()
+  readonly #selfNode: Node
+  #running: Running | undefined
+
+  constructor(options: Libp2pOverlayOptions) {
+    const [host] = options.advertise
+    if (host === undefined) throw new Error('the overlay needs an address to advertise')
+    const peerId = peerIdFromPrivateKey(options.identity)
+    this.#options = options
+    this.self = { id: peerId.toString(), address: formatHostPort({ host, port: options.peerPort }) }
+    this.#selfNode = { peer: this.self, kadId: kadIdOf(peerId.toMultihash().bytes) }
+  }
+
+  /** Where this node's router is, as peers are told: multiaddrs with the peer id. Empty unless started. */
+  routers(): readonly Multiaddr[] {
+    const addresses = this.#running?.host.getMultiaddrs() ?? []
+    return addresses
+      .filter((address) => parseNodeAddress(address)?.listener === 'router')
+      .map((address) => address.encapsulate(`/p2p/${this.self.id}`))
+  }
+
+  /** Rejects with an Error of one sentence if an address cannot be listened on. */
+  async start(): Promise<void> {
+    if (this.#running !== undefined) return
+    const host = await createHost(this.#options)
+    const ending = new AbortController()
+    const running = this.#assemble(host, ending)
+    try {
+      await running.exchange.serve(ending.signal)
+      await running.heartbeat.serve()
+      await host.start()
+    } catch (error) {
+      clearInterval(running.timer)
+      ending.abort()
+      throw listenError(error)
+    }
+    this.#running = running
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return
+    this.#running = undefined
+    clearInterval(running.timer)
+    running.ending.abort()
+    const { promise: deadline, resolve: giveUp } = Promise.withResolvers<void>()
+    const timer = setTimeout(giveUp, STOP_TIMEOUT_MS)
+    try {
+      await Promise.race([running.host.stop(), deadline])
+    } finally {
+      clearTimeout(timer)
+      for (const connection of running.host.getConnections()) connection.abort(new Error('the overlay stops'))
+      for (const { id } of this.#members.peers()) this.#members.remove(id)
+    }
+  }
+
+  peers(): readonly Peer[] {
+    return this.#members.peers()
+  }
+
+  async closest(key: IndexKey, count: number, { signal }: { signal: AbortSignal }): Promise<readonly Peer[]> {
+    signal.throwIfAborted()
+    const bytes = Buffer.from(key, 'hex')
+    const target = kadIdOf(bytes)
+    const nodes = new Map<string, Node>([[this.self.id, this.#selfNode]])
+    for (const member of this.#members.list()) nodes.set(member.peer.id, member)
+    const running = this.#running
+    if (running?.dialler.crowded === true) {
+      const found = await this.#regions.get(target, performance.now(), () => findClosest(running.host, bytes))
+      for (const node of found) if (!nodes.has(node.peer.id)) nodes.set(node.peer.id, node)
+      signal.throwIfAborted()
+    }
+    return closestTo(target, nodes.values(), count).map((node) => node.peer)
+  }
+
+  subscribe(listener: (event: OverlayEvent) => void): () => void {
+    return this.#members.subscribe(listener)
+  }
+
+  #assemble(host: Host, ending: AbortController): Running {
+    const { log, maxConnections, bootstrap } = this.#options
+    const dialler = new Dialler({ host, maxConnections, log })
+    const exchange = new MemberExchange({
+      host,
+      members: this.#members,
+      hear: ({ peerId, routers }) => dialler.hear(peerId, routers, performance.now()),
+      log,
+    })
+    const bootstrapper = new Bootstrapper({
+      source: bootstrap,
+      host,
+      isMember: (router) => this.#isConnected(router),
+      hasRoom: () => dialler.room > 0,
+      log,
+    })
+    const heartbeat = new Heartbeat({ host, members: this.#members, log })
+    const identified = new WeakSet<Connection>()
+    const keeper = new ConnectionKeeper({
+      host,
+      identify: (connection, options) => host.services.identify.identify(connection, options),
+      isIdentified: (connection) => identified.has(connection),
+      log,
+    })
+    const timer = setInterval(() => {
+      if (host.status !== 'started') return
+      const now = performance.now()
+      bootstrapper.tick(now, this.#members.size === 0, ending.signal)
+      exchange.tick(now, ending.signal)
+      dialler.tick(now, ending.signal)
+      keeper.tick(now, ending.signal)
+      heartbeat.tick(now, ending.signal)
+    }, TICK_MS)
+    const running = { host, dialler, exchange, heartbeat, bootstrapper, ending, timer }
+    host.addEventListener('peer:identify', ({ detail }) => {
+      identified.add(detail.connection)
+      this.#admit(running, detail)
+    })
+    host.addEventListener('peer:discovery', ({ detail }) => this.#discover(running, detail))
+    host.addEventListener('peer:disconnect', ({ detail }) => this.#dismiss(running, detail))
+    return running
+  }
+
+  #admit({ host, exchange, ending }: Running, { connection, listenAddrs, signedPeerRecord }: IdentifyResult): void {
+    const peerId = connection.remotePeer
+    if (ending.signal.aborted || host.getConnections(peerId).length === 0) return
+    const announced = signedPeerRecord?.addresses ?? listenAddrs
+    const addresses = peerAddresses(announced, connection.remoteAddr)
+    const [address] = addresses
+    if (address === undefined) return
+    const id = peerId.toString()
+    const known = this.#members.get(id)
+    // of several connections the first one says which address works
+    if (known !== undefined && addresses.includes(known.peer.address)) return
+    const kadId = known?.kadId ?? kadIdOf(peerId.toMultihash().bytes)
+    const routers = routerAddresses(announced, connection.remoteAddr)
+    this.#options.log.info({ peer: id, address }, 'a peer has joined')
+    this.#members.put({ peer: { id, address }, peerId, kadId, routers })
+    // where there is one newcomer there may be more
+    exchange.hurry(performance.now())
+  }
+
+  /** The DHT has heard of a node. */
+  #discover({ host, dialler, ending }: Running, { id, multiaddrs }: PeerInfo): void {
+    if (ending.signal.aborted || host.status !== 'started') return
+    const routers = multiaddrs.flatMap((address) => {
+      const parsed = parseNodeAddress(address)
+      return parsed?.listener === 'router' ? [routerMultiaddr(parsed)] : []
+    })
+    dialler.hear(id, routers, performance.now())
+  }
+
+  #dismiss({ host, dialler, bootstrapper, exchange, ending }: Running, peerId: PeerId): void {
+    forgetInRoutingTable(host, peerId)
+    const member = this.#members.remove(peerId.toString())
+    if (member === undefined || ending.signal.aborted) return
+    this.#options.log.info({ peer: member.peer.id, address: member.peer.address }, 'a peer has left')
+    const now = performance.now()
+    dialler.lose(peerId, member.routers, now)
+    bootstrapper.hurry(now)
+    exchange.hurry(now)
+  }
+
+  #isConnected(router: Multiaddr): boolean {
+    const wanted = parseNodeAddress(router)
+    if (wanted === undefined) return false
+    const text = routerMultiaddr(wanted).toString()
+    for (const member of this.#members.list()) {
+      if (member.routers.some((known) => known.toString() === text)) return true
+    }
+    return false
+  }
+}
+
+/** libp2p's own text runs over many lines. */
+function listenError(error: unknown): Error {
+  const text = error instanceof Error ? error.message : String(error)
+  const match = /listen E[A-Z]+: ([^\n]+)/.exec(text)
+  if (match === null) return error instanceof Error ? error : new Error(text)
+  return new Error(`the router cannot listen: ${match[1]}`, { cause: error })
+}

@@ -1,0 +1,92 @@
+import type { PeerId, Stream } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { z } from 'zod'
+
+import type { Member } from './member-table.ts'
+
+export const MEMBERS_PROTOCOL = '/nabo/members/1.0.0'
+
+const MAX_BYTES = 1024 * 1024
+const MAX_MEMBERS = 4096
+const MAX_ADDRESSES = 8
+
+const QUESTION = new Uint8Array([0])
+
+/** A node that somebody else is connected to. */
+export interface KnownNode {
+  readonly peerId: PeerId
+  readonly routers: readonly Multiaddr[]
+}
+
+const listSchema = z
+  .array(z.object({ id: z.string().max(128), routers: z.array(z.string().max(256)).max(MAX_ADDRESSES) }))
+  .max(MAX_MEMBERS)
+
+/** The answer of the members protocol: a JSON list of who is connected here, ended by the end of the stream. */
+export function encodeMemberList(members: Iterable<Member>): Uint8Array {
+  const list = [...members].slice(0, MAX_MEMBERS).map((member) => ({
+    id: member.peer.id,
+    routers: member.routers.slice(0, MAX_ADDRESSES).map(String),
+  }))
+  return Buffer.from(JSON.stringify(list))
+}
+
+/** Reads a list; throws if it is not one. Nodes whose id or addresses make no sense are left out. */
+export function parseMemberList(bytes: Uint8Array): readonly KnownNode[] {
+  return listSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))).flatMap(({ id, routers }) => {
+    try {
+      return [{ peerId: peerIdFromString(id), routers: routers.map((router) => multiaddr(router)) }]
+    } catch {
+      return []
+    }
+  })
+}
+
+/** Waits for the question, then writes a whole answer and ends the stream. */
+export async function answerMemberList(
+  stream: Stream,
+  members: () => Iterable<Member>,
+  options: { signal: AbortSignal },
+): Promise<void> {
+  await bounded(stream, options.signal, async () => {
+    const question = stream[Symbol.asyncIterator]()
+    await question.next()
+    await question.return?.()
+    if (!stream.send(encodeMemberList(members()))) await stream.onDrain(options)
+    await stream.close(options)
+  })
+}
+
+/** Asks and reads a whole answer; the stream is ended in any case. */
+export async function askMemberList(stream: Stream, options: { signal: AbortSignal }): Promise<readonly KnownNode[]> {
+  return bounded(stream, options.signal, async () => {
+    // the other end waits for this byte: an end of stream that comes before anybody listens for it is lost
+    stream.send(QUESTION)
+    const chunks: Uint8Array[] = []
+    let size = 0
+    for await (const chunk of stream) {
+      size += chunk.byteLength
+      if (size > MAX_BYTES) throw new Error('the member list is too long')
+      chunks.push(chunk.subarray())
+    }
+    options.signal.throwIfAborted()
+    const nodes = parseMemberList(Buffer.concat(chunks))
+    await stream.close(options)
+    return nodes
+  })
+}
+
+/** Whatever goes wrong, the stream does not outlive it. */
+async function bounded<T>(stream: Stream, signal: AbortSignal, use: () => Promise<T>): Promise<T> {
+  const abort = () => stream.abort(new Error('the member list takes too long'))
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await use()
+  } catch (error) {
+    stream.abort(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}

@@ -1,0 +1,28 @@
+import type { PrivateKey } from '@libp2p/interface'
+
+import type { BootstrapSource } from '../bootstrap/bootstrap-source.ts'
+import type { HostPort } from '../host-port.ts'
+
+/** What a libp2p overlay is told; all of it parsed already. */
+export interface Libp2pOverlayOptions {
+  /** Where the router listens. `::` takes IPv4 as well; port 0 takes a free one. */
+  readonly listen: readonly HostPort[]
+  /** The hosts at which peers are told to find this node, the preferred one first; at least one. */
+  readonly advertise: readonly string[]
+  /** The port of this node's peer listener. */
+  readonly peerPort: number
+  readonly bootstrap: BootstrapSource
+  /** The keys that members prove to know, the preferred one first; a second one is accepted. None: everybody may join. */
+  readonly overlayKeys?: readonly Uint8Array[]
+  readonly identity: PrivateKey
+  /** Above this many connections the overlay asks the DHT instead of knowing everybody. */
+  readonly maxConnections: number
+  readonly log: OverlayLog
+}
+
+/** The slice of a pino logger that the overlay writes to. */
+export interface OverlayLog {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+}

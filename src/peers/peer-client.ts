@@ -1,0 +1,177 @@
+import { Agent, request } from 'undici'
+
+import type { Digest } from '../oci/digest.ts'
+import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts'
+import { parseContentRange } from '../oci/range.ts'
+import { type Repository, type TagReference } from '../oci/reference.ts'
+import { requestPath } from '../oci/request.ts'
+import { parseDigest } from '../oci/digest.ts'
+import type { Peer } from '../overlay/overlay.ts'
+import type { KnownTag } from '../store/content-store.ts'
+import { second } from '../time/units.ts'
+import { AS_OF_HEADER, BUSY_HEADER } from './headers.ts'
+import { proveRequest } from './request-proof.ts'
+
+/** A blob as a peer sends it. `size` is the whole blob's, in bytes. */
+export interface PeerBlob {
+  readonly size: number
+  readonly body: AsyncIterable<Uint8Array>
+  cancel(): void
+}
+
+/** A peer did not do what was asked. `busy`: it is well, and has enough to do. */
+export class PeerError extends Error {
+  override readonly name = 'PeerError'
+  readonly reason: 'unreachable' | 'busy' | 'refused' | 'invalid'
+
+  constructor(reason: PeerError['reason'], message: string, options: { cause?: unknown } = {}) {
+    super(message, options)
+    this.reason = reason
+  }
+}
+
+interface PeerResponse {
+  readonly status: number
+  header(name: string): string | undefined
+  readonly body: Awaited<ReturnType<typeof request>>['body']
+}
+
+const CONNECT_TIMEOUT = 1 * second
+const HEADER_TIMEOUT = 5 * second
+
+/** Asks other nodes' peer listeners, on kept connections, with proof of the cluster secret. Errors are PeerError. */
+export class PeerClient {
+  readonly #key: Uint8Array | undefined
+  readonly #agent: Agent
+
+  /** `key` is undefined in a cluster without a secret; `idleTimeout` is the longest silence inside a body, in milliseconds. */
+  constructor(options: { key: Uint8Array | undefined; idleTimeout: number }) {
+    this.#key = options.key
+    this.#agent = new Agent({
+      connect: { timeout: CONNECT_TIMEOUT },
+      headersTimeout: HEADER_TIMEOUT,
+      bodyTimeout: options.idleTimeout,
+      keepAliveTimeout: 30 * second,
+    })
+  }
+
+  close(): Promise<void> {
+    return this.#agent.destroy()
+  }
+
+  /** Opens a blob at `start`; undefined if the peer does not have it. */
+  async getBlob(
+    peer: Peer,
+    repository: Repository,
+    digest: Digest,
+    options: { start: number; signal: AbortSignal },
+  ): Promise<PeerBlob | undefined> {
+    const headers: Record<string, string> = options.start === 0 ? {} : { range: `bytes=${options.start}-` }
+    const response = await this.#send(peer, { method: 'GET', target: requestPath(repository, 'blobs', digest), headers }, options.signal)
+    if (response.status === 404) return this.#absent(response)
+    const range = response.status === 206 ? parseContentRange(response.header('content-range')) : undefined
+    const size = response.status === 206 ? range?.size : Number(response.header('content-length') ?? Number.NaN)
+    const startsRight = response.status === 200 ? options.start === 0 : range?.start === options.start && range.end === range.size
+    if (size === undefined || !Number.isSafeInteger(size) || !startsRight) {
+      response.body.destroy()
+      throw new PeerError('invalid', `${peer.address} answered a blob request with ${response.status} and no usable size`)
+    }
+    return { size, body: response.body, cancel: () => void response.body.destroy() }
+  }
+
+  /** Size of a blob in bytes; undefined if the peer does not have it. */
+  async headBlob(peer: Peer, repository: Repository, digest: Digest, options: { signal: AbortSignal }): Promise<number | undefined> {
+    const response = await this.#send(peer, { method: 'HEAD', target: requestPath(repository, 'blobs', digest), headers: {} }, options.signal)
+    await response.body.dump()
+    const size = Number(response.header('content-length') ?? Number.NaN)
+    return response.status === 200 && Number.isSafeInteger(size) ? size : undefined
+  }
+
+  /** Reads a manifest's bytes, unverified; undefined if the peer does not have it. */
+  async getManifest(peer: Peer, repository: Repository, digest: Digest, options: { signal: AbortSignal }): Promise<Uint8Array | undefined> {
+    const response = await this.#send(peer, { method: 'GET', target: requestPath(repository, 'manifests', digest), headers: {} }, options.signal)
+    if (response.status === 404) return this.#absent(response)
+    return this.#readAll(peer, response, MAX_MANIFEST_BYTES)
+  }
+
+  /** What a tag names at the peer; undefined if it does not know it. */
+  async resolveTag(peer: Peer, tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined> {
+    const response = await this.#send(peer, { method: 'HEAD', target: requestPath(tag, 'manifests', tag.tag), headers: {} }, options.signal)
+    if (response.status === 404) return this.#absent(response)
+    await response.body.dump()
+    const digest = parseDigest(response.header('docker-content-digest') ?? '')
+    const size = Number(response.header('content-length') ?? Number.NaN)
+    const mediaType = response.header('content-type')
+    const asOf = Date.parse(response.header(AS_OF_HEADER) ?? '')
+    if (digest === undefined || mediaType === undefined || !Number.isSafeInteger(size) || Number.isNaN(asOf)) {
+      throw new PeerError('invalid', `${peer.address} answered a tag without saying what it names`)
+    }
+    return { descriptor: { digest, size, mediaType }, asOf }
+  }
+
+  /** Sends a message of Nabo's own protocol and reads the answer, at most `limit` bytes of it. */
+  async post(
+    peer: Peer,
+    target: string,
+    body: Uint8Array,
+    options: { limit: number; signal: AbortSignal },
+  ): Promise<Uint8Array> {
+    const headers = { 'content-type': 'application/json' }
+    const response = await this.#send(peer, { method: 'POST', target, headers, body }, options.signal)
+    return this.#readAll(peer, response, options.limit)
+  }
+
+  async #send(
+    peer: Peer,
+    asked: { method: 'GET' | 'HEAD' | 'POST'; target: string; headers: Record<string, string>; body?: Uint8Array },
+    signal: AbortSignal,
+  ): Promise<PeerResponse> {
+    const body = asked.body ?? new Uint8Array()
+    const proof = this.#key && proveRequest(this.#key, { method: asked.method, target: asked.target, body })
+    let response: Awaited<ReturnType<typeof request>>
+    try {
+      response = await request(`http://${peer.address}${asked.target}`, {
+        method: asked.method,
+        headers: proof === undefined ? asked.headers : { ...asked.headers, authorization: proof },
+        body: asked.body ?? null,
+        signal,
+        dispatcher: this.#agent,
+      })
+    } catch (cause) {
+      signal.throwIfAborted()
+      throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
+    }
+    // A body that ends badly after its reader has gone is nobody's error.
+    response.body.on('error', () => {})
+    const header = (name: string) => headerText(response.headers[name])
+    if ([200, 206, 404].includes(response.statusCode)) return { status: response.statusCode, header, body: response.body }
+    await response.body.dump({ limit: 16 * 1024 }).catch(() => {})
+    if (header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
+    throw new PeerError('refused', `${peer.address} answered ${response.statusCode}`)
+  }
+
+  async #absent(response: PeerResponse): Promise<undefined> {
+    await response.body.dump({ limit: 16 * 1024 }).catch(() => {})
+    return undefined
+  }
+
+  async #readAll(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = []
+    let length = 0
+    try {
+      for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+        length += chunk.length
+        if (length > limit) throw new PeerError('invalid', `${peer.address} sent more than ${limit} bytes`)
+        chunks.push(chunk)
+      }
+    } catch (cause) {
+      if (cause instanceof PeerError) throw cause
+      throw new PeerError('unreachable', `${peer.address} broke off`, { cause })
+    }
+    return Buffer.concat(chunks, length)
+  }
+}
+
+function headerText(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(', ') : value
+}

@@ -1,0 +1,154 @@
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import type { Descriptor } from '../../oci/manifest.ts'
+import {
+  canonicalName,
+  canonicalRegistry,
+  isRegistry,
+  isRepositoryName,
+  parseImageReference,
+  type Repository,
+  repositoryKey,
+  tagKey,
+  type TagReference,
+} from '../../oci/reference.ts'
+import type { StoreChange, StoreEntry } from '../content-store.ts'
+import type { ContentRow, ImageRow } from './rows.ts'
+
+/** What one namespace holds. `selected` says whether its content is offered; the labels of the others count all the same. */
+export interface NamespaceRows {
+  readonly selected: boolean
+  readonly images: readonly ImageRow[]
+  readonly content: readonly ContentRow[]
+}
+
+export interface CatalogBlob {
+  readonly size: number
+  readonly createdAt: number
+  /** True if any namespace says that it came from a registry, be the label readable or not. */
+  readonly labelled: boolean
+  readonly sources: readonly Repository[]
+}
+
+export interface CatalogTag {
+  readonly tag: TagReference
+  readonly descriptor: Descriptor
+  readonly asOf: number
+}
+
+/** An image that has a repository's name but whose target came from no registry. */
+export interface ImportedImage {
+  readonly repository: Repository
+  readonly target: Digest
+}
+
+/** What containerd holds, at one moment. */
+export interface Catalog {
+  readonly blobs: ReadonlyMap<Digest, CatalogBlob>
+  /** By {@link tagKey}; only tags whose target is held. */
+  readonly tags: ReadonlyMap<string, CatalogTag>
+  readonly imported: readonly ImportedImage[]
+}
+
+export const EMPTY_CATALOG: Catalog = { blobs: new Map(), tags: new Map(), imported: [] }
+
+const SOURCE_LABEL = 'containerd.io/distribution.source.'
+
+export function buildCatalog(namespaces: readonly NamespaceRows[]): Catalog {
+  const byDigest = new Map<Digest, ContentRow[]>()
+  for (const { content } of namespaces.filter((namespace) => namespace.selected)) {
+    for (const row of content) push(byDigest, row)
+  }
+  for (const { content } of namespaces.filter((namespace) => !namespace.selected)) {
+    for (const row of content) if (byDigest.has(row.digest)) push(byDigest, row)
+  }
+  const blobs = new Map(byDigest.entries().map(([digest, rows]) => [digest, mergeRows(rows)]))
+  const tags = new Map<string, CatalogTag>()
+  const imported = new Map<string, ImportedImage>()
+  for (const image of namespaces.flatMap((namespace) => (namespace.selected ? namespace.images : []))) {
+    addImage(image, blobs, tags, imported)
+  }
+  return { blobs, tags, imported: [...imported.values()] }
+}
+
+/** What the rows of one digest say together; the rows of some namespaces may lack the labels. */
+export function mergeRows(rows: readonly ContentRow[]): CatalogBlob {
+  const sources = new Map<string, Repository>()
+  let [size, createdAt, labelled] = [0, 0, false]
+  for (const row of rows) {
+    size = row.size
+    createdAt = Math.max(createdAt, row.createdAt)
+    for (const [label, names] of Object.entries(row.labels)) {
+      if (!label.startsWith(SOURCE_LABEL)) continue
+      labelled = true
+      for (const source of parseSources(label.slice(SOURCE_LABEL.length), names)) {
+        sources.set(repositoryKey(source), source)
+      }
+    }
+  }
+  return { size, createdAt, labelled, sources: [...sources.values()] }
+}
+
+/** Blobs and tags, most recent first. */
+export function catalogEntries(catalog: Catalog): StoreEntry[] {
+  const dated: { at: number; entry: StoreEntry }[] = []
+  for (const [digest, blob] of catalog.blobs) dated.push({ at: blob.createdAt, entry: { type: 'blob', digest } })
+  for (const { tag, asOf } of catalog.tags.values()) dated.push({ at: asOf, entry: { type: 'tag', tag } })
+  return dated.sort((a, b) => b.at - a.at).map(({ entry }) => entry)
+}
+
+export function catalogChanges(before: Catalog, after: Catalog): StoreChange[] {
+  const changes: StoreChange[] = []
+  for (const [key, { tag }] of before.tags) {
+    if (!after.tags.has(key)) changes.push({ type: 'removed', entry: { type: 'tag', tag } })
+  }
+  for (const digest of before.blobs.keys()) {
+    if (!after.blobs.has(digest)) changes.push({ type: 'removed', entry: { type: 'blob', digest } })
+  }
+  for (const digest of after.blobs.keys()) {
+    if (!before.blobs.has(digest)) changes.push({ type: 'added', entry: { type: 'blob', digest } })
+  }
+  for (const [key, { tag }] of after.tags) {
+    if (!before.tags.has(key)) changes.push({ type: 'added', entry: { type: 'tag', tag } })
+  }
+  return changes
+}
+
+function push(rows: Map<Digest, ContentRow[]>, row: ContentRow): void {
+  const known = rows.get(row.digest)
+  if (known === undefined) rows.set(row.digest, [row])
+  else known.push(row)
+}
+
+function parseSources(rawRegistry: string, names: string): Repository[] {
+  const registry = canonicalRegistry(rawRegistry)
+  if (!isRegistry(registry)) return []
+  return names
+    .split(',')
+    .map((name) => ({ registry, name: canonicalName(registry, name.trim()) }))
+    .filter(({ name }) => isRepositoryName(name))
+}
+
+function addImage(
+  image: ImageRow,
+  blobs: ReadonlyMap<Digest, CatalogBlob>,
+  tags: Map<string, CatalogTag>,
+  imported: Map<string, ImportedImage>,
+): void {
+  const target = blobs.get(image.target)
+  // Kubernetes also names each image by the digest of its config (`sha256:…`), which would read as a repository and a tag.
+  const reference = parseDigest(image.name) === undefined ? parseImageReference(image.name) : undefined
+  if (target === undefined || reference === undefined) return
+  const { registry, name, tag } = reference
+  if (!target.labelled) {
+    imported.set(`${registry}/${name} ${image.target}`, { repository: { registry, name }, target: image.target })
+  }
+  if (tag === undefined || reference.digest !== undefined || image.mediaType === '') return
+  const known: CatalogTag = {
+    tag: { registry, name, tag },
+    descriptor: { mediaType: image.mediaType, digest: image.target, size: target.size },
+    asOf: image.updatedAt,
+  }
+  const key = tagKey(known.tag)
+  const other = tags.get(key)
+  if (other === undefined || other.asOf < known.asOf) tags.set(key, known)
+}

@@ -1,0 +1,160 @@
+import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+
+import type { Digest } from '../../oci/digest.ts'
+import { second } from '../../time/units.ts'
+import {
+  contentInfoSchema,
+  contentPageSchema,
+  type ContentRow,
+  eventSchema,
+  imagesSchema,
+  type ImageRow,
+  namespacesSchema,
+  parseContentRow,
+  parseImageRow,
+  pluginsSchema,
+} from './rows.ts'
+import type { Method, Services } from './services.ts'
+
+/** Ten thousand images with long names fit; a broken peer cannot fill the memory. */
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+/** A local socket answers in milliseconds; a node whose disk is saturated takes seconds. */
+const CALL_DEADLINE = 10 * second
+const INFO_DEADLINE = 2 * second
+
+const TOPICS = ['topic~="^/images/"', 'topic~="^/content/"', 'topic~="^/namespaces/"']
+
+/** One connection to containerd. Calls throw the ServiceError of grpc-js; a row that is not understood is left out. */
+export class ContainerdClient {
+  readonly #client: Client
+  readonly #services: Services
+
+  constructor(socket: string, services: Services) {
+    this.#services = services
+    this.#client = new Client(`unix:${socket}`, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      // A new client must try at once, not wait out the backoff of the one before it.
+      'grpc.use_local_subchannel_pool': 1,
+      // The authority of a unix target is its path, which containerd's server refuses.
+      'grpc.default_authority': 'localhost',
+    })
+  }
+
+  close(): void {
+    this.#client.close()
+  }
+
+  async namespaces(signal: AbortSignal): Promise<string[]> {
+    const answer = await this.#unary(this.#services.listNamespaces, {}, { signal })
+    return namespacesSchema.parse(answer).namespaces.map((namespace) => namespace.name)
+  }
+
+  async images(namespace: string, signal: AbortSignal): Promise<ImageRow[]> {
+    const answer = await this.#unary(this.#services.listImages, {}, { signal, namespace })
+    return imagesSchema.parse(answer).images.flatMap((raw) => parseImageRow(raw) ?? [])
+  }
+
+  async content(namespace: string, signal: AbortSignal): Promise<ContentRow[]> {
+    const stream = this.#stream(this.#services.listContent, {}, { namespace, deadline: CALL_DEADLINE })
+    const rows: ContentRow[] = []
+    for await (const page of read(stream, signal)) {
+      for (const raw of contentPageSchema.parse(page).info) {
+        const row = parseContentRow(raw)
+        if (row !== undefined) rows.push(row)
+      }
+    }
+    return rows
+  }
+
+  /** One blob as a namespace sees it; undefined if it has no such blob. */
+  async info(namespace: string, digest: Digest, signal: AbortSignal): Promise<ContentRow | undefined> {
+    try {
+      const options = { signal, namespace, deadline: INFO_DEADLINE }
+      const answer = await this.#unary(this.#services.contentInfo, { digest }, options)
+      return parseContentRow(contentInfoSchema.parse(answer).info)
+    } catch (error) {
+      if ((error as Partial<ServiceError>).code === status.NOT_FOUND) return undefined
+      throw error
+    }
+  }
+
+  /** Where the content store is on disk; undefined if containerd does not say. */
+  async contentRoot(signal: AbortSignal): Promise<string | undefined> {
+    const answer = await this.#unary(this.#services.plugins, { filters: ['type==io.containerd.content.v1'] }, { signal })
+    const plugin = pluginsSchema.parse(answer).plugins.find((plugin) => plugin.type === 'io.containerd.content.v1')
+    return plugin?.exports['root']
+  }
+
+  /** Every event that may mean other content, as the namespace it is about. Ends by throwing when the connection does. */
+  async *events(signal: AbortSignal): AsyncGenerator<string> {
+    const stream = this.#stream(this.#services.subscribe, { filters: TOPICS }, {})
+    for await (const raw of read(stream, signal)) {
+      const event = eventSchema.safeParse(raw)
+      if (event.success) yield event.data.namespace
+    }
+  }
+
+  #unary(
+    method: Method,
+    argument: object,
+    options: { signal: AbortSignal; namespace?: string; deadline?: number },
+  ): Promise<unknown> {
+    const { signal, namespace, deadline = CALL_DEADLINE } = options
+    signal.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const onAbort = () => call.cancel()
+      const call = this.#client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        argument,
+        metadataOf(namespace),
+        { deadline: Date.now() + deadline },
+        (error, value) => {
+          signal.removeEventListener('abort', onAbort)
+          if (error === null) resolve(value)
+          else reject(signal.aborted ? (signal.reason as Error) : error)
+        },
+      )
+      signal.addEventListener('abort', onAbort, { once: true })
+    })
+  }
+
+  #stream(
+    method: Method,
+    argument: object,
+    options: { namespace?: string; deadline?: number },
+  ): ClientReadableStream<unknown> {
+    return this.#client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      argument,
+      metadataOf(options.namespace),
+      options.deadline === undefined ? {} : { deadline: Date.now() + options.deadline },
+    )
+  }
+}
+
+function metadataOf(namespace: string | undefined): Metadata {
+  const metadata = new Metadata()
+  if (namespace !== undefined) metadata.set('containerd-namespace', namespace)
+  return metadata
+}
+
+/** The messages of a stream; cancelled when the reader leaves or the signal fires. */
+async function* read(stream: ClientReadableStream<unknown>, signal: AbortSignal): AsyncGenerator<unknown> {
+  const onAbort = () => stream.cancel()
+  if (signal.aborted) onAbort()
+  else signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    yield* stream as AsyncIterable<unknown>
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    // The cancellation is reported as an error event after nobody listens any more.
+    stream.on('error', () => {})
+    stream.cancel()
+  }
+}

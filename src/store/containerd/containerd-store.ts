@@ -1,0 +1,190 @@
+import { join } from 'node:path'
+
+import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
+import { type Repository, repositoryKey, tagKey, type TagReference } from '../../oci/reference.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { abortable } from '../../time/deadline.ts'
+import type {
+  ContentSource,
+  ContentStore,
+  KnownTag,
+  OpenBlob,
+  StoreChange,
+  StoreEntry,
+  StoreStatus,
+} from '../content-store.ts'
+import { errorCode, FileBlob, openFile } from '../file-blob.ts'
+import { Listeners } from '../listeners.ts'
+import {
+  type Catalog,
+  type CatalogBlob,
+  catalogChanges,
+  catalogEntries,
+  EMPTY_CATALOG,
+  mergeRows,
+} from './catalog.ts'
+import type { ContainerdClient } from './client.ts'
+import { Follower } from './follower.ts'
+import { ImportedSources } from './imported-sources.ts'
+import { loadServices } from './services.ts'
+
+export interface ContainerdStoreOptions {
+  /** Path of containerd's socket. */
+  readonly socket: string
+  /** Whose content is offered; all namespaces if undefined. */
+  readonly namespaces?: readonly string[] | undefined
+  /** Root of the content store on disk; containerd is asked if undefined. */
+  readonly contentPath?: string | undefined
+  readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
+}
+
+/** The content of containerd: what there is by its API, the bytes straight from its disk. */
+export class ContainerdStore implements ContentStore {
+  readonly #options: ContainerdStoreOptions
+  readonly #listeners: Listeners
+  readonly #imported = new ImportedSources((digest) => this.#openFile(digest))
+  readonly #stopping = new AbortController()
+  #following: Promise<void> | undefined
+  #status: StoreStatus
+  #root: string | undefined
+  #client: ContainerdClient | undefined
+  #catalog: Catalog = EMPTY_CATALOG
+  #entries: readonly StoreEntry[] | undefined
+
+  constructor(options: ContainerdStoreOptions) {
+    this.#options = options
+    this.#listeners = new Listeners(options.log)
+    this.#root = options.contentPath
+    this.#status = { ready: false, reason: `containerd at ${options.socket} has not answered yet` }
+  }
+
+  async start(): Promise<void> {
+    const { socket, namespaces, contentPath } = this.#options
+    const follower = new Follower({
+      socket,
+      namespaces,
+      contentPath,
+      services: loadServices(),
+      onConnected: (client, root) => this.#connected(client, root),
+      onListed: (catalog) => this.#listed(catalog),
+      onLost: (error) => this.#lost(error),
+    })
+    this.#following ??= follower.run(this.#stopping.signal)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#following
+    this.#client = undefined
+    this.#status = { ready: false, reason: 'stopped' }
+  }
+
+  status(): StoreStatus {
+    return this.#status
+  }
+
+  entries(): readonly StoreEntry[] {
+    return (this.#entries ??= catalogEntries(this.#catalog))
+  }
+
+  subscribe(listener: (change: StoreChange) => void): () => void {
+    return this.#listeners.add(listener)
+  }
+
+  async open(digest: Digest, { signal }: { signal: AbortSignal }): Promise<OpenBlob | undefined> {
+    signal.throwIfAborted()
+    // What is in `blobs` is committed, even when its event has yet to come; but it may belong to a namespace not offered.
+    const offered = this.#options.namespaces === undefined || this.#catalog.blobs.has(digest)
+    if (!offered && (await this.#ask(digest, signal)) === undefined) return undefined
+    return this.#openFile(digest)
+  }
+
+  async sources(digest: Digest, { signal }: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
+    signal.throwIfAborted()
+    const known = this.#catalog.blobs.get(digest)
+    // Labels are set a moment after a blob is committed, and nothing tells of it.
+    const blob = known?.labelled === true ? known : ((await this.#ask(digest, signal)) ?? known)
+    if (blob === undefined) return []
+    const sources = new Map<string, ContentSource>()
+    for (const source of await this.#claims(digest, signal)) {
+      sources.set(repositoryKey(source), { ...source, access: 'imported' })
+    }
+    for (const source of blob.sources) sources.set(repositoryKey(source), { ...source, access: 'unknown' })
+    return [...sources.values()]
+  }
+
+  async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {
+    signal.throwIfAborted()
+    const known = this.#catalog.tags.get(tagKey(tag))
+    return known === undefined ? undefined : { descriptor: known.descriptor, asOf: known.asOf }
+  }
+
+  async #claims(digest: Digest, signal: AbortSignal): Promise<readonly Repository[]> {
+    const claims = await abortable(this.#imported.claims(this.#catalog), signal)
+    return claims.get(digest) ?? []
+  }
+
+  /** What containerd says about one blob right now; undefined if it is not held or containerd does not answer. */
+  async #ask(digest: Digest, signal: AbortSignal): Promise<CatalogBlob | undefined> {
+    const client = this.#client
+    if (client === undefined) return undefined
+    try {
+      const names = await client.namespaces(signal)
+      const rows = await Promise.all(
+        names.map(async (name) => ({ name, row: await client.info(name, digest, signal) })),
+      )
+      const selection = this.#options.namespaces
+      const held = rows.filter(({ row }) => row !== undefined)
+      if (!held.some(({ name }) => selection === undefined || selection.includes(name))) return undefined
+      return mergeRows(held.flatMap(({ row }) => row ?? []))
+    } catch (err) {
+      signal.throwIfAborted()
+      this.#options.log.debug({ err, digest }, 'containerd did not answer about a blob')
+      return undefined
+    }
+  }
+
+  async #openFile(digest: Digest): Promise<OpenBlob | undefined> {
+    if (this.#root === undefined) return undefined
+    const path = join(this.#root, 'blobs', digestAlgorithm(digest), digestHex(digest))
+    try {
+      const file = await openFile(path)
+      return file === undefined ? undefined : new FileBlob(file.handle, file.size)
+    } catch (cause) {
+      if (errorCode(cause) !== 'EACCES') throw cause
+      throw new Error(`no permission to read containerd's content at ${path}: run Nabo as a user who may`, { cause })
+    }
+  }
+
+  #connected(client: ContainerdClient, root: string): void {
+    this.#client = client
+    this.#root = root
+  }
+
+  #listed(catalog: Catalog): void {
+    const before = this.#catalog
+    this.#catalog = catalog
+    this.#entries = undefined
+    if (!this.#status.ready) {
+      this.#status = { ready: true }
+      const { socket } = this.#options
+      const fields = { socket, root: this.#root, blobs: catalog.blobs.size, tags: catalog.tags.size }
+      this.#options.log.info(fields, 'following the content of containerd')
+    }
+    for (const change of catalogChanges(before, catalog)) this.#listeners.emit(change)
+  }
+
+  #lost(error: unknown): void {
+    const reason = `containerd is not reachable at ${this.#options.socket}: ${whyUnreachable(error)}`
+    // Said once, not at every attempt.
+    if (this.#status.ready || this.#status.reason !== reason) this.#options.log.warn({}, reason)
+    this.#client = undefined
+    this.#status = { ready: false, reason }
+  }
+}
+
+/** The system's words for why there is no connection, out of what gRPC wraps around them. */
+function whyUnreachable(error: unknown): string {
+  const text = errorText(error)
+  return /Last error: (?:Error: )?(.*?)(?:\. Resolution note|$)/.exec(text)?.[1] ?? text
+}

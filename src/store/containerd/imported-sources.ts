@@ -1,0 +1,67 @@
+import { type Digest, matchesDigest } from '../../oci/digest.ts'
+import { type Manifest, MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts'
+import { type Repository, repositoryKey } from '../../oci/reference.ts'
+import { readAll } from '../read-all.ts'
+import type { OpenBlob } from '../content-store.ts'
+import type { Catalog } from './catalog.ts'
+
+export type Claims = ReadonlyMap<Digest, readonly Repository[]>
+
+/**
+ * Which digests the imported images of a catalog name. The walk starts at targets that came from no registry, and goes
+ * no further than manifests that did: what those name has the right of where they came from, not of the import.
+ */
+export class ImportedSources {
+  readonly #open: (digest: Digest) => Promise<OpenBlob | undefined>
+  #last: { catalog: Catalog; claims: Promise<Claims> } | undefined
+  #manifests = new Map<Digest, Manifest | undefined>()
+
+  constructor(open: (digest: Digest) => Promise<OpenBlob | undefined>) {
+    this.#open = open
+  }
+
+  /** Walks each catalog once, when first asked about it. */
+  claims(catalog: Catalog): Promise<Claims> {
+    if (this.#last?.catalog !== catalog) this.#last = { catalog, claims: this.#walk(catalog) }
+    return this.#last.claims
+  }
+
+  async #walk(catalog: Catalog): Promise<Claims> {
+    const claims = new Map<Digest, Map<string, Repository>>()
+    const used = new Map<Digest, Manifest | undefined>()
+    for (const { repository, target } of catalog.imported) {
+      const key = repositoryKey(repository)
+      const queue = [target]
+      for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
+        const blob = catalog.blobs.get(digest)
+        const claimed = claims.get(digest) ?? new Map<string, Repository>()
+        if (blob === undefined || claimed.has(key)) continue
+        claims.set(digest, claimed.set(key, repository))
+        if (blob.labelled || blob.size > MAX_MANIFEST_BYTES) continue
+        const manifest = used.has(digest) ? used.get(digest) : await this.#manifest(digest)
+        used.set(digest, manifest)
+        for (const child of manifest?.children ?? []) {
+          if (manifest?.kind === 'index') queue.push(child.digest)
+          else if (catalog.blobs.has(child.digest)) {
+            const leaf = claims.get(child.digest) ?? new Map<string, Repository>()
+            claims.set(child.digest, leaf.set(key, repository))
+          }
+        }
+      }
+    }
+    this.#manifests = used
+    return new Map(claims.entries().map(([digest, claimed]) => [digest, [...claimed.values()]]))
+  }
+
+  async #manifest(digest: Digest): Promise<Manifest | undefined> {
+    if (this.#manifests.has(digest)) return this.#manifests.get(digest)
+    try {
+      const blob = await this.#open(digest)
+      const bytes = blob === undefined ? undefined : await readAll(blob, MAX_MANIFEST_BYTES)
+      return bytes !== undefined && matchesDigest(bytes, digest) ? parseManifest(bytes) : undefined
+    } catch {
+      // An unreadable manifest claims nothing; whoever asks for it by its digest is told why.
+      return undefined
+    }
+  }
+}

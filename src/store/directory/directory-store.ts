@@ -1,0 +1,306 @@
+import { randomUUID } from 'node:crypto'
+import { open, rm, statfs } from 'node:fs/promises'
+
+import { type Digest, matchesDigest } from '../../oci/digest.ts'
+import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts'
+import { repositoryKey, type TagReference } from '../../oci/reference.ts'
+import type { Log } from '../../telemetry/log.ts'
+import { second } from '../../time/units.ts'
+import { type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
+import type { ContentSource, KnownTag, OpenBlob, StoreChange, StoreEntry, StoreStatus } from '../content-store.ts'
+import { FileBlob, openFile } from '../file-blob.ts'
+import { Listeners } from '../listeners.ts'
+import { readAll } from '../read-all.ts'
+import { FileIngest, ioError } from './file-ingest.ts'
+import { ImageIndex } from './image-index.ts'
+import { IndexFile } from './index-file.ts'
+import { Layout } from './layout.ts'
+import { takeLock } from './lock.ts'
+import { ManifestGraph } from './manifest-graph.ts'
+import { Space } from './space.ts'
+
+export interface DirectoryStoreOptions {
+  readonly directory: string
+  /** Of all blobs together, those on their way included. */
+  readonly maxBytes: number
+  readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
+}
+
+/** How long nothing is taken in after the disk was full: trying each blob would only thrash. */
+const FULL_PAUSE = 10 * second
+
+/** An OCI image layout that Nabo fills itself: bounded in bytes, least recently used out first. */
+export class DirectoryStore implements CacheStore {
+  readonly #log: DirectoryStoreOptions['log']
+  readonly #layout: Layout
+  readonly #indexFile: IndexFile
+  readonly #listeners: Listeners
+  readonly #space: Space
+  readonly #index = new ImageIndex()
+  readonly #graph = new ManifestGraph()
+  readonly #ingests = new Set<Ingest>()
+  readonly #removals = new Map<Digest, Promise<void>>()
+  readonly #manifests = new Map<Digest, Promise<boolean>>()
+  #status: StoreStatus = { ready: false, reason: 'the cache directory has not been read yet' }
+  #unlock: (() => Promise<void>) | undefined
+  #fullUntil = 0
+
+  constructor({ directory, maxBytes, log }: DirectoryStoreOptions) {
+    this.#log = log
+    this.#layout = new Layout(directory)
+    const temporaryPath = this.#layout.temporary('index.json')
+    this.#indexFile = new IndexFile({ path: this.#layout.index, temporaryPath, log })
+    this.#listeners = new Listeners(log)
+    this.#space = new Space(maxBytes)
+  }
+
+  /** Reads the directory. Throws LockedError if another process uses it, and the system's error if it can't be written. */
+  async start(): Promise<void> {
+    await this.#layout.create()
+    this.#unlock = await takeLock(this.#layout.lock)
+    try {
+      await this.#layout.prepare()
+      await this.#load()
+    } catch (error) {
+      await this.#unlock()
+      throw error
+    }
+    this.#status = { ready: true }
+    const { directory } = this.#layout
+    const [bytes, maxBytes] = [this.#space.used, this.#space.maxBytes]
+    this.#log.info({ directory, bytes, maxBytes }, 'the cache directory is open')
+    for (const entry of this.entries()) this.#emit('added', entry)
+  }
+
+  async stop(): Promise<void> {
+    this.#status = { ready: false, reason: 'stopped' }
+    await Promise.all(this.#ingests.values().map((ingest) => ingest.abort(new Error('the cache is closing'))))
+    await Promise.allSettled(this.#removals.values())
+    await this.#indexFile.flush()
+    await this.#unlock?.()
+    this.#unlock = undefined
+  }
+
+  status(): StoreStatus {
+    return this.#status
+  }
+
+  entries(): readonly StoreEntry[] {
+    const dated: { at: number; entry: StoreEntry }[] = []
+    for (const [digest, { usedAt }] of this.#space.entries()) dated.push({ at: usedAt, entry: { type: 'blob', digest } })
+    dated.reverse()
+    for (const { repository, tag, asOf } of this.#index.entries()) {
+      if (tag === undefined) continue
+      const { registry, name } = repository
+      dated.push({ at: asOf, entry: { type: 'tag', tag: { registry, name, tag } } })
+    }
+    return dated.sort((a, b) => b.at - a.at).map(({ entry }) => entry)
+  }
+
+  subscribe(listener: (change: StoreChange) => void): () => void {
+    return this.#listeners.add(listener)
+  }
+
+  async open(digest: Digest, { signal }: { signal: AbortSignal }): Promise<OpenBlob | undefined> {
+    signal.throwIfAborted()
+    const known = this.#space.get(digest)
+    if (known === undefined) return undefined
+    const unpin = this.#space.pin(digest)
+    try {
+      const file = await openFile(this.#layout.blob(digest))
+      if (file?.size !== known.size) {
+        await file?.handle.close()
+        this.#forgetLost(digest)
+        unpin()
+        return undefined
+      }
+      const now = Date.now()
+      this.#space.touch(digest, now)
+      // The file's own time carries the order over a restart; it is worth no waiting.
+      file.handle.utimes(now / 1000, now / 1000).catch(() => {})
+      return new FileBlob(file.handle, file.size, unpin)
+    } catch (error) {
+      unpin()
+      throw error
+    }
+  }
+
+  async sources(digest: Digest, { signal }: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
+    signal.throwIfAborted()
+    if (!this.#space.has(digest)) return []
+    const sources = new Map<string, ContentSource>()
+    for (const manifest of this.#graph.withAncestors(digest)) {
+      for (const { repository, isPublic } of this.#index.of(manifest)) {
+        const key = repositoryKey(repository)
+        if (!isPublic && sources.has(key)) continue
+        const { registry, name } = repository
+        sources.set(key, { registry, name, access: isPublic ? 'public' : 'unknown' })
+      }
+    }
+    return [...sources.values()]
+  }
+
+  async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {
+    signal.throwIfAborted()
+    const entry = this.#index.resolve(tag)
+    return entry === undefined ? undefined : { descriptor: entry.descriptor, asOf: entry.asOf }
+  }
+
+  async ingest(digest: Digest, { size }: { size: number }): Promise<Ingest | undefined> {
+    if (!this.#status.ready || Date.now() < this.#fullUntil) return undefined
+    if (!(await this.#makeRoom(size))) return undefined
+    const temporaryPath = this.#layout.temporary(randomUUID())
+    try {
+      const handle = await open(temporaryPath, 'wx+')
+      return this.#begin({ digest, size, handle, temporaryPath })
+    } catch (cause) {
+      this.#space.release(size)
+      this.#noteFailure(ioError(cause))
+      return undefined
+    }
+  }
+
+  async putManifest(bytes: Uint8Array, origin: ManifestOrigin): Promise<void> {
+    const { digest, size } = origin.descriptor
+    if (bytes.length !== size || bytes.length > MAX_MANIFEST_BYTES || !matchesDigest(bytes, digest)) {
+      throw new IngestError('digest-mismatch', `the bytes are not those of ${digest}`)
+    }
+    const kept = this.#space.has(digest) || (await this.#keepManifest(bytes, digest))
+    if (!kept || !this.#space.has(digest)) return
+    this.#graph.add(digest, childrenOf(bytes))
+    const newTag = this.#index.put(origin)
+    this.#saveIndex()
+    if (newTag !== undefined) {
+      const { registry, name, tag } = newTag
+      this.#emit('added', { type: 'tag', tag: { registry, name, tag } })
+    }
+  }
+
+  /** Writes a manifest once, however many ask for it. */
+  #keepManifest(bytes: Uint8Array, digest: Digest): Promise<boolean> {
+    const running = this.#manifests.get(digest)
+    if (running !== undefined) return running
+    const work = this.#writeManifest(bytes, digest).finally(() => this.#manifests.delete(digest))
+    this.#manifests.set(digest, work)
+    return work
+  }
+
+  async #writeManifest(bytes: Uint8Array, digest: Digest): Promise<boolean> {
+    const ingest = await this.ingest(digest, { size: bytes.length })
+    if (ingest === undefined) return false
+    try {
+      await ingest.write(bytes)
+      await ingest.commit()
+      return true
+    } catch (error) {
+      // Noted where it happened; the manifest is passed on all the same.
+      if (error instanceof IngestError) return false
+      throw error
+    }
+  }
+
+  #begin(file: Pick<ConstructorParameters<typeof FileIngest>[0], 'digest' | 'size' | 'handle' | 'temporaryPath'>): Ingest {
+    const { digest, size } = file
+    const ingest: Ingest = new FileIngest({
+      ...file,
+      blobPath: this.#layout.blob(digest),
+      pin: () => this.#space.pin(digest),
+      beforePlace: async () => this.#removals.get(digest),
+      onCommitted: () => {
+        this.#ingests.delete(ingest)
+        this.#space.release(size)
+        const isNew = !this.#space.has(digest)
+        this.#space.add(digest, { size, usedAt: Date.now() })
+        if (isNew) this.#emit('added', { type: 'blob', digest })
+      },
+      onFailed: (error) => {
+        this.#ingests.delete(ingest)
+        this.#noteFailure(error)
+      },
+      onDropped: () => this.#space.release(size),
+    })
+    this.#ingests.add(ingest)
+    return ingest
+  }
+
+  /** Reserves `size` bytes, evicting for them. False if that can't be done. */
+  async #makeRoom(size: number): Promise<boolean> {
+    if (size > this.#space.maxBytes) return false
+    const stats = await statfs(this.#layout.directory).catch(() => undefined)
+    // From here to the reservation nothing waits, so that two blobs never get the same room.
+    const owed = this.#ingests.values().reduce((sum, ingest) => sum + ingest.size - ingest.written, 0)
+    const missing = stats === undefined ? 0 : size + owed - stats.bavail * stats.bsize
+    const victims = this.#space.victims(size, missing)
+    if (victims === undefined) return false
+    this.#space.reserve(size)
+    await Promise.all(victims.map((digest) => this.#evict(digest)))
+    return true
+  }
+
+  #evict(digest: Digest): Promise<void> {
+    this.#log.debug({ digest }, 'evicting a blob from the cache')
+    this.#forget(digest)
+    const removal = rm(this.#layout.blob(digest), { force: true })
+      .catch((err: unknown) => this.#log.warn({ err, digest }, 'an evicted blob could not be removed'))
+      .finally(() => this.#removals.delete(digest))
+    this.#removals.set(digest, removal)
+    return removal
+  }
+
+  #forgetLost(digest: Digest): void {
+    if (!this.#space.has(digest)) return
+    this.#log.warn({ digest }, 'a blob of the cache was removed or changed by somebody else')
+    this.#forget(digest)
+  }
+
+  #forget(digest: Digest): void {
+    this.#space.delete(digest)
+    this.#graph.delete(digest)
+    const wasNamed = this.#index.of(digest).length > 0
+    const tags = this.#index.delete(digest)
+    if (wasNamed) this.#saveIndex()
+    for (const tag of tags) this.#emit('removed', { type: 'tag', tag })
+    this.#emit('removed', { type: 'blob', digest })
+  }
+
+  #noteFailure(error: IngestError): void {
+    if (error.reason === 'disk-full') this.#fullUntil = Date.now() + FULL_PAUSE
+    if (error.reason === 'aborted') return
+    this.#log.warn({ err: error, reason: error.reason }, 'a blob was not kept in the cache')
+  }
+
+  #saveIndex(): void {
+    this.#indexFile.save(() => this.#index.toJson())
+  }
+
+  #emit(type: StoreChange['type'], entry: StoreEntry): void {
+    this.#listeners.emit({ type, entry })
+  }
+
+  async #load(): Promise<void> {
+    const found = await this.#layout.scan(this.#log)
+    found.sort((a, b) => a.modifiedAt - b.modifiedAt)
+    for (const { digest, size, modifiedAt } of found) this.#space.add(digest, { size, usedAt: modifiedAt })
+    for (const origin of await this.#indexFile.read()) {
+      if (this.#space.has(origin.descriptor.digest)) this.#index.put(origin)
+    }
+    for (const { descriptor } of this.#index.entries()) await this.#loadManifest(descriptor.digest)
+    // The bound may have been lowered since.
+    const victims = this.#space.victims(0, 0) ?? []
+    await Promise.all(victims.map((digest) => this.#evict(digest)))
+  }
+
+  /** Without touching it: a restart is no use of a blob. */
+  async #loadManifest(digest: Digest): Promise<void> {
+    const known = this.#space.get(digest)
+    if (known === undefined || known.size > MAX_MANIFEST_BYTES || this.#graph.has(digest)) return
+    const file = await openFile(this.#layout.blob(digest))
+    if (file === undefined) return
+    const bytes = await readAll(new FileBlob(file.handle, file.size), MAX_MANIFEST_BYTES)
+    if (bytes !== undefined && matchesDigest(bytes, digest)) this.#graph.add(digest, childrenOf(bytes))
+  }
+}
+
+function childrenOf(bytes: Uint8Array): Digest[] {
+  return parseManifest(bytes)?.children.map((child) => child.digest) ?? []
+}

@@ -1,0 +1,38 @@
+import type { Digest } from '../../oci/digest.ts'
+
+/** Which manifests name which digests. */
+export class ManifestGraph {
+  readonly #children = new Map<Digest, readonly Digest[]>()
+  readonly #parents = new Map<Digest, Set<Digest>>()
+
+  has(manifest: Digest): boolean {
+    return this.#children.has(manifest)
+  }
+
+  add(manifest: Digest, children: readonly Digest[]): void {
+    if (this.has(manifest)) return
+    this.#children.set(manifest, children)
+    for (const child of children) {
+      const parents = this.#parents.get(child)
+      if (parents === undefined) this.#parents.set(child, new Set([manifest]))
+      else parents.add(manifest)
+    }
+  }
+
+  delete(manifest: Digest): void {
+    for (const child of this.#children.get(manifest) ?? []) {
+      const parents = this.#parents.get(child)
+      parents?.delete(manifest)
+      if (parents?.size === 0) this.#parents.delete(child)
+    }
+    this.#children.delete(manifest)
+  }
+
+  /** The digest itself, what names it, what names that, and so on. */
+  withAncestors(digest: Digest): ReadonlySet<Digest> {
+    const found = new Set([digest])
+    // A set's iteration also visits what is added meanwhile.
+    for (const each of found) for (const parent of this.#parents.get(each) ?? []) found.add(parent)
+    return found
+  }
+}

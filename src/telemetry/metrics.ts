@@ -1,0 +1,85 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+
+import type { FinishedExchange } from '../http/exchange.ts'
+
+/** What is looked up when `/metrics` is asked for. */
+export interface MetricSources {
+  isReady(): boolean
+  peers(): number
+  storedBlobs(): number
+  index(): { ownKeys: number; claims: number; membersHeard: number; announcementsSent: number; announcementsFailed: number; resyncsServed: number }
+}
+
+/** The daemon's metrics, in a registry of their own. */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #requests: Counter
+  readonly #bytes: Counter
+  readonly #seconds: Histogram
+  readonly #upstream: Counter
+
+  constructor(sources: MetricSources) {
+    const registers = [this.registry]
+    collectDefaultMetrics({ register: this.registry })
+    this.#requests = new Counter({
+      name: 'nabo_requests_total',
+      help: 'Requests answered, by listener, what was asked for, status, and where the first bytes came from.',
+      labelNames: ['listener', 'kind', 'status', 'source'],
+      registers,
+    })
+    this.#bytes = new Counter({
+      name: 'nabo_bytes_total',
+      help: 'Content bytes sent, by listener and where they came from: local, peer or upstream.',
+      labelNames: ['listener', 'source'],
+      registers,
+    })
+    this.#seconds = new Histogram({
+      name: 'nabo_request_seconds',
+      help: 'Time from a request to the end of its answer.',
+      labelNames: ['listener', 'kind'],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
+      registers,
+    })
+    this.#upstream = new Counter({
+      name: 'nabo_upstream_requests_total',
+      help: 'Requests to registries, by registry, method, what was asked for and how it ended. GET of manifests is what costs quota.',
+      labelNames: ['registry', 'method', 'kind', 'outcome'],
+      registers,
+    })
+    for (const source of ['local', 'peer', 'upstream']) this.#bytes.inc({ listener: 'mirror', source }, 0)
+    this.#observe(sources)
+  }
+
+  request(listener: string, finished: FinishedExchange): void {
+    const kind = finished.kind ?? 'other'
+    const source = finished.shares?.[0]?.source ?? 'none'
+    this.#requests.inc({ listener, kind, source, status: String(finished.status) })
+    this.#seconds.observe({ listener, kind }, finished.durationMs / 1000)
+    for (const share of finished.shares ?? []) this.#bytes.inc({ listener, source: share.source }, share.bytes)
+  }
+
+  upstreamRequest(event: { registry: string; method: string; kind: string; outcome: string }): void {
+    this.#upstream.inc(event)
+  }
+
+  #observe(sources: MetricSources): void {
+    const gauge = (name: string, help: string, read: () => number) =>
+      new Gauge({
+        name,
+        help,
+        registers: [this.registry],
+        collect() {
+          this.set(read())
+        },
+      })
+    gauge('nabo_ready', 'Whether the node is ready, 1 or 0.', () => (sources.isReady() ? 1 : 0))
+    gauge('nabo_peers', 'Other nodes that are believed alive.', () => sources.peers())
+    gauge('nabo_store_blobs', 'Blobs in the content store.', () => sources.storedBlobs())
+    gauge('nabo_index_own_keys', 'Keys that this node announces: digests and tags.', () => sources.index().ownKeys)
+    gauge('nabo_index_claims', 'Claims of other nodes that are known here.', () => sources.index().claims)
+    gauge('nabo_index_members_heard', 'Other nodes whose claims are all known here.', () => sources.index().membersHeard)
+    gauge('nabo_index_announcements_sent', 'Announcements sent since the start.', () => sources.index().announcementsSent)
+    gauge('nabo_index_announcements_failed', 'Announcements that failed since the start.', () => sources.index().announcementsFailed)
+    gauge('nabo_index_resyncs_served', 'Times another node needed the whole set again.', () => sources.index().resyncsServed)
+  }
+}

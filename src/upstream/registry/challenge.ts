@@ -1,0 +1,73 @@
+/** What a registry wants to see before it answers. */
+export type Challenge =
+  | { readonly scheme: 'basic' }
+  | { readonly scheme: 'bearer'; readonly realm: URL; readonly service: string | undefined; readonly scope: string | undefined }
+
+const TOKEN = /[^\s,="]+/y
+const SPACE = /[\s,]*/y
+const PARAMETER = /([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))/y
+
+/**
+ * Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110 11.6.1). A bearer challenge wins over basic;
+ * undefined if there is none that Nabo can answer.
+ */
+export function parseChallenge(header: string): Challenge | undefined {
+  let basic: Challenge | undefined
+  for (const { scheme, parameters } of challenges(header.slice(0, 8192))) {
+    if (scheme === 'basic') basic = { scheme: 'basic' }
+    if (scheme !== 'bearer') continue
+    const realm = parameters.get('realm')
+    if (realm === undefined || !URL.canParse(realm)) continue
+    const url = new URL(realm)
+    if (url.protocol !== 'https:' && url.protocol !== 'http:') continue
+    return { scheme: 'bearer', realm: url, service: parameters.get('service'), scope: parameters.get('scope') }
+  }
+  return basic
+}
+
+/** Splits the header: a word that `=` does not follow opens the next challenge. */
+function challenges(header: string): { scheme: string; parameters: Map<string, string> }[] {
+  const found: { scheme: string; parameters: Map<string, string> }[] = []
+  let at = 0
+  const take = (pattern: RegExp) => {
+    pattern.lastIndex = at
+    const match = pattern.exec(header)
+    if (match !== null) at = pattern.lastIndex
+    return match
+  }
+  while (at < header.length) {
+    take(SPACE)
+    const parameter = found.length === 0 ? null : take(PARAMETER)
+    if (parameter !== null) {
+      const value = parameter[2]?.replaceAll(/\\(.)/g, '$1') ?? parameter[3] ?? ''
+      found.at(-1)?.parameters.set((parameter[1] ?? '').toLowerCase(), value)
+      continue
+    }
+    const scheme = take(TOKEN)
+    if (scheme === null) at += 1
+    else found.push({ scheme: scheme[0].toLowerCase(), parameters: new Map() })
+  }
+  return found
+}
+
+/**
+ * True if a token may be asked for at `realm` on behalf of `registry`: only where both belong to one registrable domain, so that
+ * a registry cannot send credentials elsewhere. Plain HTTP only ever answers plain HTTP.
+ */
+export function realmBelongsTo(realm: URL, registry: URL): boolean {
+  if (realm.protocol === 'http:' && registry.protocol === 'https:') return false
+  const [a, b] = [realm.hostname.toLowerCase(), registry.hostname.toLowerCase()]
+  return a === b || (!isAddress(a) && !isAddress(b) && domainOf(a) === domainOf(b))
+}
+
+function isAddress(host: string): boolean {
+  return host.startsWith('[') || /^[\d.]+$/.test(host)
+}
+
+/** The last two labels; three where the last two are a country's `co.uk`-like pair. Too narrow is safe, so no list is kept. */
+function domainOf(host: string): string {
+  const labels = host.split('.')
+  const pair = labels.slice(-2)
+  const isCountryPair = pair[1]?.length === 2 && (pair[0]?.length ?? 0) <= 3
+  return labels.slice(isCountryPair ? -3 : -2).join('.')
+}

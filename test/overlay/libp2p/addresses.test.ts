@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { multiaddr } from '@multiformats/multiaddr'
+
+import { parseNodeAddress, peerAddresses, routerAddresses } from '../../../src/overlay/libp2p/addresses.ts'
+import { announcement, listenMultiaddrs } from '../../../src/overlay/libp2p/listen-addresses.ts'
+
+const addrs = (...texts: string[]) => texts.map((text) => multiaddr(text))
+const from = (text: string) => multiaddr(text)
+
+describe('addresses of a peer', () => {
+  it('are those it announces for its peer listener', () => {
+    const announced = addrs('/ip4/10.0.0.7/tcp/7952', '/ip4/10.0.0.7/tcp/7951/http', '/ip6/fd00::7/tcp/7951/http')
+    assert.deepEqual(peerAddresses(announced, from('/ip4/10.0.0.7/tcp/40000')), ['10.0.0.7:7951', '[fd00::7]:7951'])
+    assert.deepEqual(routerAddresses(announced, from('/ip4/10.0.0.7/tcp/40000')).map(String), [
+      '/ip4/10.0.0.7/tcp/7952',
+    ])
+  })
+
+  it('begin with the family of the connection', () => {
+    const announced = addrs('/ip4/10.0.0.7/tcp/7951/http', '/ip6/fd00::7/tcp/7951/http')
+    assert.equal(peerAddresses(announced, from('/ip6/fd00::99/tcp/1'))[0], '[fd00::7]:7951')
+    assert.equal(peerAddresses(announced, from('/ip4/10.0.0.99/tcp/1'))[0], '10.0.0.7:7951')
+    assert.equal(peerAddresses(announced, from('/ip6/::ffff:10.0.0.99/tcp/1'))[0], '10.0.0.7:7951')
+  })
+
+  it('are none without a peer listener', () => {
+    assert.deepEqual(peerAddresses(addrs('/ip4/10.0.0.7/tcp/7952'), from('/ip4/10.0.0.7/tcp/1')), [])
+  })
+
+  it('are never loopback or unspecified for a peer on another machine', () => {
+    const announced = addrs('/ip4/127.0.0.1/tcp/7951/http', '/ip6/::1/tcp/7951/http', '/ip4/0.0.0.0/tcp/7951/http')
+    assert.deepEqual(peerAddresses(announced, from('/ip4/10.0.0.7/tcp/1')), ['10.0.0.7:7951'])
+    assert.deepEqual(peerAddresses(addrs('/ip4/127.0.0.1/tcp/7951/http'), from('/ip4/127.0.0.1/tcp/1')), [
+      '127.0.0.1:7951',
+    ])
+    assert.deepEqual(peerAddresses(addrs('/ip6/::/tcp/7951/http'), from('/ip4/127.0.0.1/tcp/1')), ['127.0.0.1:7951'])
+  })
+
+  it('are read strictly', () => {
+    for (const text of ['/ip4/10.0.0.1/udp/1', '/ip4/10.0.0.1/tcp/0', '/ip4/10.0.0.1/tcp/1/ws', '/unix/tmp']) {
+      assert.equal(parseNodeAddress(multiaddr(text)), undefined, text)
+    }
+  })
+})
+
+describe('addresses of this node', () => {
+  it('are listened on for both families where it is told ::', () => {
+    assert.deepEqual(listenMultiaddrs([{ host: '::', port: 7952 }]), ['/ip4/0.0.0.0/tcp/7952', '/ip6/::/tcp/7952'])
+    assert.deepEqual(
+      listenMultiaddrs([
+        { host: '::', port: 7952 },
+        { host: '10.0.0.1', port: 7952 },
+      ]),
+      ['/ip6/::/tcp/7952', '/ip4/10.0.0.1/tcp/7952'],
+    )
+  })
+
+  it('are announced as advertised, with the ports that are bound for their family', () => {
+    const bound = addrs('/ip4/127.0.0.1/tcp/4001', '/ip4/10.0.0.1/tcp/4001', '/ip6/::1/tcp/6001')
+    const told = announcement({ advertise: ['10.0.0.1', 'fd00::1'], peerPort: 7951 }, bound)
+    assert.deepEqual(told.map(String), [
+      '/ip4/10.0.0.1/tcp/4001',
+      '/ip4/10.0.0.1/tcp/7951/http',
+      '/ip6/fd00::1/tcp/6001',
+      '/ip6/fd00::1/tcp/7951/http',
+    ])
+  })
+})

@@ -1,0 +1,106 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import type { PrivateKey } from '@libp2p/interface'
+
+import type { BootstrapSource } from '../../../src/overlay/bootstrap/bootstrap-source.ts'
+import type { HostPort } from '../../../src/overlay/host-port.ts'
+import { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
+import type { OverlayLog } from '../../../src/overlay/libp2p/overlay-options.ts'
+import type { IndexKey, Overlay } from '../../../src/overlay/overlay.ts'
+
+export const silent: OverlayLog = { debug() {}, info() {}, warn() {} }
+
+/** A bootstrap that names the routers of overlays as they are at the moment it is asked. */
+export function bootstrapTo(overlays: () => Iterable<Libp2pOverlay>): BootstrapSource {
+  return {
+    candidates: async () =>
+      [...overlays()].flatMap((overlay) =>
+        overlay.routers().map((router) => ({ type: 'multiaddr', multiaddr: router.decapsulate('/p2p') }) as const),
+      ),
+  }
+}
+
+export interface NodeOptions {
+  readonly bootstrap?: BootstrapSource
+  readonly overlayKeys?: readonly Uint8Array[]
+  readonly identity?: PrivateKey
+  readonly maxConnections?: number
+  readonly log?: OverlayLog
+  readonly peerPort?: number
+  readonly listen?: readonly HostPort[]
+}
+
+export async function makeOverlay(options: NodeOptions = {}): Promise<Libp2pOverlay> {
+  return new Libp2pOverlay({
+    listen: options.listen ?? [{ host: '127.0.0.1', port: 0 }],
+    advertise: ['127.0.0.1'],
+    peerPort: options.peerPort ?? 7951,
+    bootstrap: options.bootstrap ?? { candidates: async () => [] },
+    identity: options.identity ?? (await generateKeyPair('Ed25519')),
+    maxConnections: options.maxConnections ?? 300,
+    log: options.log ?? silent,
+    ...(options.overlayKeys === undefined ? {} : { overlayKeys: options.overlayKeys }),
+  })
+}
+
+export function ids(peers: Iterable<{ id: string }>): string[] {
+  return [...peers].map((peer) => peer.id).sort()
+}
+
+/** True if each of the overlays sees exactly the others. */
+export function allSeeAll(overlays: readonly Overlay[]): boolean {
+  return overlays.every((overlay) => seesExactly(overlay, overlays))
+}
+
+export function seesExactly(overlay: Overlay, others: readonly Overlay[]): boolean {
+  const wanted = ids(others.map((other) => other.self).filter((peer) => peer.id !== overlay.self.id))
+  return wanted.join() === ids(overlay.peers()).join()
+}
+
+export function randomKey(): IndexKey {
+  return randomBytes(32).toString('hex') as IndexKey
+}
+
+/** A node in a process of its own. */
+export class NodeProcess {
+  readonly id: string
+  readonly routers: readonly string[]
+  readonly #child: ChildProcess
+
+  private constructor(child: ChildProcess, ready: { id: string; routers: string[] }) {
+    this.#child = child
+    this.id = ready.id
+    this.routers = ready.routers
+  }
+
+  static async start(options: { routers?: readonly string[]; keys?: readonly string[] }): Promise<NodeProcess> {
+    const child = fork(fileURLToPath(new URL('node-process.ts', import.meta.url)), [JSON.stringify(options)])
+    const [ready] = (await once(child, 'message')) as [{ id: string; routers: string[] }]
+    return new NodeProcess(child, ready)
+  }
+
+  async peers(): Promise<readonly string[]> {
+    this.#child.send('peers')
+    const [answer] = (await once(this.#child, 'message')) as [{ ids: string[] }]
+    return answer.ids
+  }
+
+  freeze(): void {
+    this.#child.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.#child.kill('SIGCONT')
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const gone = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await gone
+  }
+}

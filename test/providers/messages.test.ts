@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import fc from 'fast-check'
+
+import type { Peer } from '../../src/overlay/overlay.ts'
+import {
+  type Claims,
+  decodeAnnouncement,
+  decodeAnnounceResult,
+  decodeLookup,
+  decodeLookupResult,
+  encodeAnnouncement,
+  encodeAnnounceResult,
+  encodeLookup,
+  encodeLookupResult,
+  InvalidMessage,
+  MAX_ANNOUNCED_KEYS,
+  MAX_LOOKUP_KEYS,
+  MAX_MESSAGE_BYTES,
+  MAX_PROVIDERS_PER_KEY,
+} from '../../src/providers/messages.ts'
+import { keyNamed, keysNamed } from '../support/index-keys.ts'
+
+const PLAIN = { noNullPrototype: true } as const
+const key = fc.nat().map(keyNamed)
+const peer: fc.Arbitrary<Peer> = fc.record(
+  {
+    id: fc.stringMatching(/^[A-Za-z0-9_-]{1,128}$/),
+    address: fc.oneof(
+      fc.tuple(fc.ipV4(), fc.integer({ min: 1, max: 65_535 })).map(([host, port]) => `${host}:${port}`),
+      fc.tuple(fc.ipV6(), fc.integer({ min: 1, max: 65_535 })).map(([host, port]) => `[${host}]:${port}`),
+    ),
+  },
+  PLAIN,
+)
+const epoch = fc.stringMatching(/^[0-9a-f]{16}$/)
+const claims: fc.Arbitrary<Claims> = fc.record(
+  {
+    type: fc.constant('claims'),
+    peer,
+    epoch,
+    seq: fc.integer({ min: 1 }),
+    after: fc.nat(),
+    full: fc.boolean(),
+    more: fc.boolean(),
+    scope: fc.constantFrom('all', 'placed'),
+    ttl: fc.integer({ min: 1, max: 3_600_000 }),
+    add: fc.array(key, { maxLength: 20 }),
+    remove: fc.array(key, { maxLength: 20 }),
+  },
+  PLAIN,
+)
+const leaving = fc.record({ type: fc.constant('leaving'), peer, epoch }, PLAIN)
+
+const sample: Claims = {
+  type: 'claims',
+  peer: { id: 'a', address: '10.0.0.1:7951' },
+  epoch: '0123456789abcdef',
+  seq: 2,
+  after: 1,
+  full: false,
+  more: false,
+  scope: 'all',
+  ttl: 60_000,
+  add: [keyNamed(1)],
+  remove: [],
+}
+
+function refuses(change: Record<string, unknown>): void {
+  const body = JSON.stringify({ ...JSON.parse(encodeAnnouncement(sample)), ...change })
+  assert.throws(() => decodeAnnouncement(body), InvalidMessage, body)
+}
+
+describe('the messages of the provider index', () => {
+  it('come out as they went in', () => {
+    fc.assert(
+      fc.property(fc.oneof(claims, leaving), (message) => {
+        assert.deepEqual(decodeAnnouncement(encodeAnnouncement(message)), message)
+      }),
+    )
+    for (const result of [{ type: 'ok' }, { type: 'resync' }] as const) {
+      assert.deepEqual(decodeAnnounceResult(encodeAnnounceResult(result)), result)
+    }
+    fc.assert(
+      fc.property(fc.array(key, { minLength: 1, maxLength: MAX_LOOKUP_KEYS }), (keys) => {
+        assert.deepEqual(decodeLookup(Buffer.from(encodeLookup(keys))), keys)
+      }),
+    )
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(peer, { maxLength: 8, selector: ({ id }) => id }).chain((peers) => fc.array(fc.subarray(peers))),
+        (result) => {
+          assert.deepEqual(decodeLookupResult(encodeLookupResult(result), result.length), result)
+        },
+      ),
+    )
+  })
+
+  it('are refused with InvalidMessage whatever else the bytes are', () => {
+    const decoders = [
+      decodeAnnouncement,
+      decodeAnnounceResult,
+      decodeLookup,
+      (body: Uint8Array | string) => decodeLookupResult(body, 1),
+    ]
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.uint8Array(), fc.string(), fc.json()),
+        fc.constantFrom(...decoders),
+        (body, decodeAny) => {
+          try {
+            decodeAny(body)
+          } catch (error) {
+            assert.ok(error instanceof InvalidMessage)
+          }
+        },
+      ),
+    )
+  })
+
+  it('are refused when a field is missing, of another kind, or one too many', () => {
+    refuses({ type: 'claim' })
+    refuses({ peer: undefined })
+    refuses({ peer: { id: 'a/../b', address: '10.0.0.1:7951' } })
+    refuses({ peer: { id: '', address: '10.0.0.1:7951' } })
+    refuses({ epoch: 'now' })
+    refuses({ seq: 0 })
+    refuses({ seq: 1.5 })
+    refuses({ after: -1 })
+    refuses({ ttl: 0 })
+    refuses({ ttl: 3_600_001 })
+    refuses({ scope: 'some' })
+    refuses({ full: 1 })
+    refuses({ extra: true })
+    for (const address of ['10.0.0.1', '10.0.0.1:0', '10.0.0.1:65536', 'fd00::7:7951', '10.0.0.1:7951/x', ':7951']) {
+      refuses({ peer: { id: 'a', address } })
+    }
+  })
+
+  it('are refused when packed keys are cut, padded wrongly or not base64', () => {
+    const packed = Buffer.alloc(32, 7).toString('base64')
+    for (const add of [packed.slice(4), packed.slice(0, -1), `${packed} `, `${packed}=`, '*'.repeat(44), 7]) {
+      refuses({ add })
+    }
+  })
+
+  it('have room for the most keys allowed, and for no more', () => {
+    const most = keysNamed('k', MAX_ANNOUNCED_KEYS)
+    const body = encodeAnnouncement({ ...sample, add: most, remove: most })
+    assert.ok(Buffer.byteLength(body) <= MAX_MESSAGE_BYTES.announcement)
+    assert.equal(decodeAnnouncement(body).type, 'claims')
+    const tooMany = encodeAnnouncement({ ...sample, add: [...most, keyNamed('one more')] })
+    assert.throws(() => decodeAnnouncement(tooMany), InvalidMessage)
+    assert.throws(() => decodeLookup(encodeLookup(keysNamed('k', MAX_LOOKUP_KEYS + 1))), InvalidMessage)
+    assert.throws(() => decodeLookup(encodeLookup([])), InvalidMessage)
+  })
+
+  it('refuse an answer with too many providers, to another question, or with a peer that is not listed', () => {
+    const { peer: a } = sample
+    const list = JSON.stringify({ peers: [a], holders: [Array.from({ length: MAX_PROVIDERS_PER_KEY + 1 }, () => 0)] })
+    assert.throws(() => decodeLookupResult(list, 1), InvalidMessage)
+    assert.throws(() => decodeLookupResult(encodeLookupResult([[a]]), 2), InvalidMessage)
+    assert.throws(() => decodeLookupResult(JSON.stringify({ peers: [a], holders: [[1]] }), 1), InvalidMessage)
+  })
+
+  it('fit the largest answer to a question into its limit', () => {
+    const holders = (k: number) =>
+      Array.from({ length: MAX_PROVIDERS_PER_KEY }, (_, n) => ({
+        id: `${'x'.repeat(52)}${k}-${n}`,
+        address: '[fd00:1:2:3:4:5:6:7]:65535',
+      }))
+    const body = encodeLookupResult(Array.from({ length: MAX_LOOKUP_KEYS }, (_, k) => holders(k)))
+    assert.ok(Buffer.byteLength(body) <= MAX_MESSAGE_BYTES.lookupResult)
+    assert.equal(decodeLookupResult(body, MAX_LOOKUP_KEYS).length, MAX_LOOKUP_KEYS)
+  })
+})

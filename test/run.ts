@@ -1,0 +1,55 @@
+// Runs the tests: `node test/run.ts [--long] [file or folder…]`. Its last line is `N passed, N failed, N skipped`.
+import { globSync } from 'node:fs'
+import { relative, resolve } from 'node:path'
+
+import { type FileReport, runFile } from './support/runner/run-file.ts'
+import { fileLine, summary } from './support/runner/text.ts'
+
+const FILE_TIMEOUT_MS = 5 * 60_000
+const LONG_FILE_TIMEOUT_MS = 60 * 60_000
+/** The machines of CI have two cores. */
+const CONCURRENCY = 2
+
+const root = resolve(import.meta.dirname, '..')
+const long = process.argv.includes('--long')
+const filters = process.argv
+  .slice(2)
+  .filter((argument) => !argument.startsWith('--'))
+  .map((path) => relative(root, resolve(path)))
+const files = globSync('test/**/*.test.ts', { cwd: root })
+  .filter((file) => long || !file.endsWith('.long.test.ts'))
+  .filter((file) => filters.length === 0 || filters.some((filter) => file.startsWith(filter)))
+  .sort()
+
+// A Ctrl-C reaches the whole process group by itself; this is for a signal that is sent to this process alone.
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
+
+const reports: FileReport[] = []
+// What makes namespaces and starts containerds has the machine to itself.
+const alone = files.filter((file) => /\.(?:e2e|long)\.test\.ts$/.test(file))
+await runAll(
+  files.filter((file) => !alone.includes(file)),
+  CONCURRENCY,
+)
+await runAll(alone, 1)
+process.stdout.write(summary(reports, { interrupted: interrupted.signal.aborted }))
+process.exitCode = succeeded() ? 0 : 1
+
+async function runAll(queue: readonly string[], concurrency: number): Promise<void> {
+  const rest = [...queue]
+  const worker = async () => {
+    for (let file = rest.shift(); file !== undefined && !interrupted.signal.aborted; file = rest.shift()) {
+      const timeoutMs = file.endsWith('.long.test.ts') ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS
+      const report = await runFile(root, file, { timeoutMs, signal: interrupted.signal })
+      reports.push(report)
+      process.stdout.write(fileLine(report))
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, worker))
+}
+
+function succeeded(): boolean {
+  const ran = reports.some((report) => report.passed > 0)
+  return ran && !interrupted.signal.aborted && reports.every((report) => report.failures.length === 0)
+}

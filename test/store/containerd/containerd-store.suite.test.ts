@@ -1,0 +1,20 @@
+import { contentStoreSuite } from '../content-store-suite.ts'
+import { Lab, needsContainerd } from './support.ts'
+
+contentStoreSuite(
+  'containerd',
+  async () => {
+    const lab = await (await Lab.create()).start()
+    const store = await lab.openStore()
+    return {
+      store,
+      put: (image, tag) => lab.pull('k8s.io', image, tag),
+      drop: async (digest) => void (await lab.ctr('k8s.io', 'content', 'remove', digest)),
+      [Symbol.asyncDispose]: async () => {
+        await store.stop()
+        await lab[Symbol.asyncDispose]()
+      },
+    }
+  },
+  needsContainerd,
+)

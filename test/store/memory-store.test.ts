@@ -1,0 +1,20 @@
+import { MemoryStore } from '../support/memory-store.ts'
+import { contentStoreSuite } from './content-store-suite.ts'
+
+contentStoreSuite(
+  'in memory',
+  async () => {
+    const store = new MemoryStore()
+    await store.start()
+    return {
+      store,
+      put: async (image, tag) => {
+        for (const { bytes } of [...image.blobs, ...image.manifests]) store.put(bytes, tag)
+        store.tag(tag, image.root.descriptor)
+      },
+      drop: async (digest) => store.drop(digest),
+      [Symbol.asyncDispose]: () => store.stop(),
+    }
+  },
+  {},
+)

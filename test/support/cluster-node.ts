@@ -1,0 +1,149 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { Child } from './child.ts'
+import { type Containerd, startContainerd } from './containerd.ts'
+import { NaboProcess } from './nabo-process.ts'
+import { type CommandResult, execute } from './netns/commands.ts'
+import { type AgentResponse, HttpAgent, type RequestOptions } from './netns/http-agent.ts'
+import type { NetHost } from './netns/network.ts'
+
+export interface ClusterNodeOptions {
+  readonly name: string
+  readonly host: NetHost
+  readonly directory: string
+  readonly binDir: string
+  readonly hubUrl: string
+  readonly secretFile: string
+  /** The address that everybody begins with. */
+  readonly bootstrap: string
+}
+
+export interface PullOptions {
+  /** What containerd does when Nabo has no answer: ask the hub (as in real life), or nobody, so that a pull by Nabo alone shows. */
+  readonly fallback?: 'hub' | 'nobody'
+  /** Asks the hub and leaves Nabo out. */
+  readonly withoutNabo?: boolean
+}
+
+export interface PullResult extends CommandResult {
+  readonly durationMs: number
+}
+
+const MIRROR_URL = 'http://127.0.0.1:7950'
+/** Nothing listens on the discard port. */
+const NOBODY_URL = 'http://127.0.0.1:9'
+const NAMESPACE = 'k8s.io'
+
+/** One node of a cluster. Processes that are started here end with the cluster. */
+export class ClusterNode {
+  readonly name: string
+  readonly ip: string
+  readonly ip6: string
+  readonly host: NetHost
+  readonly directory: string
+  readonly #options: ClusterNodeOptions
+  readonly #agent: HttpAgent
+  #containerd: Containerd | undefined
+  #snapshotter: string | undefined
+
+  constructor(options: ClusterNodeOptions) {
+    this.name = options.name
+    this.ip = options.host.ip
+    this.ip6 = options.host.ip6
+    this.host = options.host
+    this.directory = options.directory
+    this.#options = options
+    this.#agent = new HttpAgent(options.host.netns)
+    mkdirSync(options.directory, { recursive: true })
+  }
+
+  /** Runs a command on the node to its end. */
+  exec(command: string, args: readonly string[], options: { timeoutMs?: number } = {}): Promise<CommandResult> {
+    return execute('ip', ['netns', 'exec', this.host.netns, command, ...args], options)
+  }
+
+  /** Starts a process on the node. */
+  spawn(command: string, args: readonly string[]): Child {
+    return new Child(command, args, { netns: this.host.netns })
+  }
+
+  /** An HTTP request from the node, to its own loopback for one. */
+  fetch(url: string, options?: RequestOptions): Promise<AgentResponse> {
+    return this.#agent.fetch(url, options)
+  }
+
+  /** The one that was started last. */
+  get containerd(): Containerd {
+    if (this.#containerd === undefined) throw new Error(`${this.name} has no containerd yet`)
+    return this.#containerd
+  }
+
+  /** Also starts it again after it was killed, on the same content. */
+  async startContainerd(): Promise<Containerd> {
+    const root = join(this.directory, 'c')
+    this.#containerd = await startContainerd({ root, binDir: this.#options.binDir, netns: this.host.netns })
+    return this.#containerd
+  }
+
+  /** Starts a Nabo in front of this node's containerd and the cluster's hub. Later flags win over these. */
+  startNabo(flags: readonly string[] = []): NaboProcess {
+    const defaults: Record<string, string> = {
+      '--store': 'containerd',
+      '--containerd-socket': join(this.directory, 'c', 'c.sock'),
+      '--upstream': `docker.io=${this.#options.hubUrl}`,
+      '--bootstrap': `static:${this.#options.bootstrap}:7952`,
+      '--cluster-secret-file': this.#options.secretFile,
+      '--advertise-addr': this.ip,
+      '--cache-dir': join(this.directory, 'cache'),
+    }
+    const kept = Object.entries(defaults).filter(([flag]) => !flags.includes(flag))
+    return new NaboProcess({
+      flags: [...kept.flat(), ...flags],
+      netns: this.host.netns,
+      cwd: this.directory,
+      fetch: (url, options) => this.fetch(url, options),
+    })
+  }
+
+  /** Pulls an image by containerd, as the kubelet would: `docker.io/library/app:1` or `…@sha256:…`. */
+  async pull(image: string, options: PullOptions = {}): Promise<PullResult> {
+    const hosts = this.#writeHosts(options)
+    this.#snapshotter ??= await this.#chooseSnapshotter()
+    const args = ['images', 'pull', '--hosts-dir', hosts, '--snapshotter', this.#snapshotter, image]
+    const start = performance.now()
+    const result = await this.containerd.ctr('--namespace', NAMESPACE, ...args)
+    return { ...result, durationMs: performance.now() - start }
+  }
+
+  /** Forgets an image and waits until its content is gone. */
+  async remove(image: string): Promise<CommandResult> {
+    return this.containerd.ctr('--namespace', NAMESPACE, 'images', 'remove', '--sync', image)
+  }
+
+  /** Reads a blob out of containerd's content store. Rejects if it is not there. */
+  async blobSha256(digest: string): Promise<string> {
+    const path = join(this.containerd.contentPath, 'blobs', digest.replace(':', '/'))
+    const { code, stdout, stderr } = await execute('sha256sum', [path])
+    if (code !== 0) throw new Error(stderr)
+    return `sha256:${stdout.split(' ')[0]}`
+  }
+
+  #writeHosts({ fallback = 'hub', withoutNabo = false }: PullOptions): string {
+    const kind = `${withoutNabo ? 'direct' : 'nabo'}-${fallback}`
+    const hosts = join(this.directory, `certs-${kind}.d`)
+    const server = fallback === 'hub' ? this.#options.hubUrl : NOBODY_URL
+    // containerd 1.6 ignores a file without a host section.
+    const host = withoutNabo ? server : MIRROR_URL
+    const section = `[host."${host}"]\n  capabilities = ["pull", "resolve"]\n`
+    mkdirSync(join(hosts, 'docker.io'), { recursive: true })
+    writeFileSync(join(hosts, 'docker.io', 'hosts.toml'), `server = "${server}"\n\n${section}`)
+    return hosts
+  }
+
+  /** overlayfs where it works; in some containers it does not. */
+  async #chooseSnapshotter(): Promise<string> {
+    const { stdout } = await this.containerd.ctr('plugins', 'list')
+    return /\boverlayfs\s.*\bok\b/.test(stdout) ? 'overlayfs' : 'native'
+  }
+}

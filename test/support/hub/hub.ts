@@ -1,0 +1,61 @@
+import type { Digest } from '../../../src/oci/digest.ts'
+import type { Image } from '../image-maker.ts'
+import type { HubFaults } from './faults.ts'
+import type { HubCounters, HubRequest } from './ledger.ts'
+
+/** A stand-in for Docker Hub: a registry, its token server and its CDN, three origins that behave like the real ones. */
+export interface Hub {
+  /** What an upstream is set to, as `http://127.0.0.1:40001`. */
+  readonly registryUrl: string
+  readonly authUrl: string
+  readonly cdnUrl: string
+  /** Puts an image under a tag. `repository` is `library/app` or `org/app`; `app` means `library/app`. */
+  publish(repository: string, tag: string, image: Image): Promise<void>
+  /** Points a tag at a manifest that the repository already has. */
+  retag(repository: string, tag: string, digest: Digest): Promise<void>
+  /** Takes a repository and its tags away. */
+  remove(repository: string): Promise<void>
+  /** Changes how it fails from now on; what is not named stays. An origin's faults are replaced as a whole. */
+  setFaults(faults: Partial<HubFaults>): Promise<void>
+  /** Makes every token that was given out worthless. */
+  revokeTokens(): Promise<void>
+  counters(): Promise<HubCounters>
+  /** The requests since the start or the last reset, oldest first; the last 10,000. */
+  requests(): Promise<readonly HubRequest[]>
+  /** Ends all faults, sets all counters and quotas back. What is published stays. */
+  reset(): Promise<void>
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** All of it can be sent to another process. Addresses default to 127.0.0.1 and a free port. */
+export interface HubOptions {
+  readonly registry?: HubAddress
+  readonly auth?: HubAddress
+  readonly cdn?: HubAddress
+  /** false: a registry that lets everybody pull, as most mirrors do. */
+  readonly tokens?: boolean
+  readonly users?: readonly HubUser[]
+  /** Repositories that only the users who are named with them may pull. */
+  readonly privateRepositories?: readonly string[]
+  /** Manifest GETs that are allowed in a window. No quota and no such headers if absent, as for paid accounts. */
+  readonly quota?: { readonly anonymous: number; readonly user?: number; readonly windowSeconds?: number }
+  /** Requests a minute from one client, beyond which the bare 429 comes. */
+  readonly abuseLimit?: number
+  /** `expires_in` of a token, 300 if absent; 0 leaves the field out, which means 60. */
+  readonly tokenSeconds?: number
+  /** TLS for all three origins. PEM. */
+  readonly tls?: { readonly key: string; readonly cert: string }
+}
+
+export interface HubAddress {
+  readonly host?: string
+  readonly port?: number
+}
+
+export interface HubUser {
+  readonly name: string
+  readonly password: string
+  /** Private repositories that this user may pull. */
+  readonly mayPull?: readonly string[]
+}

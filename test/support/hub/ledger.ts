@@ -1,0 +1,89 @@
+/** What was asked, since the start or the last reset. GETs and HEADs that were refused count as well, unless it says otherwise. */
+export interface HubCounters {
+  readonly pings: number
+  readonly tokens: number
+  readonly manifestHeads: number
+  /** GETs that were answered with the manifest: the ones that cost quota. */
+  readonly manifestGets: number
+  /** Manifest requests of either kind that found a limit. */
+  readonly limited: number
+  readonly blobHeads: number
+  /** GETs of a blob on the registry that were sent on to the CDN. */
+  readonly redirects: number
+  /** GETs on the CDN that got bytes. */
+  readonly blobGets: number
+  /** Bytes of blobs that were written to sockets. */
+  readonly blobBytes: number
+  readonly listings: number
+  /** By digest. */
+  readonly blobs: Readonly<Record<string, { readonly gets: number; readonly bytes: number }>>
+}
+
+export type HubCount = Exclude<keyof HubCounters, 'blobs' | 'blobBytes' | 'blobGets'>
+
+export interface HubRequest {
+  readonly origin: 'registry' | 'auth' | 'cdn'
+  readonly method: string
+  /** With the query. */
+  readonly path: string
+  readonly status: number
+  readonly range: string | undefined
+  readonly accept: string | undefined
+  readonly userAgent: string | undefined
+  readonly client: string
+  /** The scheme of the Authorization header; its value is not kept. */
+  readonly authorization: string | undefined
+  /** Whom the token was made out to; undefined for nobody in particular. */
+  readonly user: string | undefined
+}
+
+const MAX_REQUESTS = 10_000
+
+/** Counts what the hub is asked. */
+export class Ledger {
+  #counts = zeros()
+  #blobs: Record<string, { gets: number; bytes: number }> = {}
+  #requests: HubRequest[] = []
+
+  count(what: HubCount): void {
+    this.#counts[what] += 1
+  }
+
+  /** Returns what to call with each piece that was written. */
+  startBlob(digest: string): (bytes: number) => void {
+    const blob = (this.#blobs[digest] ??= { gets: 0, bytes: 0 })
+    blob.gets += 1
+    return (bytes) => {
+      blob.bytes += bytes
+    }
+  }
+
+  record(request: HubRequest): void {
+    this.#requests.push(request)
+    if (this.#requests.length > MAX_REQUESTS) this.#requests.shift()
+  }
+
+  counters(): HubCounters {
+    const blobs = Object.values(this.#blobs)
+    return {
+      ...this.#counts,
+      blobGets: blobs.reduce((sum, blob) => sum + blob.gets, 0),
+      blobBytes: blobs.reduce((sum, blob) => sum + blob.bytes, 0),
+      blobs: structuredClone(this.#blobs),
+    }
+  }
+
+  requests(): readonly HubRequest[] {
+    return [...this.#requests]
+  }
+
+  reset(): void {
+    this.#counts = zeros()
+    this.#blobs = {}
+    this.#requests = []
+  }
+}
+
+function zeros(): Record<HubCount, number> {
+  return { pings: 0, tokens: 0, manifestHeads: 0, manifestGets: 0, limited: 0, blobHeads: 0, redirects: 0, listings: 0 }
+}

@@ -1,0 +1,120 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { ClusterNode } from './cluster-node.ts'
+import { findContainerd } from './containerd.ts'
+import type { Hub, HubOptions } from './hub/hub.ts'
+import { startHub } from './hub/start-hub.ts'
+import { demolish, demolishNow, namespacesUnavailable, sweep, uniqueName } from './netns/namespaces.ts'
+import { Network } from './netns/network.ts'
+
+export interface ClusterOptions {
+  readonly nodes: number
+  readonly hub?: HubOptions
+  /** Of each node's link, as `200mbit`. */
+  readonly rate?: string
+  /** Of the hub's link. */
+  readonly hubRate?: string
+}
+
+/** Nodes in network namespaces, each for a containerd and a Nabo of its own, and a Docker Hub stand-in. */
+export interface Cluster {
+  readonly nodes: readonly ClusterNode[]
+  readonly hub: Hub
+  /** The hub's registry, as the nodes reach it. */
+  readonly hubUrl: string
+  /** Removed in the end. */
+  readonly directory: string
+  /** A file with a secret, for `--cluster-secret-file`. */
+  readonly secretFile: string
+  /** The node with this number, from 0. */
+  node(number: number): ClusterNode
+  /** Ends all processes, takes the namespaces down and removes the directory. Also runs by itself on SIGINT, SIGTERM and exit. */
+  dispose(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const HUB_NUMBER = 2
+const FIRST_NODE_NUMBER = 10
+
+/** Why there can be no cluster here, in a sentence; undefined if there can. */
+export async function clusterUnavailable(): Promise<string | undefined> {
+  const reason = namespacesUnavailable()
+  if (reason !== undefined) return reason
+  const tools = await findContainerd()
+  return 'skip' in tools ? tools.skip : undefined
+}
+
+/** Makes the namespaces and starts the hub. What runs on the nodes is up to the caller. Needs root. */
+export async function createCluster(options: ClusterOptions): Promise<Cluster> {
+  const tools = await findContainerd()
+  if ('skip' in tools) throw new Error(tools.skip)
+  await sweep()
+  const name = uniqueName()
+  const directory = join(tmpdir(), name)
+  const network = new Network(name)
+  const end = endOnce(network, directory)
+  try {
+    mkdirSync(directory)
+    const secretFile = join(directory, 'secret')
+    writeFileSync(secretFile, 'the secret of a test cluster, long enough\n', { mode: 0o600 })
+    network.start()
+    const hubHost = network.addHost('hub', HUB_NUMBER)
+    hubHost.setRate(options.hubRate)
+    const hub = await startHub({
+      registry: { host: hubHost.ip, port: 5000 },
+      auth: { host: hubHost.ip, port: 5001 },
+      cdn: { host: hubHost.ip, port: 5002 },
+      ...options.hub,
+      netns: hubHost.netns,
+    })
+    const shared = {
+      hubUrl: hub.registryUrl,
+      secretFile,
+      binDir: tools.binDir,
+      bootstrap: `10.123.0.${FIRST_NODE_NUMBER}`,
+    }
+    const nodes = Array.from({ length: options.nodes }, (_, i) => {
+      const host = network.addHost(`n${i}`, FIRST_NODE_NUMBER + i)
+      host.setRate(options.rate)
+      return new ClusterNode({ ...shared, name: `node-${i}`, host, directory: join(directory, `n${i}`) })
+    })
+    return {
+      nodes,
+      hub,
+      hubUrl: hub.registryUrl,
+      directory,
+      secretFile,
+      node: (number) => nodes[number] ?? failNoNode(number),
+      dispose: end,
+      [Symbol.asyncDispose]: end,
+    }
+  } catch (error) {
+    await end()
+    throw error
+  }
+}
+
+/** A teardown that runs once, whoever calls first: the test, a signal or the end of the process. */
+function endOnce(network: Network, directory: string): () => Promise<void> {
+  let ended: Promise<void> | undefined
+  const onExit = () => demolishNow(network.namespaces, directory)
+  const onSignal = (signal: NodeJS.Signals) => {
+    void end().finally(() => process.kill(process.pid, signal))
+  }
+  const end = (): Promise<void> => {
+    ended ??= demolish(network.namespaces, directory).finally(() => {
+      process.off('exit', onExit)
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+    })
+    return ended
+  }
+  process.once('exit', onExit)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
+  return end
+}
+
+function failNoNode(number: number): never {
+  throw new Error(`the cluster has no node ${number}`)
+}

@@ -1,0 +1,32 @@
+import { execFile, execFileSync } from 'node:child_process'
+
+export interface CommandResult {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a command to its end, whatever its exit code; it is killed after `timeoutMs`. */
+export function execute(
+  command: string,
+  args: readonly string[],
+  options: { timeoutMs?: number; env?: NodeJS.ProcessEnv } = {},
+): Promise<CommandResult> {
+  return new Promise((resolve) => {
+    const limits = {
+      timeout: options.timeoutMs ?? 120_000,
+      killSignal: 'SIGKILL',
+      maxBuffer: 64 * 1024 * 1024,
+    } as const
+    const env = options.env === undefined ? {} : { env: options.env }
+    execFile(command, args, { ...limits, ...env }, (error, stdout, stderr) => {
+      const failed = typeof error?.code === 'number' ? error.code : 1
+      resolve({ code: error === null ? 0 : failed, stdout, stderr: stderr === '' ? (error?.message ?? '') : stderr })
+    })
+  })
+}
+
+/** Runs a short command and returns its output. Throws if it fails. */
+export function runSync(command: string, ...args: readonly string[]): string {
+  return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 })
+}
