@@ -1,4 +1,5 @@
 // Runs the tests: `node test/run.ts [--long] [file or folder…]`. Its last line is `N passed, N failed, N skipped`.
+// `--failed-check=<name>` adds what failed before it was called, so that the last line and the exit code are of the whole.
 import { globSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 
@@ -16,6 +17,7 @@ const filters = process.argv
   .slice(2)
   .filter((argument) => !argument.startsWith('--'))
   .map((path) => relative(root, resolve(path)))
+const failedChecks = process.argv.flatMap((argument) => /^--failed-check=(.+)$/.exec(argument)?.[1] ?? [])
 const files = globSync('test/**/*.test.ts', { cwd: root })
   .filter((file) => long || !file.endsWith('.long.test.ts'))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.startsWith(filter)))
@@ -33,7 +35,7 @@ await runAll(
   CONCURRENCY,
 )
 await runAll(alone, 1)
-process.stdout.write(summary(reports, { interrupted: interrupted.signal.aborted }))
+process.stdout.write(summary(reports, { interrupted: interrupted.signal.aborted, failedChecks }))
 process.exitCode = succeeded() ? 0 : 1
 
 async function runAll(queue: readonly string[], concurrency: number): Promise<void> {
@@ -51,5 +53,10 @@ async function runAll(queue: readonly string[], concurrency: number): Promise<vo
 
 function succeeded(): boolean {
   const ran = reports.some((report) => report.passed > 0)
-  return ran && !interrupted.signal.aborted && reports.every((report) => report.failures.length === 0)
+  return (
+    ran &&
+    failedChecks.length === 0 &&
+    !interrupted.signal.aborted &&
+    reports.every((report) => report.failures.length === 0)
+  )
 }

@@ -128,7 +128,7 @@ async function start(config: ServeConfig, log: Logger, undo: (() => Promise<unkn
   undo.push(announceContent(chosen.store, index))
   parts.resolve({
     mirror: createMirrorHandler({ ...useCases, upstream: owned.upstream, token }),
-    peer: createPeerHandler({ ...useCases, index, keys: secrets?.map((secret) => secret.peer), maxTransfers: config.peerMaxTransfers }),
+    peer: createPeerHandler({ ...useCases, store: chosen.store, index, keys: secrets?.map((secret) => secret.peer), maxTransfers: config.peerMaxTransfers }),
     admin: createAdminHandler(admin, 'full'),
     metrics: createAdminHandler(admin, 'probes'),
   })

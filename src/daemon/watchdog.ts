@@ -13,9 +13,9 @@ const PATIENCE = 5 * second
  */
 export function startWatchdog(): () => Promise<number> {
   const beats = new Int32Array(new SharedArrayBuffer(4))
-  const worker = new Worker(new URL('watchdog-worker.ts', import.meta.url), {
+  const worker = new Worker(new URL('watchdog-worker.js', import.meta.url), {
     workerData: { beats, beat: BEAT, patience: PATIENCE },
-    resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
+    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
   })
   worker.unref()
   const timer = setInterval(() => Atomics.add(beats, 0, 1), BEAT)

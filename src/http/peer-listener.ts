@@ -3,10 +3,10 @@ import type { IncomingMessage } from 'node:http'
 import type { BlobDeliveries } from '../delivery/blob-delivery.ts'
 import type { Manifests } from '../delivery/manifests.ts'
 import type { TagResolver } from '../delivery/tag-resolver.ts'
-import { OciError } from '../oci/errors.ts'
+import { OciError, type OciErrorCode } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
 import { parseOciRequest } from '../oci/request.ts'
-import { AS_OF_HEADER, BUSY_HEADER } from '../peers/headers.ts'
+import { ABSENT_HEADER, AS_OF_HEADER, BUSY_HEADER } from '../peers/headers.ts'
 import { ANNOUNCE_PATH, LOOKUP_PATH } from '../peers/index-http-transport.ts'
 import { refuseRequest } from '../peers/request-proof.ts'
 import type { IndexHandler } from '../providers/index-transport.ts'
@@ -18,6 +18,8 @@ import {
   encodeAnnounceResult,
   encodeLookupResult,
 } from '../providers/messages.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { ContentStore } from '../store/content-store.ts'
 import { sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
 import type { Exchange } from './exchange.ts'
 import { describe, requireRead } from './mirror-listener.ts'
@@ -26,6 +28,7 @@ export interface PeerListenerOptions {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
   readonly manifests: Pick<Manifests, 'getLocal'>
   readonly tags: Pick<TagResolver, 'resolveLocal'>
+  readonly store: Pick<ContentStore, 'open' | 'resolve'>
   readonly index: IndexHandler
   /** The keys of the cluster's secrets; undefined in a cluster without one. */
   readonly keys: readonly Uint8Array[] | undefined
@@ -80,7 +83,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, ad
     try {
       const range = head ? ({ type: 'whole' } as const) : parseRange(request.headers.range)
       const delivery = await options.blobs.openLocal(asked, range, 'peer', signal)
-      if (delivery === undefined) throw new OciError('BLOB_UNKNOWN')
+      if (delivery === undefined) throw await notHere(options, 'BLOB_UNKNOWN', asked.digest, signal)
       if (!head) return await sendBlob(exchange, asked.digest, delivery)
       await delivery.close()
       return await sendBlobHead(exchange, asked.digest, delivery.size)
@@ -90,14 +93,26 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, ad
   }
 
   if (asked.reference.type === 'tag') {
-    const known = await options.tags.resolveLocal({ ...repository, tag: asked.reference.tag }, 'peer', signal)
-    if (known === undefined) throw new OciError('MANIFEST_UNKNOWN')
+    const tag = { ...repository, tag: asked.reference.tag }
+    const known = await options.tags.resolveLocal(tag, 'peer', signal)
+    if (known === undefined) throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
     response.setHeader(AS_OF_HEADER, new Date(known.asOf).toISOString())
     return sendManifestHead(exchange, known.descriptor)
   }
   const manifest = await options.manifests.getLocal(repository, asked.reference.digest, 'peer', signal)
-  if (manifest === undefined) throw new OciError('MANIFEST_UNKNOWN')
+  if (manifest === undefined) throw await notHere(options, 'MANIFEST_UNKNOWN', asked.reference.digest, signal)
   return head ? sendManifestHead(exchange, manifest.descriptor) : sendManifest(exchange, manifest)
+}
+
+/** A peer that only may not see it under this name must not take this node's claim for wrong. */
+async function notHere(options: PeerListenerOptions, code: OciErrorCode, digest: Digest, signal: AbortSignal): Promise<OciError> {
+  const blob = await options.store.open(digest, { signal })
+  await blob?.close()
+  return unknown(code, blob === undefined)
+}
+
+function unknown(code: OciErrorCode, absent: boolean): OciError {
+  return new OciError(code, absent ? { headers: { [ABSENT_HEADER]: '1' } } : {})
 }
 
 function busy(): OciError {

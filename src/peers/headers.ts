@@ -2,3 +2,5 @@
 export const AS_OF_HEADER = 'nabo-as-of'
 /** On a 503 of the peer listener: this node is well and has enough to do. Ask another one. */
 export const BUSY_HEADER = 'nabo-busy'
+/** On a 404 of the peer listener: it does not hold this at all. Without it, it only has no right to be seen under that name. */
+export const ABSENT_HEADER = 'nabo-absent'

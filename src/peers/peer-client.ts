@@ -9,7 +9,7 @@ import { parseDigest } from '../oci/digest.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import type { KnownTag } from '../store/content-store.ts'
 import { second } from '../time/units.ts'
-import { AS_OF_HEADER, BUSY_HEADER } from './headers.ts'
+import { ABSENT_HEADER, AS_OF_HEADER, BUSY_HEADER } from './headers.ts'
 import { proveRequest } from './request-proof.ts'
 
 /** A blob as a peer sends it. `size` is the whole blob's, in bytes. */
@@ -59,7 +59,7 @@ export class PeerClient {
     return this.#agent.destroy()
   }
 
-  /** Opens a blob at `start`; undefined if the peer does not have it. */
+  /** Opens a blob at `start`; undefined if the peer does not hold it. */
   async getBlob(
     peer: Peer,
     repository: Repository,
@@ -144,7 +144,8 @@ export class PeerClient {
     // A body that ends badly after its reader has gone is nobody's error.
     response.body.on('error', () => {})
     const header = (name: string) => headerText(response.headers[name])
-    if ([200, 206, 404].includes(response.statusCode)) return { status: response.statusCode, header, body: response.body }
+    const answers = response.statusCode === 404 ? header(ABSENT_HEADER) !== undefined : [200, 206].includes(response.statusCode)
+    if (answers) return { status: response.statusCode, header, body: response.body }
     await response.body.dump({ limit: 16 * 1024 }).catch(() => {})
     if (header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
     throw new PeerError('refused', `${peer.address} answered ${response.statusCode}`)

@@ -5,7 +5,7 @@ export async function readAll(blob: OpenBlob, limit: number): Promise<Buffer | u
   try {
     if (blob.size > limit) return undefined
     const bytes = Buffer.alloc(blob.size)
-    for (let position = 0; position < bytes.length; ) {
+    for (let position = 0; position < bytes.length;) {
       const count = await blob.read(bytes.subarray(position), position)
       if (count === 0) return undefined
       position += count

@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { digestOf } from '../../src/oci/digest.ts'
 import type { IndexKey, Overlay } from '../../src/overlay/overlay.ts'
+import { keyOfDigest } from '../../src/providers/index-key.ts'
 
 /** A cluster to test, made of one kind of overlay. */
 export interface OverlayLab extends AsyncDisposable {
@@ -47,7 +49,7 @@ export function overlaySuite(name: string, size: number, makeLab: () => Promise<
       const options = { signal: AbortSignal.timeout(60_000) }
       const firsts = new Set<string>()
       for (let i = 0; i < 20; i++) {
-        const key = randomBytes(32).toString('hex') as IndexKey
+        const key = randomKey()
         const answers = await Promise.all(nodes.map((node) => node.closest(key, 3, options)))
         const [first = []] = answers
         for (const answer of answers) assert.deepEqual(idsOf(answer), idsOf(first))
@@ -63,9 +65,7 @@ export function overlaySuite(name: string, size: number, makeLab: () => Promise<
 
     it('refuses a question that was given up before it was asked', async () => {
       const [node] = nodes
-      await assert.rejects(async () =>
-        node?.closest(randomBytes(32).toString('hex') as IndexKey, 3, { signal: AbortSignal.abort() }),
-      )
+      await assert.rejects(async () => node?.closest(randomKey(), 3, { signal: AbortSignal.abort() }))
     })
 
     it('notices that a node was killed', async () => {
@@ -121,6 +121,10 @@ function sees(node: Overlay, everybody: readonly string[]): boolean {
 
 function idsOf(peers: readonly { id: string }[]): string[] {
   return peers.map((peer) => peer.id)
+}
+
+export function randomKey(): IndexKey {
+  return keyOfDigest(digestOf(randomBytes(32)))
 }
 
 /** Waits for a condition; the deadline is generous because only its being met counts. */

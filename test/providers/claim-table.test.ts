@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { type Claimant, ClaimTable } from '../../src/providers/claim-table.ts'

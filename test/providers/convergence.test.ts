@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 import type { IndexKey } from '../../src/overlay/overlay.ts'
 import { keyNamed } from '../support/index-keys.ts'

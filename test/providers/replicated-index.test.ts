@@ -265,6 +265,28 @@ describe('the provider index', () => {
     assert.deepEqual(await nodes[0]!.index.find(key, { signal: AbortSignal.abort() }), [])
   })
 
+  it('notices that a node is frozen that keeps a key, though another one answers', async () => {
+    await using network = new IndexNetwork({ replicateAll: 1, lookupDeadline: 50, failureMemory: 60_000 })
+    const nodes = await network.addMany(8)
+    await settled(network)
+    const keepers = await nodes[0]!.overlay.closest(key, 3, { signal: AbortSignal.timeout(1_000) })
+    const [holder, asker] = nodes.filter((node) => !keepers.some((keeper) => keeper.id === idOf(node)))
+    holder!.index.announce([key])
+    await everybodyFinds(nodes, key, [holder!])
+    let questions = 0
+    network.fault = (_from, to, kind) => {
+      if (kind === 'announce' || to !== keepers[0]!.id) return 'none'
+      questions++
+      return 'frozen'
+    }
+    await eventually(async () => {
+      const before = questions
+      assert.deepEqual(await asker!.find(key), [idOf(holder!)])
+      assert.equal(questions, before)
+    })
+    assert.ok(questions > 0)
+  })
+
   it('names peers that failed lately last', async () => {
     await using network = new IndexNetwork({ failureMemory: 60_000 })
     const nodes = await network.addMany(6)

@@ -108,7 +108,12 @@ export function contentStoreSuite(kind: string, create: () => Promise<StoreHarne
       const layer = image.layers[0]?.descriptor.digest ?? UNKNOWN
       await eventually('both repositories are named', async () => {
         const sources = await harness.store.sources(layer, { signal })
-        return sources.map(({ name }) => name).sort().join() === 'library/app,org/other'
+        return (
+          sources
+            .map(({ name }) => name)
+            .sort()
+            .join() === 'library/app,org/other'
+        )
       })
       assert.deepEqual(
         (await harness.store.sources(second.manifest.descriptor.digest, { signal })).map(({ name }) => name),

@@ -69,7 +69,8 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
       const [command = '', ...rest] = [
         ...(netns === undefined ? [] : ['ip', 'netns', 'exec', netns]),
         join(binDir, 'ctr'),
-        ...['--address', socket],
+        '--address',
+        socket,
         ...args,
       ]
       return execute(command, rest, { env })

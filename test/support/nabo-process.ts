@@ -5,42 +5,57 @@ import { Child, type ChildExit, type ChildOptions } from './child.ts'
 import type { AgentResponse, RequestOptions } from './netns/http-agent.ts'
 import { eventually } from './poll.ts'
 
-const DEFAULT_ADMIN = 'http://127.0.0.1:7953'
-
 export interface NaboOptions extends ChildOptions {
   /** Of `nabo serve`, without the word itself. */
   readonly flags: readonly string[]
   /** How to reach its loopback: from inside its namespace, if it has one. */
   readonly fetch: (url: string, options?: RequestOptions) => Promise<AgentResponse>
-  /** Where its admin listener is. */
-  readonly adminUrl?: string
 }
 
 /** What the request log says of one request. */
 export type RequestLine = z.infer<typeof requestLineSchema>
 
-const requestLineSchema = z.looseObject({
-  kind: z.string(),
-  digest: z.string().optional(),
-  source: z.string().optional(),
+const shareSchema = z.object({
+  source: z.enum(['local', 'peer', 'upstream']),
   peer: z.string().optional(),
-  bytes: z.number().optional(),
-  durationMs: z.number().optional(),
-  status: z.number().optional(),
+  bytes: z.number(),
+})
+
+const requestLineSchema = z.looseObject({
+  msg: z.literal('request'),
+  listener: z.string(),
+  kind: z.string().optional(),
+  method: z.string(),
+  status: z.number(),
+  bytes: z.number(),
+  durationMs: z.number(),
+  outcome: z.string(),
+  digest: z.string().optional(),
+  source: shareSchema.shape.source.optional(),
+  peer: z.string().optional(),
+  /** Only if there were several sources. */
+  shares: z.array(shareSchema).optional(),
+})
+
+export type NaboAddresses = z.infer<typeof addressesSchema>
+
+const addressesSchema = z.object({
+  msg: z.literal('nabo serves'),
+  mirror: z.array(z.string()).min(1),
+  peer: z.array(z.string()),
+  admin: z.array(z.string()).min(1),
 })
 
 /** A running `nabo serve`. */
 export class NaboProcess {
   readonly #child: Child
   readonly #fetch: NaboOptions['fetch']
-  readonly #adminUrl: string
 
   constructor(options: NaboOptions) {
-    const { flags, fetch, adminUrl, ...childOptions } = options
+    const { flags, fetch, ...childOptions } = options
     const bin = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
     this.#child = new Child(bin, ['serve', ...flags], childOptions)
     this.#fetch = fetch
-    this.#adminUrl = adminUrl ?? DEFAULT_ADMIN
   }
 
   get pid(): number {
@@ -58,35 +73,26 @@ export class NaboProcess {
 
   /** Its request log so far. */
   requests(): readonly RequestLine[] {
-    return this.#child.lines.flatMap((line) => {
-      const parsed = line.startsWith('{') ? requestLineSchema.safeParse(parseJson(line)) : undefined
-      return parsed?.success === true ? [parsed.data] : []
-    })
+    return this.#parsed(requestLineSchema)
   }
 
   /** Waits until `/readyz` says so. Throws at once if the process ends. */
   async ready(timeoutMs = 60_000): Promise<void> {
-    try {
-      await eventually(
-        'nabo is ready',
-        async () => {
-          if (this.exit !== undefined) return 'ended'
-          const { status, body } = await this.adminGet('/readyz')
-          if (status !== 200) throw new Error(Buffer.from(body).toString('utf8'))
-          return 'ready'
-        },
-        { timeoutMs },
-      )
-    } catch (error) {
-      throw new Error(`nabo is not ready; its last words:\n${this.logs.slice(-20).join('\n')}`, { cause: error })
-    }
-    if (this.exit !== undefined) {
-      throw new Error(`nabo ended (${this.exit.signal ?? this.exit.code}):\n${this.logs.slice(-20).join('\n')}`)
-    }
+    await this.#waitFor('nabo is ready', timeoutMs, async () => {
+      const { status, body } = await this.adminGet('/readyz')
+      if (status !== 200) throw new Error(Buffer.from(body).toString('utf8'))
+      return true
+    })
   }
 
-  adminGet(path: string): Promise<AgentResponse> {
-    return this.#fetch(`${this.#adminUrl}${path}`)
+  /** Where it listens, once it does; with `--mirror-addr 127.0.0.1:0` and the like it has chosen the ports itself. */
+  listening(): Promise<NaboAddresses> {
+    return this.#waitFor('nabo listens', 30_000, () => this.#parsed(addressesSchema).at(-1))
+  }
+
+  async adminGet(path: string): Promise<AgentResponse> {
+    const { admin } = await this.listening()
+    return this.#fetch(`http://${admin[0]}${path}`)
   }
 
   /** One number of `/metrics`: the sum over all samples of `name` whose labels include `labels`; 0 if there is none. */
@@ -98,6 +104,27 @@ export class NaboProcess {
       .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
       .filter((line) => wanted.every((label) => line.includes(label)))
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
+  }
+
+  async #waitFor<T>(what: string, timeoutMs: number, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
+    const lastWords = () => `its last words:\n${this.logs.slice(-20).join('\n')}`
+    const find = async () => {
+      if (this.exit !== undefined) return { exit: this.exit }
+      const value = await look()
+      return value === undefined ? undefined : { value }
+    }
+    const found = await eventually(what, find, { timeoutMs }).catch((cause: unknown) => {
+      throw new Error(`${what}: waited in vain; ${lastWords()}`, { cause })
+    })
+    if ('exit' in found) throw new Error(`${what}: it ended (${found.exit.signal ?? found.exit.code}); ${lastWords()}`)
+    return found.value
+  }
+
+  #parsed<T>(schema: z.ZodType<T>): T[] {
+    return this.#child.lines.flatMap((line) => {
+      const parsed = line.startsWith('{') ? schema.safeParse(parseJson(line)) : undefined
+      return parsed?.success === true ? [parsed.data] : []
+    })
   }
 
   /** SIGTERM. */

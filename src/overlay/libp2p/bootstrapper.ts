@@ -2,10 +2,9 @@ import type { Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 
 import type { BootstrapSource, BootstrapTarget } from '../bootstrap/bootstrap-source.ts'
+import { second } from '../../time/units.ts'
 import { routerMultiaddr } from './addresses.ts'
 import type { OverlayLog } from './overlay-options.ts'
-
-const second = 1000
 
 const SOURCE_TIMEOUT_MS = 8 * second
 const DIAL_TIMEOUT_MS = 5 * second

@@ -1,8 +1,7 @@
 import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
 
+import { second } from '../../time/units.ts'
 import type { OverlayLog } from './overlay-options.ts'
-
-const second = 1000
 
 const ROUND_MS = 2 * second
 

@@ -4,10 +4,9 @@ import type { KadDHT } from '@libp2p/kad-dht'
 import { type KadId, kadIdOf } from '../distance.ts'
 import { formatHostPort } from '../host-port.ts'
 import type { Peer } from '../overlay.ts'
+import { second } from '../../time/units.ts'
 import { parseNodeAddress } from './addresses.ts'
 import type { Host } from './host.ts'
-
-const second = 1000
 
 /** A lookup is worth less than what waits for it. */
 const LOOKUP_TIMEOUT_MS = 3 * second

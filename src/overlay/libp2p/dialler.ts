@@ -1,9 +1,8 @@
 import type { Libp2p, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 
+import { second } from '../../time/units.ts'
 import type { OverlayLog } from './overlay-options.ts'
-
-const second = 1000
 
 /** A handshake costs tens of milliseconds of CPU at both ends: more at once only makes them time out. */
 const PARALLEL_DIALS = 4
@@ -39,18 +38,20 @@ export type DiallerHost = Pick<Libp2p, 'peerId' | 'dial' | 'getConnections'> & {
   readonly peerStore: Pick<Libp2p['peerStore'], 'delete'>
 }
 
-/** Connects to every node it hears of, as long as there is room. Times are milliseconds of the caller's clock. */
+/** Connects to every node it hears of, as long as there is room. */
 export class Dialler {
   readonly #host: DiallerHost
   readonly #maxConnections: number
+  readonly #clock: () => number
   readonly #log: OverlayLog
   readonly #candidates = new Map<string, Candidate>()
   #dialling = 0
   #crowded = false
 
-  constructor(options: { host: DiallerHost; maxConnections: number; log: OverlayLog }) {
+  constructor(options: { host: DiallerHost; maxConnections: number; clock: () => number; log: OverlayLog }) {
     this.#host = options.host
     this.#maxConnections = options.maxConnections
+    this.#clock = options.clock
     this.#log = options.log
   }
 
@@ -65,28 +66,29 @@ export class Dialler {
   }
 
   /** Says that a node lives. Returns whether it was news. */
-  hear(peerId: PeerId, routers: readonly Multiaddr[], now: number): boolean {
+  hear(peerId: PeerId, routers: readonly Multiaddr[]): boolean {
     const id = peerId.toString()
     const self = this.#host.peerId.toString()
     if (id === self || this.#host.getConnections(peerId).length > 0) return false
     const known = this.#candidates.get(id)
     if (known !== undefined) {
-      known.forgetAt = now + FORGET_AFTER_MS
+      known.forgetAt = this.#clock() + FORGET_AFTER_MS
       if (routers.length > 0) known.routers = routers
       return false
     }
     if (routers.length === 0 || this.#candidates.size >= MAX_CANDIDATES) return false
-    this.#add(peerId, routers, now, self < id ? 0 : COURTESY_MS)
+    this.#add(peerId, routers, self < id ? 0 : COURTESY_MS)
     return true
   }
 
   /** Says that a member is gone: it is dialled again soon, then less and less often. */
-  lose(peerId: PeerId, routers: readonly Multiaddr[], now: number): void {
-    this.#add(peerId, routers, now, FIRST_RETRY_MS)
+  lose(peerId: PeerId, routers: readonly Multiaddr[]): void {
+    this.#add(peerId, routers, FIRST_RETRY_MS)
   }
 
   /** Starts the dials that are due. */
-  tick(now: number, signal: AbortSignal): void {
+  tick(signal: AbortSignal): void {
+    const now = this.#clock()
     this.#crowded = false
     if (this.#candidates.size === 0) return
     let room = this.room
@@ -101,13 +103,14 @@ export class Dialler {
           this.#crowded ||= candidate.failures === 0
         } else if (this.#dialling < (candidate.failures === 0 ? PARALLEL_DIALS : PARALLEL_RETRIES)) {
           room--
-          void this.#dial(id, candidate, now, signal)
+          void this.#dial(id, candidate, signal)
         }
       }
     }
   }
 
-  #add(peerId: PeerId, routers: readonly Multiaddr[], now: number, delay: number): void {
+  #add(peerId: PeerId, routers: readonly Multiaddr[], delay: number): void {
+    const now = this.#clock()
     const jitter = delay * 0.5 * Math.random()
     this.#candidates.set(peerId.toString(), {
       peerId,
@@ -119,7 +122,7 @@ export class Dialler {
     })
   }
 
-  async #dial(id: string, candidate: Candidate, now: number, signal: AbortSignal): Promise<void> {
+  async #dial(id: string, candidate: Candidate, signal: AbortSignal): Promise<void> {
     candidate.dialling = true
     this.#dialling++
     try {
@@ -130,7 +133,7 @@ export class Dialler {
       if (!signal.aborted) this.#log.debug({ peer: id, error: String(error) }, 'a peer cannot be reached')
       const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** candidate.failures)
       candidate.failures++
-      candidate.dialAt = now + delay * (0.75 + 0.5 * Math.random())
+      candidate.dialAt = this.#clock() + delay * (0.75 + 0.5 * Math.random())
     } finally {
       candidate.dialling = false
       this.#dialling--

@@ -1,11 +1,10 @@
 import type { Libp2p, Stream } from '@libp2p/interface'
 
+import { second } from '../../time/units.ts'
 import type { Member, MemberTable } from './member-table.ts'
 import type { OverlayLog } from './overlay-options.ts'
 
 export const HEARTBEAT_PROTOCOL = '/nabo/heartbeat/1.0.0'
-
-const second = 1000
 
 const ROUND_MS = 1 * second
 

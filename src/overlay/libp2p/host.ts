@@ -6,13 +6,12 @@ import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
 
+import { second } from '../../time/units.ts'
 import { noiseEncrypters } from './encrypters.ts'
 import { announcement, listenMultiaddrs } from './listen-addresses.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 
 const KAD_PROTOCOL = '/nabo/kad/1.0.0'
-
-const second = 1000
 
 export type HostServices = { identify: Identify; ping: Ping; dht: KadDHT }
 export type Host = Libp2p<HostServices>

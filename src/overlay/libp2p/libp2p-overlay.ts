@@ -5,6 +5,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { closestTo, type KadId, kadIdOf } from '../distance.ts'
 import { formatHostPort } from '../host-port.ts'
 import type { IndexKey, Overlay, OverlayEvent, Peer } from '../overlay.ts'
+import { second } from '../../time/units.ts'
 import { parseNodeAddress, peerAddresses, routerAddresses, routerMultiaddr } from './addresses.ts'
 import { Bootstrapper } from './bootstrapper.ts'
 import { ConnectionKeeper } from './connection-keeper.ts'
@@ -17,12 +18,13 @@ import { MemberTable } from './member-table.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 import { RegionCache } from './region-cache.ts'
 
-const second = 1000
-
 /** How often the parts look whether something is due: a fraction of their shortest pause. */
 const TICK_MS = 250
 
 const STOP_TIMEOUT_MS = 5 * second
+
+/** Milliseconds that never go back. */
+const clock = () => performance.now()
 
 interface Node {
   readonly peer: Peer
@@ -113,9 +115,9 @@ export class Libp2pOverlay implements Overlay {
     for (const member of this.#members.list()) nodes.set(member.peer.id, member)
     const running = this.#running
     if (running?.dialler.crowded === true) {
-      const found = await this.#regions.get(target, performance.now(), () => findClosest(running.host, bytes))
-      for (const node of found) if (!nodes.has(node.peer.id)) nodes.set(node.peer.id, node)
-      signal.throwIfAborted()
+      for (const node of await this.#lookUp(running.host, target, bytes, signal)) {
+        if (!nodes.has(node.peer.id)) nodes.set(node.peer.id, node)
+      }
     }
     return closestTo(target, nodes.values(), count).map((node) => node.peer)
   }
@@ -124,13 +126,29 @@ export class Libp2pOverlay implements Overlay {
     return this.#members.subscribe(listener)
   }
 
+  /** A lookup that fails leaves the caller with the nodes that are connected. */
+  async #lookUp(host: Host, target: KadId, key: Uint8Array, signal: AbortSignal): Promise<readonly Node[]> {
+    const { promise: aborted, reject } = Promise.withResolvers<never>()
+    const abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      return await Promise.race([this.#regions.get(target, clock(), () => findClosest(host, key)), aborted])
+    } catch (error) {
+      signal.throwIfAborted()
+      this.#options.log.debug({ error: String(error) }, 'a lookup failed')
+      return []
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
   #assemble(host: Host, ending: AbortController): Running {
     const { log, maxConnections, bootstrap } = this.#options
-    const dialler = new Dialler({ host, maxConnections, log })
+    const dialler = new Dialler({ host, maxConnections, clock, log })
     const exchange = new MemberExchange({
       host,
       members: this.#members,
-      hear: ({ peerId, routers }) => dialler.hear(peerId, routers, performance.now()),
+      hear: ({ peerId, routers }) => dialler.hear(peerId, routers),
       log,
     })
     const bootstrapper = new Bootstrapper({
@@ -150,10 +168,10 @@ export class Libp2pOverlay implements Overlay {
     })
     const timer = setInterval(() => {
       if (host.status !== 'started') return
-      const now = performance.now()
+      const now = clock()
       bootstrapper.tick(now, this.#members.size === 0, ending.signal)
       exchange.tick(now, ending.signal)
-      dialler.tick(now, ending.signal)
+      dialler.tick(ending.signal)
       keeper.tick(now, ending.signal)
       heartbeat.tick(now, ending.signal)
     }, TICK_MS)
@@ -170,7 +188,8 @@ export class Libp2pOverlay implements Overlay {
   #admit({ host, exchange, ending }: Running, { connection, listenAddrs, signedPeerRecord }: IdentifyResult): void {
     const peerId = connection.remotePeer
     if (ending.signal.aborted || host.getConnections(peerId).length === 0) return
-    const announced = signedPeerRecord?.addresses ?? listenAddrs
+    // the connection proves who says this; the stored record may be older than a clock that was set back
+    const announced = listenAddrs.length > 0 ? listenAddrs : (signedPeerRecord?.addresses ?? [])
     const addresses = peerAddresses(announced, connection.remoteAddr)
     const [address] = addresses
     if (address === undefined) return
@@ -183,7 +202,7 @@ export class Libp2pOverlay implements Overlay {
     this.#options.log.info({ peer: id, address }, 'a peer has joined')
     this.#members.put({ peer: { id, address }, peerId, kadId, routers })
     // where there is one newcomer there may be more
-    exchange.hurry(performance.now())
+    exchange.hurry(clock())
   }
 
   /** The DHT has heard of a node. */
@@ -193,7 +212,7 @@ export class Libp2pOverlay implements Overlay {
       const parsed = parseNodeAddress(address)
       return parsed?.listener === 'router' ? [routerMultiaddr(parsed)] : []
     })
-    dialler.hear(id, routers, performance.now())
+    dialler.hear(id, routers)
   }
 
   #dismiss({ host, dialler, bootstrapper, exchange, ending }: Running, peerId: PeerId): void {
@@ -201,8 +220,8 @@ export class Libp2pOverlay implements Overlay {
     const member = this.#members.remove(peerId.toString())
     if (member === undefined || ending.signal.aborted) return
     this.#options.log.info({ peer: member.peer.id, address: member.peer.address }, 'a peer has left')
-    const now = performance.now()
-    dialler.lose(peerId, member.routers, now)
+    const now = clock()
+    dialler.lose(peerId, member.routers)
     bootstrapper.hurry(now)
     exchange.hurry(now)
   }

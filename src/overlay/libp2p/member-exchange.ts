@@ -1,10 +1,9 @@
 import type { Libp2p } from '@libp2p/interface'
 
+import { second } from '../../time/units.ts'
 import { answerMemberList, askMemberList, type KnownNode, MEMBERS_PROTOCOL } from './member-list.ts'
 import type { Member, MemberTable } from './member-table.ts'
 import type { OverlayLog } from './overlay-options.ts'
-
-const second = 1000
 
 const ANSWER_TIMEOUT_MS = 3 * second
 const FIRST_PAUSE_MS = 1 * second

@@ -1,6 +1,5 @@
 import type { KadId } from '../distance.ts'
-
-const second = 1000
+import { second } from '../../time/units.ts'
 
 /** How long the nodes of a region are taken to be the same. */
 const LIFETIME_MS = 10 * second

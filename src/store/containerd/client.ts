@@ -1,4 +1,4 @@
-import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { Client, type ClientReadableStream, credentials, Metadata, status } from '@grpc/grpc-js'
 
 import type { Digest } from '../../oci/digest.ts'
 import { second } from '../../time/units.ts'
@@ -73,25 +73,27 @@ export class ContainerdClient {
       const answer = await this.#unary(this.#services.contentInfo, { digest }, options)
       return parseContentRow(contentInfoSchema.parse(answer).info)
     } catch (error) {
-      if ((error as Partial<ServiceError>).code === status.NOT_FOUND) return undefined
+      if (error instanceof Error && 'code' in error && error.code === status.NOT_FOUND) return undefined
       throw error
     }
   }
 
   /** Where the content store is on disk; undefined if containerd does not say. */
   async contentRoot(signal: AbortSignal): Promise<string | undefined> {
-    const answer = await this.#unary(this.#services.plugins, { filters: ['type==io.containerd.content.v1'] }, { signal })
+    const answer = await this.#unary(
+      this.#services.plugins,
+      { filters: ['type==io.containerd.content.v1'] },
+      { signal },
+    )
     const plugin = pluginsSchema.parse(answer).plugins.find((plugin) => plugin.type === 'io.containerd.content.v1')
     return plugin?.exports['root']
   }
 
-  /** Every event that may mean other content, as the namespace it is about. Ends by throwing when the connection does. */
-  async *events(signal: AbortSignal): AsyncGenerator<string> {
+  /** Calls `onEvent` whenever there may be other content. Ends by throwing, when the connection does. */
+  async follow(onEvent: () => void, signal: AbortSignal): Promise<never> {
     const stream = this.#stream(this.#services.subscribe, { filters: TOPICS }, {})
-    for await (const raw of read(stream, signal)) {
-      const event = eventSchema.safeParse(raw)
-      if (event.success) yield event.data.namespace
-    }
+    for await (const event of read(stream, signal)) if (eventSchema.safeParse(event).success) onEvent()
+    throw new Error('the event stream ended')
   }
 
   #unary(
@@ -113,7 +115,7 @@ export class ContainerdClient {
         (error, value) => {
           signal.removeEventListener('abort', onAbort)
           if (error === null) resolve(value)
-          else reject(signal.aborted ? (signal.reason as Error) : error)
+          else reject(signal.aborted ? abortReason(signal) : error)
         },
       )
       signal.addEventListener('abort', onAbort, { once: true })
@@ -143,18 +145,22 @@ function metadataOf(namespace: string | undefined): Metadata {
 }
 
 /** The messages of a stream; cancelled when the reader leaves or the signal fires. */
-async function* read(stream: ClientReadableStream<unknown>, signal: AbortSignal): AsyncGenerator<unknown> {
+async function* read(stream: ClientReadableStream<unknown>, signal: AbortSignal): AsyncGenerator {
   const onAbort = () => stream.cancel()
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort, { once: true })
   try {
     yield* stream as AsyncIterable<unknown>
   } catch (error) {
-    throw signal.aborted ? signal.reason : error
+    throw signal.aborted ? abortReason(signal) : error
   } finally {
     signal.removeEventListener('abort', onAbort)
     // The cancellation is reported as an error event after nobody listens any more.
     stream.on('error', () => {})
     stream.cancel()
   }
+}
+
+function abortReason(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal.reason })
 }

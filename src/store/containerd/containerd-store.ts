@@ -15,14 +15,7 @@ import type {
 } from '../content-store.ts'
 import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { Listeners } from '../listeners.ts'
-import {
-  type Catalog,
-  type CatalogBlob,
-  catalogChanges,
-  catalogEntries,
-  EMPTY_CATALOG,
-  mergeRows,
-} from './catalog.ts'
+import { type Catalog, type CatalogBlob, catalogChanges, catalogEntries, EMPTY_CATALOG, mergeRows } from './catalog.ts'
 import type { ContainerdClient } from './client.ts'
 import { Follower } from './follower.ts'
 import { ImportedSources } from './imported-sources.ts'

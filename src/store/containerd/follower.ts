@@ -59,8 +59,13 @@ export class Follower {
       if (root === undefined) throw new Error('it does not say where its content is; name the path')
       this.#options.onConnected(client, root)
       watch = new BlobWatch(root, () => nudges.nudge())
-      // Events first, then the listing: what changes in between is seen by one of them.
-      work.push(this.#followEvents(client, nudges, signal), this.#keepListing(client, nudges, watch, signal))
+      // Events first, then the listing: what changes in between is seen by one of them. Nothing tells when the subscription
+      // has taken effect, so there is one more listing soon.
+      nudges.nudge()
+      work.push(
+        client.follow(() => nudges.nudge(), signal),
+        this.#keepListing(client, nudges, watch, signal),
+      )
       await Promise.race(work)
     } finally {
       end.abort()
@@ -70,19 +75,7 @@ export class Follower {
     }
   }
 
-  async #followEvents(client: ContainerdClient, nudges: Nudges, signal: AbortSignal): Promise<void> {
-    // The subscription may take effect after the first listing has begun: look again soon.
-    nudges.nudge()
-    for await (const _namespace of client.events(signal)) nudges.nudge()
-    throw new Error('the event stream ended')
-  }
-
-  async #keepListing(
-    client: ContainerdClient,
-    nudges: Nudges,
-    watch: BlobWatch,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #keepListing(client: ContainerdClient, nudges: Nudges, watch: BlobWatch, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       watch.ensure()
       const started = performance.now()

@@ -22,11 +22,12 @@ export class Nudges {
     this.#wake?.()
   }
 
-  /** Waits for the next time to list. `cost` is how long the last listing took, in milliseconds. */
+  /** Waits for the next time to list. `cost` is how long the listing that has just ended took, in milliseconds. */
   async next(cost: number, signal: AbortSignal): Promise<void> {
+    const rested = performance.now() + REST_FACTOR * cost
     if (!this.#pending) await this.#wait(this.#echo ? ECHO : RECONCILE, signal)
     this.#echo = this.#pending
-    if (this.#pending) await sleep(Math.max(SETTLE, REST_FACTOR * cost), undefined, { signal })
+    if (this.#pending) await sleep(Math.max(SETTLE, rested - performance.now()), undefined, { signal })
     this.#pending = false
   }
 

@@ -74,7 +74,7 @@ export const contentPageSchema = z.object({ info: z.array(z.unknown()).default([
 export const contentInfoSchema = z.object({ info: z.unknown() })
 export const imagesSchema = z.object({ images: z.array(z.unknown()).default([]) })
 export const namespacesSchema = z.object({ namespaces: z.array(z.object({ name: z.string() })).default([]) })
-export const eventSchema = z.object({ namespace: z.string().default(''), topic: z.string() })
+export const eventSchema = z.object({ topic: z.string() })
 export const pluginsSchema = z.object({
   plugins: z
     .array(z.object({ type: z.string(), id: z.string(), exports: z.record(z.string(), z.string()).default({}) }))

@@ -2,7 +2,7 @@ import type { MethodDefinition } from '@grpc/grpc-js'
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader'
 
 /** How to call a method: its path, and how its messages are written and read. Answers are parsed by schemas afterwards. */
-export type Method = MethodDefinition<object, unknown>
+export type Method = MethodDefinition<object, object>
 
 export interface Services {
   readonly listNamespaces: Method
@@ -32,8 +32,10 @@ export function loadServices(): Services {
 }
 
 function method(definition: PackageDefinition, service: string, name: string): Method {
-  const methods = definition[`containerd.services.${service}`] as Record<string, Method> | undefined
-  const found = methods?.[name]
+  const methods = definition[`containerd.services.${service}`]
+  // A message of that name would have a format; a service has its methods by name.
+  if (methods === undefined || 'format' in methods) throw new Error(`the proto files lack ${service}`)
+  const found: Method | undefined = methods[name]
   if (found === undefined) throw new Error(`the proto files lack ${service}/${name}`)
   return found
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { open, rm, statfs } from 'node:fs/promises'
 
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
-import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts'
+import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { repositoryKey, type TagReference } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
@@ -10,11 +10,11 @@ import { type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '
 import type { ContentSource, KnownTag, OpenBlob, StoreChange, StoreEntry, StoreStatus } from '../content-store.ts'
 import { FileBlob, openFile } from '../file-blob.ts'
 import { Listeners } from '../listeners.ts'
-import { readAll } from '../read-all.ts'
 import { FileIngest, ioError } from './file-ingest.ts'
 import { ImageIndex } from './image-index.ts'
 import { IndexFile } from './index-file.ts'
 import { Layout } from './layout.ts'
+import { loadContents } from './load-contents.ts'
 import { takeLock } from './lock.ts'
 import { ManifestGraph } from './manifest-graph.ts'
 import { Space } from './space.ts'
@@ -60,7 +60,10 @@ export class DirectoryStore implements CacheStore {
     this.#unlock = await takeLock(this.#layout.lock)
     try {
       await this.#layout.prepare()
-      await this.#load()
+      const contents = { layout: this.#layout, space: this.#space, index: this.#index, graph: this.#graph }
+      await loadContents(contents, this.#indexFile, this.#log)
+      // The bound may have been lowered since.
+      await Promise.all((this.#space.victims(0, 0) ?? []).map((digest) => this.#evict(digest)))
     } catch (error) {
       await this.#unlock()
       throw error
@@ -87,7 +90,8 @@ export class DirectoryStore implements CacheStore {
 
   entries(): readonly StoreEntry[] {
     const dated: { at: number; entry: StoreEntry }[] = []
-    for (const [digest, { usedAt }] of this.#space.entries()) dated.push({ at: usedAt, entry: { type: 'blob', digest } })
+    for (const [digest, { usedAt }] of this.#space.entries())
+      dated.push({ at: usedAt, entry: { type: 'blob', digest } })
     dated.reverse()
     for (const { repository, tag, asOf } of this.#index.entries()) {
       if (tag === undefined) continue
@@ -167,7 +171,7 @@ export class DirectoryStore implements CacheStore {
     }
     const kept = this.#space.has(digest) || (await this.#keepManifest(bytes, digest))
     if (!kept || !this.#space.has(digest)) return
-    this.#graph.add(digest, childrenOf(bytes))
+    this.#graph.add(bytes, digest)
     const newTag = this.#index.put(origin)
     this.#saveIndex()
     if (newTag !== undefined) {
@@ -199,7 +203,9 @@ export class DirectoryStore implements CacheStore {
     }
   }
 
-  #begin(file: Pick<ConstructorParameters<typeof FileIngest>[0], 'digest' | 'size' | 'handle' | 'temporaryPath'>): Ingest {
+  #begin(
+    file: Pick<ConstructorParameters<typeof FileIngest>[0], 'digest' | 'size' | 'handle' | 'temporaryPath'>,
+  ): Ingest {
     const { digest, size } = file
     const ingest: Ingest = new FileIngest({
       ...file,
@@ -276,31 +282,4 @@ export class DirectoryStore implements CacheStore {
   #emit(type: StoreChange['type'], entry: StoreEntry): void {
     this.#listeners.emit({ type, entry })
   }
-
-  async #load(): Promise<void> {
-    const found = await this.#layout.scan(this.#log)
-    found.sort((a, b) => a.modifiedAt - b.modifiedAt)
-    for (const { digest, size, modifiedAt } of found) this.#space.add(digest, { size, usedAt: modifiedAt })
-    for (const origin of await this.#indexFile.read()) {
-      if (this.#space.has(origin.descriptor.digest)) this.#index.put(origin)
-    }
-    for (const { descriptor } of this.#index.entries()) await this.#loadManifest(descriptor.digest)
-    // The bound may have been lowered since.
-    const victims = this.#space.victims(0, 0) ?? []
-    await Promise.all(victims.map((digest) => this.#evict(digest)))
-  }
-
-  /** Without touching it: a restart is no use of a blob. */
-  async #loadManifest(digest: Digest): Promise<void> {
-    const known = this.#space.get(digest)
-    if (known === undefined || known.size > MAX_MANIFEST_BYTES || this.#graph.has(digest)) return
-    const file = await openFile(this.#layout.blob(digest))
-    if (file === undefined) return
-    const bytes = await readAll(new FileBlob(file.handle, file.size), MAX_MANIFEST_BYTES)
-    if (bytes !== undefined && matchesDigest(bytes, digest)) this.#graph.add(digest, childrenOf(bytes))
-  }
-}
-
-function childrenOf(bytes: Uint8Array): Digest[] {
-  return parseManifest(bytes)?.children.map((child) => child.digest) ?? []
 }

@@ -104,7 +104,7 @@ export class FileIngest implements Ingest, Growth {
       throw await this.#fail(new IngestError('size-mismatch', text))
     }
     try {
-      for (let done = 0; done < chunk.length; ) {
+      for (let done = 0; done < chunk.length;) {
         const at = this.#written + done
         const { bytesWritten } = await this.#options.handle.write(chunk, done, chunk.length - done, at)
         done += bytesWritten
@@ -141,15 +141,15 @@ export class FileIngest implements Ingest, Growth {
     await this.#release()
   }
 
-  async #fail(error: IngestError): Promise<IngestError> {
+  async #fail(failure: IngestError): Promise<IngestError> {
     if (this.#failure !== undefined) return this.#failure
-    this.#failure = error
+    this.#failure = failure
     this.#state = 'failed'
-    this.#options.onFailed(error)
+    this.#options.onFailed(failure)
     this.#wake()
     await rm(this.#options.temporaryPath, { force: true }).catch(() => {})
     await this.#release()
-    return error
+    return failure
   }
 
   #throwUnlessFilling(): void {

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
+import { parseManifest } from '../../oci/manifest.ts'
 
 /** Which manifests name which digests. */
 export class ManifestGraph {
@@ -9,8 +10,10 @@ export class ManifestGraph {
     return this.#children.has(manifest)
   }
 
-  add(manifest: Digest, children: readonly Digest[]): void {
+  /** Adds a manifest by its bytes; what is not one names nothing. */
+  add(bytes: Uint8Array, manifest: Digest): void {
     if (this.has(manifest)) return
+    const children = parseManifest(bytes)?.children.map((child) => child.digest) ?? []
     this.#children.set(manifest, children)
     for (const child of children) {
       const parents = this.#parents.get(child)

@@ -94,7 +94,7 @@ function withoutAuthorization(headers: Record<string, string>): Record<string, s
 
 async function send(url: URL, asked: HttpRequest, dispatcher: Dispatcher): Promise<HttpResponse> {
   try {
-    const { statusCode, headers, body } = await request(url, { ...asked, dispatcher })
+    const { statusCode, headers, body } = await request(url, { method: asked.method, headers: asked.headers, signal: asked.signal, dispatcher })
     // A body that ends badly after its reader has gone is nobody's error.
     body.on('error', () => {})
     return {

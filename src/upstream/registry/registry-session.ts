@@ -84,7 +84,7 @@ export class RegistrySession {
   async #send(url: URL, repository: Repository, asked: RegistryRequest, signal: AbortSignal): Promise<HttpResponse> {
     const event = { registry: repository.registry, method: asked.method, kind: asked.path.split('/')[0] ?? '' }
     try {
-      const response = await this.#options.http.request(url, { ...asked, signal })
+      const response = await this.#options.http.request(url, { method: asked.method, headers: asked.headers, signal })
       this.#options.observe({ ...event, outcome: String(response.status) })
       return response
     } catch (error) {

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterEach, describe, it } from 'node:test'
 
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 import { HttpBootstrap, parseAddressList } from '../../../src/overlay/bootstrap/http-bootstrap.ts'
 
@@ -19,7 +18,9 @@ describe('http bootstrap', () => {
   async function source(listener: RequestListener): Promise<HttpBootstrap> {
     server = createServer(listener).listen(0, '127.0.0.1')
     await once(server, 'listening')
-    return new HttpBootstrap({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/peers` })
+    const address = server.address()
+    assert.ok(address !== null && typeof address === 'object')
+    return new HttpBootstrap({ url: `http://127.0.0.1:${address.port}/peers` })
   }
 
   const options = () => ({ signal: AbortSignal.timeout(30_000) })

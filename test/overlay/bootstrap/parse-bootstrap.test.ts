@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 import { createBootstrap } from '../../../src/overlay/bootstrap/create-bootstrap.ts'
 import { parseBootstrap, parseDnsServer, parseTarget } from '../../../src/overlay/bootstrap/parse-bootstrap.ts'

@@ -1,16 +1,16 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
+import { z } from 'zod'
 
 import type { BootstrapSource } from '../../../src/overlay/bootstrap/bootstrap-source.ts'
 import type { HostPort } from '../../../src/overlay/host-port.ts'
 import { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
 import type { OverlayLog } from '../../../src/overlay/libp2p/overlay-options.ts'
-import type { IndexKey, Overlay } from '../../../src/overlay/overlay.ts'
+import type { Overlay } from '../../../src/overlay/overlay.ts'
 
 export const silent: OverlayLog = { debug() {}, info() {}, warn() {} }
 
@@ -61,9 +61,8 @@ export function seesExactly(overlay: Overlay, others: readonly Overlay[]): boole
   return wanted.join() === ids(overlay.peers()).join()
 }
 
-export function randomKey(): IndexKey {
-  return randomBytes(32).toString('hex') as IndexKey
-}
+const readySchema = z.object({ type: z.literal('ready'), id: z.string(), routers: z.array(z.string()) })
+const peersSchema = z.object({ type: z.literal('peers'), ids: z.array(z.string()) })
 
 /** A node in a process of its own. */
 export class NodeProcess {
@@ -79,14 +78,13 @@ export class NodeProcess {
 
   static async start(options: { routers?: readonly string[]; keys?: readonly string[] }): Promise<NodeProcess> {
     const child = fork(fileURLToPath(new URL('node-process.ts', import.meta.url)), [JSON.stringify(options)])
-    const [ready] = (await once(child, 'message')) as [{ id: string; routers: string[] }]
+    const ready = readySchema.parse((await once(child, 'message'))[0])
     return new NodeProcess(child, ready)
   }
 
   async peers(): Promise<readonly string[]> {
     this.#child.send('peers')
-    const [answer] = (await once(this.#child, 'message')) as [{ ids: string[] }]
-    return answer.ids
+    return peersSchema.parse((await once(this.#child, 'message'))[0]).ids
   }
 
   freeze(): void {

@@ -5,8 +5,8 @@ import { after, afterEach, describe, it } from 'node:test'
 
 import { loadIdentity } from '../../../src/overlay/libp2p/identity.ts'
 import type { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
-import { type OverlayLab, overlaySuite, until } from '../overlay-suite.ts'
-import { allSeeAll, bootstrapTo, ids, makeOverlay, type NodeOptions, NodeProcess, randomKey } from './lab.ts'
+import { type OverlayLab, overlaySuite, randomKey, until } from '../overlay-suite.ts'
+import { allSeeAll, bootstrapTo, ids, makeOverlay, type NodeOptions, NodeProcess } from './lab.ts'
 
 async function libp2pLab(): Promise<OverlayLab> {
   const nodes: Libp2pOverlay[] = []

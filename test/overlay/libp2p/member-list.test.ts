@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 import { kadIdOf } from '../../../src/overlay/distance.ts'
 import { encodeMemberList, parseMemberList } from '../../../src/overlay/libp2p/member-list.ts'

@@ -79,7 +79,15 @@ describe('containerd store: containerd comes and goes', needsContainerd, () => {
 describe('containerd store: what is offered', needsContainerd, () => {
   it('lists everything beside images with odd names', async () => {
     await using lab = await (await Lab.create()).start()
-    const odd = ['foo bar', 'UPPER/Case:1', `sha256:${'a'.repeat(64)}`, 'import-2026-01-01@sha256:beef', '@', ':', 'a:b:c']
+    const odd = [
+      'foo bar',
+      'UPPER/Case:1',
+      `sha256:${'a'.repeat(64)}`,
+      'import-2026-01-01@sha256:beef',
+      '@',
+      ':',
+      'a:b:c',
+    ]
     const digest = image.manifest.descriptor.digest
     const byDigest = [`import-2026-01-01@${digest}`, `docker.io/library/app@${digest}`, digest]
     await lab.pull('k8s.io', image, APP)
@@ -142,7 +150,11 @@ describe('containerd store: imported images', needsContainerd, () => {
     await lab.import('default', whole, tagKey(APP))
     await eventually('it is listed', () => holds(store, tagKey(APP)))
     for (const { descriptor } of [...whole.manifests, ...whole.blobs]) {
-      assert.deepEqual(await accessOf(store, descriptor.digest), ['docker.io/library/app imported'], descriptor.mediaType)
+      assert.deepEqual(
+        await accessOf(store, descriptor.digest),
+        ['docker.io/library/app imported'],
+        descriptor.mediaType,
+      )
     }
   })
 
@@ -167,7 +179,12 @@ describe('containerd store: imported images', needsContainerd, () => {
 
   it('offers a pulled base layer under an image that was built on it', async () => {
     await using lab = await (await Lab.create()).start()
-    const built = makeImage({ layers: [{ size: 2000, seed: 'containerd' }, { size: 1000, seed: 'own' }] })
+    const built = makeImage({
+      layers: [
+        { size: 2000, seed: 'containerd' },
+        { size: 1000, seed: 'own' },
+      ],
+    })
     await lab.pull('k8s.io', image, { registry: 'ghcr.io', name: 'org/base', tag: '1' })
     await lab.import('k8s.io', built, tagKey(APP))
     await using store = await lab.openStore()

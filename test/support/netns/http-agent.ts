@@ -13,7 +13,7 @@ export interface AgentRequest {
 const responseSchema = z.object({
   status: z.number(),
   headers: z.record(z.string(), z.string()),
-  body: z.instanceof(Uint8Array),
+  body: z.custom<Uint8Array>((value) => value instanceof Uint8Array),
 })
 
 const messageSchema = z.union([

@@ -1,7 +1,9 @@
+// Plain JavaScript: stripping types would load a compiler into this thread, 19 MB for twenty lines.
 import { writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
 
-const { beats, beat, patience } = workerData as { beats: Int32Array; beat: number; patience: number }
+/** @type {{ beats: Int32Array, beat: number, patience: number }} */
+const { beats, beat, patience } = workerData
 const never = new Int32Array(new SharedArrayBuffer(4))
 
 // Turns are counted, not time: a machine that was suspended, or a process that was stopped, must not be punished for waking up.

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { afterEach, describe, it } from 'node:test'
+
+import type { NoiseComponents } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import type { Libp2p } from '@libp2p/interface'
+import { tcp } from '@libp2p/tcp'
+import { createLibp2p } from 'libp2p'
+
+import { noiseEncrypters } from '../../../src/overlay/libp2p/encrypters.ts'
+
+describe('noise with overlay keys', () => {
+  const hosts: Libp2p[] = []
+  afterEach(() => Promise.all(hosts.splice(0).map((host) => host.stop())))
+
+  async function host(keys: readonly Uint8Array[] | undefined, protocol?: string): Promise<Libp2p> {
+    const encrypters = noiseEncrypters(keys).map((factory) => (components: NoiseComponents) => {
+      const encrypter = factory(components)
+      encrypter.protocol = protocol ?? encrypter.protocol
+      return encrypter
+    })
+    const made = await createLibp2p({
+      addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+      transports: [tcp()],
+      streamMuxers: [yamux()],
+      connectionEncrypters: encrypters,
+    })
+    hosts.push(made)
+    return made
+  }
+
+  const dial = async (from: Libp2p, to: Libp2p) =>
+    from.dial(to.getMultiaddrs(), { signal: AbortSignal.timeout(30_000) })
+
+  it('connects those that share any key', async () => {
+    const [a, b, c] = [randomBytes(32), randomBytes(32), randomBytes(32)]
+    const connection = await dial(await host([a, b]), await host([c, b]))
+    assert.equal(connection.status, 'open')
+  })
+
+  it('refuses another key, and none', async () => {
+    const member = await host([randomBytes(32)])
+    for (const stranger of [await host([randomBytes(32)]), await host(undefined)]) {
+      await assert.rejects(dial(stranger, member))
+      await assert.rejects(dial(member, stranger))
+      assert.equal(member.getConnections().length, 0)
+    }
+  })
+
+  it("refuses a stranger that has picked up the protocol's name", async () => {
+    const member = await host([randomBytes(32)], '/noise/same')
+    const stranger = await host([randomBytes(32)], '/noise/same')
+    await assert.rejects(dial(stranger, member))
+    await assert.rejects(dial(member, stranger))
+    assert.equal(member.getConnections().length, 0)
+    const own = randomBytes(32)
+    assert.equal((await dial(await host([own], '/noise/same'), await host([own], '/noise/same'))).status, 'open')
+  })
+})

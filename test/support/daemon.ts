@@ -1,0 +1,99 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+
+import { Command } from 'commander'
+import { pino } from 'pino'
+
+import { addServeFlags, serveConfigOf } from '../../src/config/serve-flags.ts'
+import { startDaemon } from '../../src/daemon/daemon.ts'
+import { errorText } from '../../src/telemetry/log.ts'
+
+/** A daemon in this process, on free ports of loopback, with a directory store of its own. */
+export interface TestDaemon {
+  readonly mirror: string
+  readonly peer: string
+  readonly admin: string
+  /** Where its router listens, as `--bootstrap static:` wants it. */
+  readonly router: string
+  /** Its log so far. */
+  readonly lines: readonly Record<string, unknown>[]
+  /** The request log lines of its mirror listener. */
+  requests(): readonly Record<string, unknown>[]
+  status(): Promise<{
+    peers: number
+    blobs: number
+    index: { membersHeard: number; ownKeys: number; claims: number; peersInSync: number }
+  }>
+  stop(): Promise<void>
+}
+
+/** Starts one. `directory` keeps its cache from one start to the next; without it the cache goes at the end. */
+export async function runDaemon(
+  flags: readonly string[] = [],
+  options: { directory?: string } = {},
+): Promise<TestDaemon> {
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'nabo-daemon-')))
+  const routerPort = await freePort()
+  const config = parseServeFlags([
+    ...['--mirror-addr', '127.0.0.1:0', '--peer-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0'],
+    ...[
+      '--router-addr',
+      `127.0.0.1:${routerPort}`,
+      '--store',
+      'directory',
+      '--cache-dir',
+      directory,
+      '--shutdown-grace',
+      '1s',
+    ],
+    ...flags,
+  ])
+  const lines: Record<string, unknown>[] = []
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      for (const line of chunk.toString('utf8').split('\n'))
+        if (line !== '') lines.push(JSON.parse(line) as Record<string, unknown>)
+      done()
+    },
+  })
+  const daemon = await startDaemon(config, pino({ level: 'debug', serializers: { err: errorText } }, sink))
+  const admin = `http://${daemon.summary.admin[0]}`
+  return {
+    mirror: `http://${daemon.summary.mirror[0]}`,
+    peer: `http://${daemon.summary.peer[0]}`,
+    admin,
+    router: `127.0.0.1:${routerPort}`,
+    lines,
+    requests: () => lines.filter((line) => line['msg'] === 'request' && line['listener'] === 'mirror'),
+    status: async () =>
+      (await (await fetch(`${admin}/api/v1/status`)).json()) as Awaited<ReturnType<TestDaemon['status']>>,
+    stop: async () => {
+      await daemon.stop()
+      if (options.directory === undefined) await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Parses flags as `nabo serve` does; throws commander's error. */
+export function parseServeFlags(flags: readonly string[]) {
+  let values: Record<string, unknown> = {}
+  const command = addServeFlags(new Command('serve'))
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
+    .action((read: Record<string, unknown>) => {
+      values = read
+    })
+  command.parse(flags, { from: 'user' })
+  return serveConfigOf(values)
+}
+
+async function freePort(): Promise<number> {
+  const { createServer } = await import('node:net')
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
