@@ -8,7 +8,18 @@ import { hour, minute, second } from '../time/units.ts'
 /** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
 
 const UNITS: Record<string, number> = { ms: 1, s: second, m: minute, h: hour }
-const SIZES: Record<string, number> = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 }
+const SIZES: Record<string, number> = {
+  '': 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+}
 
 /** `3s`, `250ms`, `2m` in milliseconds. */
 export function parseDuration(text: string): number {
@@ -24,14 +35,16 @@ export function parseDuration(text: string): number {
 export function parseSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?$/.exec(text.trim())
   const value = match === null ? Number.NaN : Math.floor(Number(match[1]) * (SIZES[match[2] ?? ''] ?? Number.NaN))
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('a size such as 20GiB or 500MB is expected.')
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('a size such as 20GiB or 500MB is expected.')
   return value
 }
 
 export function parseCount(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,9}$/.test(text.trim()) ? Number(text) : Number.NaN
-    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`a whole number from ${min} to ${max} is expected.`)
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`a whole number from ${min} to ${max} is expected.`)
     return value
   }
 }
@@ -42,7 +55,8 @@ export function parseAddress(defaultPort: number): (text: string) => HostPort {
     const anyPort = text.trim().endsWith(':0') && !text.trim().endsWith('::0')
     const address = parseHostPort(anyPort ? text.trim().slice(0, -2) : text.trim(), defaultPort)
     if (address !== undefined && anyPort) return { ...address, port: 0 }
-    if (address === undefined) throw new InvalidArgumentError(`an address such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort} is expected.`)
+    if (address === undefined)
+      throw new InvalidArgumentError(`an address such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort} is expected.`)
     return address
   }
 }
@@ -58,9 +72,17 @@ export function parseRegistrySet(text: string): RegistrySet {
 /** `docker.io=https://registry-1.docker.io[,https://…]`. */
 export function parseUpstream(text: string): readonly [string, readonly URL[]] {
   const equals = text.indexOf('=')
-  const urls = text.slice(equals + 1).split(',').map((url) => url.trim())
-  if (equals <= 0 || urls.some((url) => !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol) || new URL(url).search !== '')) {
-    throw new InvalidArgumentError('<registry>=<http or https URL>[,<URL>…] is expected, such as docker.io=https://registry-1.docker.io.')
+  const urls = text
+    .slice(equals + 1)
+    .split(',')
+    .map((url) => url.trim())
+  if (
+    equals <= 0 ||
+    urls.some((url) => !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol) || new URL(url).search !== '')
+  ) {
+    throw new InvalidArgumentError(
+      '<registry>=<http or https URL>[,<URL>…] is expected, such as docker.io=https://registry-1.docker.io.',
+    )
   }
   return [registryName(text.slice(0, equals)), urls.map((url) => new URL(url))]
 }
@@ -74,6 +96,9 @@ export function parseRegistryFile(text: string): readonly [string, string] {
 
 function registryName(text: string): string {
   const registry = canonicalRegistry(text.trim())
-  if (!isRegistry(registry)) throw new InvalidArgumentError(`${JSON.stringify(text)} is not a registry such as docker.io or registry.example.com:5000.`)
+  if (!isRegistry(registry))
+    throw new InvalidArgumentError(
+      `${JSON.stringify(text)} is not a registry such as docker.io or registry.example.com:5000.`,
+    )
   return registry
 }

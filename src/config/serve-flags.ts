@@ -29,15 +29,63 @@ interface Flag {
 }
 
 const FLAGS: readonly Flag[] = [
-  { flags: '--mirror-addr <address>', about: 'where clients on this node ask', parse: parseAddress(7950), default: '127.0.0.1:7950', repeatable: 'list' },
-  { flags: '--peer-addr <address>', about: 'where other nodes ask for content', parse: parseAddress(7951), default: '[::]:7951', repeatable: 'list' },
-  { flags: '--router-addr <address>', about: 'where the overlay listens', parse: parseAddress(7952), default: '[::]:7952', repeatable: 'list' },
-  { flags: '--admin-addr <address>', about: 'health, metrics, the page and the API', parse: parseAddress(7953), default: '127.0.0.1:7953', repeatable: 'list' },
-  { flags: '--metrics-addr <address>', about: 'metrics and probes only, on one more address', parse: parseAddress(7954), repeatable: 'list' },
-  { flags: '--advertise-addr <ip>', about: 'what peers are told (default: the address of the default route)', parse: ip, repeatable: 'list' },
-  { flags: '--bootstrap <how>', about: 'how other nodes are found: none, dns:<name>, static:<ip[:port] or multiaddr>,…, http:<url>', parse: sentence(parseBootstrap), default: 'none' },
-  { flags: '--bootstrap-dns <ip>', about: 'the DNS server to ask for the bootstrap name', parse: sentence(parseDnsServer) },
-  { flags: '--store <kind>', about: 'the content store: auto takes containerd if its socket exists', choices: ['auto', 'containerd', 'directory'], default: 'auto' },
+  {
+    flags: '--mirror-addr <address>',
+    about: 'where clients on this node ask',
+    parse: parseAddress(7950),
+    default: '127.0.0.1:7950',
+    repeatable: 'list',
+  },
+  {
+    flags: '--peer-addr <address>',
+    about: 'where other nodes ask for content',
+    parse: parseAddress(7951),
+    default: '[::]:7951',
+    repeatable: 'list',
+  },
+  {
+    flags: '--router-addr <address>',
+    about: 'where the overlay listens',
+    parse: parseAddress(7952),
+    default: '[::]:7952',
+    repeatable: 'list',
+  },
+  {
+    flags: '--admin-addr <address>',
+    about: 'health, metrics, the page and the API',
+    parse: parseAddress(7953),
+    default: '127.0.0.1:7953',
+    repeatable: 'list',
+  },
+  {
+    flags: '--metrics-addr <address>',
+    about: 'metrics and probes only, on one more address',
+    parse: parseAddress(7954),
+    repeatable: 'list',
+  },
+  {
+    flags: '--advertise-addr <ip>',
+    about: 'what peers are told (default: the address of the default route)',
+    parse: ip,
+    repeatable: 'list',
+  },
+  {
+    flags: '--bootstrap <how>',
+    about: 'how other nodes are found: none, dns:<name>, static:<ip[:port] or multiaddr>,…, http:<url>',
+    parse: sentence(parseBootstrap),
+    default: 'none',
+  },
+  {
+    flags: '--bootstrap-dns <ip>',
+    about: 'the DNS server to ask for the bootstrap name',
+    parse: sentence(parseDnsServer),
+  },
+  {
+    flags: '--store <kind>',
+    about: 'the content store: auto takes containerd if its socket exists',
+    choices: ['auto', 'containerd', 'directory'],
+    default: 'auto',
+  },
   { flags: '--containerd-socket <path>', about: "containerd's socket", default: '/run/containerd/containerd.sock' },
   { flags: '--containerd-namespace <name>', about: 'share only this namespace (default: all)', repeatable: 'list' },
   { flags: '--content-path <path>', about: "containerd's content root (default: asked from containerd)" },
@@ -46,21 +94,77 @@ const FLAGS: readonly Flag[] = [
   { flags: '--data-dir <path>', about: "keeps the node's identity (default: a new one each start)" },
   { flags: '--cluster-secret-file <path>', about: 'the secret that all nodes of the cluster share' },
   { flags: '--registries <list>', about: 'which registries are mirrored', parse: parseRegistrySet, default: 'all' },
-  { flags: '--fallback <list>', about: 'which registries are fetched upstream when no node holds the content', parse: parseRegistrySet, default: 'docker.io' },
-  { flags: '--upstream <registry=url>', about: 'where a registry is asked; several URLs are tried in turn', parse: parseUpstream, repeatable: 'map' },
-  { flags: '--registry-ca <registry=file>', about: "a registry's certificate authority, PEM", parse: parseRegistryFile, repeatable: 'map' },
+  {
+    flags: '--fallback <list>',
+    about: 'which registries are fetched upstream when no node holds the content',
+    parse: parseRegistrySet,
+    default: 'docker.io',
+  },
+  {
+    flags: '--upstream <registry=url>',
+    about: 'where a registry is asked; several URLs are tried in turn',
+    parse: parseUpstream,
+    repeatable: 'map',
+  },
+  {
+    flags: '--registry-ca <registry=file>',
+    about: "a registry's certificate authority, PEM",
+    parse: parseRegistryFile,
+    repeatable: 'map',
+  },
   { flags: '--credentials-file <path>', about: 'a Docker config.json with credentials for upstreams' },
-  { flags: '--private-images <how>', about: 'what others may see of images that are not known to be public: verify and skip show nothing of them, share shows all', choices: ['verify', 'share', 'skip'], default: 'verify' },
+  {
+    flags: '--private-images <how>',
+    about:
+      'what others may see of images that are not known to be public: verify and skip show nothing of them, share shows all',
+    choices: ['verify', 'share', 'skip'],
+    default: 'verify',
+  },
   { flags: '--mirror-token-file <path>', about: 'a secret that clients must send in the Nabo-Token header' },
-  { flags: '--tag-policy <policy>', about: 'fresh asks the upstream first, peers only when no node knows the tag', choices: ['fresh', 'peers'], default: 'fresh' },
+  {
+    flags: '--tag-policy <policy>',
+    about: 'fresh asks the upstream first, peers only when no node knows the tag',
+    choices: ['fresh', 'peers'],
+    default: 'fresh',
+  },
   { flags: '--zone <name>', about: 'the zone of this node' },
-  { flags: '--index-replicas <count>', about: 'how many nodes of a large cluster keep each key', parse: parseCount(1, 20), default: '3' },
+  {
+    flags: '--index-replicas <count>',
+    about: 'how many nodes of a large cluster keep each key',
+    parse: parseCount(1, 20),
+    default: '3',
+  },
   { flags: '--tree-children <count>', about: 'how many nodes are fed by one', parse: parseCount(1, 100), default: '3' },
-  { flags: '--peer-max-transfers <count>', about: 'how many blobs are sent to peers at a time', parse: parseCount(1, 10_000), default: '32' },
-  { flags: '--stall-timeout <time>', about: 'how long a peer may be silent inside a blob', parse: parseDuration, default: '3s' },
-  { flags: '--upstream-timeout <time>', about: 'how long an upstream may be silent', parse: parseDuration, default: '20s' },
-  { flags: '--max-connections <count>', about: 'overlay connections at most', parse: parseCount(1, 10_000), default: '300' },
-  { flags: '--shutdown-grace <time>', about: 'how long transfers may go on after SIGTERM', parse: parseDuration, default: '20s' },
+  {
+    flags: '--peer-max-transfers <count>',
+    about: 'how many blobs are sent to peers at a time',
+    parse: parseCount(1, 10_000),
+    default: '32',
+  },
+  {
+    flags: '--stall-timeout <time>',
+    about: 'how long a peer may be silent inside a blob',
+    parse: parseDuration,
+    default: '3s',
+  },
+  {
+    flags: '--upstream-timeout <time>',
+    about: 'how long an upstream may be silent',
+    parse: parseDuration,
+    default: '20s',
+  },
+  {
+    flags: '--max-connections <count>',
+    about: 'overlay connections at most',
+    parse: parseCount(1, 10_000),
+    default: '300',
+  },
+  {
+    flags: '--shutdown-grace <time>',
+    about: 'how long transfers may go on after SIGTERM',
+    parse: parseDuration,
+    default: '20s',
+  },
   { flags: '--log-level <level>', about: 'how much is logged', choices: LOG_LEVELS, default: 'info' },
 ]
 
@@ -71,7 +175,13 @@ export function addServeFlags(command: Command): Command {
     const refuse = () => {
       throw new InvalidArgumentError('this version does not support it yet.')
     }
-    command.addOption(new Option(flags.includes('<') ? flags : `${flags} [on]`).argParser(refuse).preset('on').hideHelp().env(environmentName(flags)))
+    command.addOption(
+      new Option(flags.includes('<') ? flags : `${flags} [on]`)
+        .argParser(refuse)
+        .preset('on')
+        .hideHelp()
+        .env(environmentName(flags)),
+    )
   }
   return command
 }

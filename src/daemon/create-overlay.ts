@@ -17,7 +17,10 @@ export async function createOverlay(
     listen: config.routerAddr,
     advertise,
     peerPort: options.peerPort,
-    bootstrap: createBootstrap(config.bootstrap, config.bootstrapDns === undefined ? {} : { dnsServer: config.bootstrapDns }),
+    bootstrap: createBootstrap(
+      config.bootstrap,
+      config.bootstrapDns === undefined ? {} : { dnsServer: config.bootstrapDns },
+    ),
     ...(options.secrets === undefined ? {} : { overlayKeys: options.secrets.map((secret) => secret.overlay) }),
     identity: await loadIdentity(config.dataDir),
     maxConnections: config.maxConnections,

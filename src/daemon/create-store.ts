@@ -16,7 +16,8 @@ export interface ChosenStore {
 
 /** Decides once which content store this node has. */
 export function createStore(config: ServeConfig, log: Log): ChosenStore {
-  const kind = config.store === 'auto' ? (existsSync(config.containerdSocket) ? 'containerd' : 'directory') : config.store
+  const kind =
+    config.store === 'auto' ? (existsSync(config.containerdSocket) ? 'containerd' : 'directory') : config.store
   if (kind === 'directory') {
     log.info({ directory: config.cacheDir, bytes: config.cacheSize }, 'the content store is a directory of its own')
     const store = new DirectoryStore({ directory: config.cacheDir, maxBytes: config.cacheSize, log })

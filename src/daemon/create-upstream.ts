@@ -13,12 +13,19 @@ export interface OwnedUpstream {
 
 /** The registries as this node's flags say. Throws an Error with one sentence for a file that cannot be read. */
 export async function createUpstream(config: ServeConfig, observe: ObserveRequest): Promise<OwnedUpstream> {
-  const findCredential = config.credentialsFile === undefined ? () => undefined : await readCredentials(config.credentialsFile)
+  const findCredential =
+    config.credentialsFile === undefined ? () => undefined : await readCredentials(config.credentialsFile)
   const http = await createHttpClient({
     headerTimeout: config.upstreamTimeout,
     idleTimeout: config.upstreamTimeout,
     authorities: config.registryCa,
   })
-  const session = new RegistrySession({ http, tokens: new TokenCache(http), endpoints: config.upstream, findCredential, observe })
+  const session = new RegistrySession({
+    http,
+    tokens: new TokenCache(http),
+    endpoints: config.upstream,
+    findCredential,
+    observe,
+  })
   return { upstream: new RegistryClient(session), close: () => http.close() }
 }

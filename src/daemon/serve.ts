@@ -41,7 +41,8 @@ export async function serve(config: ServeConfig): Promise<number> {
     return EXIT.cannotStart
   }
   log.info(daemon.summary, 'nabo serves')
-  if (process.stdout.isTTY || process.env['npm_lifecycle_event'] === 'start') process.stderr.write(welcome(daemon.summary, config))
+  if (process.stdout.isTTY || process.env['npm_lifecycle_event'] === 'start')
+    process.stderr.write(welcome(daemon.summary, config))
 
   const signal = await signalled
   log.info({ signal, graceMs: config.shutdownGrace }, 'stopping: transfers under way may end')

@@ -56,6 +56,16 @@ export function createUseCases(
     fills,
     blobs: new BlobDeliveries({ store, remote, visibility, fills }),
     manifests: new Manifests({ store, cache, index, peers, upstream, policy, visibility, tags, log }),
-    tags: new TagResolver({ store, index, peers, upstream, policy, tagPolicy: config.tagPolicy, visibility, tags, log }),
+    tags: new TagResolver({
+      store,
+      index,
+      peers,
+      upstream,
+      policy,
+      tagPolicy: config.tagPolicy,
+      visibility,
+      tags,
+      log,
+    }),
   }
 }

@@ -14,5 +14,8 @@ for (let still = 0; still * beat < patience; still += 1) {
   if (now !== last) still = -1
   last = now
 }
-writeSync(2, `nabo: the event loop stood still for ${patience / 1000} s; ending the process so that pulls go on without it\n`)
+writeSync(
+  2,
+  `nabo: the event loop stood still for ${patience / 1000} s; ending the process so that pulls go on without it\n`,
+)
 process.kill(process.pid, 'SIGKILL')

@@ -17,7 +17,10 @@ export type BlobDelivery = {
   readonly span: ByteSpan
   readonly record: TransferRecord
   close(): Promise<void>
-} & ({ readonly type: 'file'; readonly file: OpenBlob } | { readonly type: 'stream'; chunks(): AsyncIterable<Uint8Array> })
+} & (
+  | { readonly type: 'file'; readonly file: OpenBlob }
+  | { readonly type: 'stream'; chunks(): AsyncIterable<Uint8Array> }
+)
 
 export interface BlobDeliveriesOptions {
   readonly store: Pick<ContentStore, 'open'>
@@ -39,7 +42,12 @@ export class BlobDeliveries {
   }
 
   /** What this node holds and may show; undefined otherwise. Throws OciError for an unsatisfiable range. */
-  async openLocal(request: BlobRequest, range: RangeRequest, audience: Audience, signal: AbortSignal): Promise<BlobDelivery | undefined> {
+  async openLocal(
+    request: BlobRequest,
+    range: RangeRequest,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<BlobDelivery | undefined> {
     const file = await this.#options.store.open(request.digest, { signal })
     if (file === undefined) return undefined
     try {
@@ -115,7 +123,8 @@ export class BlobDeliveries {
       }
     } catch (error) {
       signal.throwIfAborted()
-      if (error instanceof IngestError && (error.reason === 'digest-mismatch' || error.reason === 'size-mismatch')) throw error
+      if (error instanceof IngestError && (error.reason === 'digest-mismatch' || error.reason === 'size-mismatch'))
+        throw error
       // The cache could not keep it (its disk is full): this client gets the rest all the same.
       const rest = await this.#options.remote.open(request, { start: position, signal })
       try {
@@ -164,7 +173,9 @@ async function reaches(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    await withDeadline(RANGE_PATIENCE, 'waiting for a fill', signal, (signal) => read(new Uint8Array(1), position, { signal }))
+    await withDeadline(RANGE_PATIENCE, 'waiting for a fill', signal, (signal) =>
+      read(new Uint8Array(1), position, { signal }),
+    )
     return true
   } catch (error) {
     signal.throwIfAborted()
@@ -172,4 +183,3 @@ async function reaches(
     throw error
   }
 }
-

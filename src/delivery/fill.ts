@@ -152,7 +152,10 @@ export class Fills {
     if (ingest === undefined) return stream
     this.#controllers.add(controller)
     const fill = new Fill(ingest, stream, controller)
-    fill.done.catch(() => {}).finally(() => this.#controllers.delete(controller)).catch(() => {})
+    fill.done
+      .catch(() => {})
+      .finally(() => this.#controllers.delete(controller))
+      .catch(() => {})
     return fill
   }
 }

@@ -55,10 +55,16 @@ export class Manifests {
   }
 
   /** What this node holds and may show; undefined otherwise. */
-  async getLocal(repository: Repository, digest: Digest, audience: Audience, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
+  async getLocal(
+    repository: Repository,
+    digest: Digest,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<DeliveredManifest | undefined> {
     const bytes = await this.#read(digest, signal)
     if (bytes === undefined || !matchesDigest(bytes, digest)) return undefined
-    if (!(await this.#options.visibility.mayServe(repository, { kind: 'manifests', digest }, audience, { signal }))) return undefined
+    if (!(await this.#options.visibility.mayServe(repository, { kind: 'manifests', digest }, audience, { signal })))
+      return undefined
     const manifest = parseManifest(bytes)
     return { descriptor: { digest, size: bytes.length, mediaType: mediaTypeOf(manifest) }, bytes, source: 'local' }
   }
@@ -70,21 +76,29 @@ export class Manifests {
     const key = `${repository.registry}/${repository.name}@${digest}`
     let pending = this.#pending.get(key)
     if (pending === undefined) {
-      pending = this.#fetch(repository, digest, AbortSignal.timeout(FETCH_TIMEOUT)).finally(() => this.#pending.delete(key))
+      pending = this.#fetch(repository, digest, AbortSignal.timeout(FETCH_TIMEOUT)).finally(() =>
+        this.#pending.delete(key),
+      )
       this.#pending.set(key, pending)
     }
     return abortable(pending, signal)
   }
 
   /** Takes note of a verified manifest that an upstream or a peer gave for a repository. */
-  async keep(repository: Repository, delivered: DeliveredManifest, isPublic: boolean, signal: AbortSignal): Promise<void> {
+  async keep(
+    repository: Repository,
+    delivered: DeliveredManifest,
+    isPublic: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { visibility, cache, tags } = this.#options
     const { descriptor, bytes } = delivered
     const members = parseManifest(bytes)?.children.map((child) => child.digest) ?? []
     visibility.noteMembers(repository, [descriptor.digest, ...members])
     if (isPublic) visibility.notePublic(repository)
     if (cache === undefined) return
-    const open = isPublic || (await visibility.isPublic(repository, { kind: 'manifests', digest: descriptor.digest }, { signal }))
+    const open =
+      isPublic || (await visibility.isPublic(repository, { kind: 'manifests', digest: descriptor.digest }, { signal }))
     const origin = { descriptor, repository, isPublic: open }
     await cache.putManifest(bytes, origin)
     for (const tag of tags.tagsOf(repository, descriptor.digest)) await cache.putManifest(bytes, { ...origin, tag })
@@ -117,7 +131,11 @@ export class Manifests {
     return delivered
   }
 
-  async #fromPeers(repository: Repository, digest: Digest, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
+  async #fromPeers(
+    repository: Repository,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<DeliveredManifest | undefined> {
     const { index, peers, log } = this.#options
     const key = keyOfDigest(digest)
     const candidates = (await index.find(key, { signal })).slice(0, MAX_PEERS_TRIED)
@@ -133,7 +151,8 @@ export class Manifests {
         hedgeDelay: HEDGE_DELAY,
         signal,
         discard: () => {},
-        failed: (peer, error) => log.warn({ peer: peer.address, digest, err: errorText(error) }, 'a peer did not give a manifest'),
+        failed: (peer, error) =>
+          log.warn({ peer: peer.address, digest, err: errorText(error) }, 'a peer did not give a manifest'),
       },
     )
     if (winner === undefined) return undefined

@@ -4,7 +4,11 @@ import type { GrowingBlob } from '../store/cache-store.ts'
 const CHUNK = 256 * 1024
 
 /** The bytes of a span, as they come in. Each chunk is a buffer of its own, so it may be queued. */
-export async function* readGrowing(blob: Pick<GrowingBlob, 'read'>, span: ByteSpan, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* readGrowing(
+  blob: Pick<GrowingBlob, 'read'>,
+  span: ByteSpan,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   let position = span.start
   while (position < span.end) {
     const target = Buffer.allocUnsafe(Math.min(CHUNK, span.end - position))

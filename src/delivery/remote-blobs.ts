@@ -86,14 +86,24 @@ class SourceSearch {
     this.#lastError = error
     if (source.kind === 'peer') this.#failedPeers.add(source.name)
     else this.#upstreamFailures = progressed ? 1 : this.#upstreamFailures + 1
-    const fields = { digest: this.#request.digest, source: source.kind, from: source.name, position, err: errorText(error) }
+    const fields = {
+      digest: this.#request.digest,
+      source: source.kind,
+      from: source.name,
+      position,
+      err: errorText(error),
+    }
     this.#options.log.warn(fields, 'a source broke off; going on with another one')
     return this.next(position, signal)
   }
 
   async size(signal: AbortSignal): Promise<number | undefined> {
     const { repository, digest } = this.#request
-    const winner = await this.#race(signal, (peer, options) => this.#options.peers.headBlob(peer, repository, digest, options), () => {})
+    const winner = await this.#race(
+      signal,
+      (peer, options) => this.#options.peers.headBlob(peer, repository, digest, options),
+      () => {},
+    )
     if (winner !== undefined) return winner.value
     return this.#askUpstream(signal, () => this.#options.upstream.headBlob(repository, digest, { signal }))
   }
@@ -122,7 +132,9 @@ class SourceSearch {
 
   async #fromUpstream(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
     const { repository, digest } = this.#request
-    const blob = await this.#askUpstream(signal, () => this.#options.upstream.getBlob(repository, digest, { start: position, signal }))
+    const blob = await this.#askUpstream(signal, () =>
+      this.#options.upstream.getBlob(repository, digest, { start: position, signal }),
+    )
     if (blob === undefined) return undefined
     return { kind: 'upstream', name: repository.registry, stall: this.#options.upstreamStall, ...streamOf(blob) }
   }
@@ -150,7 +162,10 @@ class SourceSearch {
     this.#failedPeers.add(peer.address)
     this.#lastError = error
     const busy = error instanceof PeerError && error.reason === 'busy'
-    this.#options.log[busy ? 'debug' : 'warn']({ peer: peer.address, err: errorText(error) }, 'a peer did not give a blob')
+    this.#options.log[busy ? 'debug' : 'warn'](
+      { peer: peer.address, err: errorText(error) },
+      'a peer did not give a blob',
+    )
   }
 
   async #askUpstream<T>(signal: AbortSignal, ask: () => Promise<T | undefined>): Promise<T | undefined> {

@@ -67,7 +67,12 @@ export class ResumingStream {
       } finally {
         source.cancel()
       }
-      if (position < end) await this.#reopen(position, { source, error: failure ?? new Error('it ended early'), progressed: position > before })
+      if (position < end)
+        await this.#reopen(position, {
+          source,
+          error: failure ?? new Error('it ended early'),
+          progressed: position > before,
+        })
     }
   }
 
@@ -81,7 +86,9 @@ export class ResumingStream {
     if (next === undefined) throw new BrokenTransferError('no source is left for the rest', { cause: broken.error })
     if (next.size !== this.size) {
       next.cancel()
-      throw new BrokenTransferError(`${next.name} says ${next.size} bytes where others said ${this.size}`, { cause: broken.error })
+      throw new BrokenTransferError(`${next.name} says ${next.size} bytes where others said ${this.size}`, {
+        cause: broken.error,
+      })
     }
     this.#current = next
   }

@@ -59,7 +59,8 @@ export class TagResolver {
       signal.throwIfAborted()
       return this.#withoutUpstream(tag, error, signal)
     }
-    if (found === undefined) throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
+    if (found === undefined)
+      throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
     return found
   }
 
@@ -70,10 +71,16 @@ export class TagResolver {
     const content = { kind: 'manifests', digest: known.descriptor.digest } as const
     if (!(await this.#options.visibility.mayServe(tag, content, audience, { signal }))) return undefined
     const heard = this.#options.tags.get(tag)
-    return heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf ? { ...known, asOf: heard.asOf } : known
+    return heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf
+      ? { ...known, asOf: heard.asOf }
+      : known
   }
 
-  async #fromUpstream(tag: TagReference, accept: readonly string[], signal: AbortSignal): Promise<ResolvedTag | undefined> {
+  async #fromUpstream(
+    tag: TagReference,
+    accept: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ResolvedTag | undefined> {
     const ask = (types: readonly string[]) =>
       withDeadline(UPSTREAM_TIMEOUT, `asking ${tag.registry} for a tag`, signal, (signal) =>
         this.#options.upstream.headManifest(tag, tag.tag, { signal, accept: types }),
@@ -92,10 +99,16 @@ export class TagResolver {
     const known = this.#options.tagPolicy === 'peers' ? undefined : await this.#fromNeighbours(tag, signal)
     const why = failure === undefined ? `${tag.registry} is not asked by the mirror` : errorText(failure)
     if (known === undefined) {
-      throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)}: no node knows it, and ${why}`, cause: failure })
+      throw new OciError('MANIFEST_UNKNOWN', {
+        message: `${tagKey(tag)}: no node knows it, and ${why}`,
+        cause: failure,
+      })
     }
     const ageSeconds = Math.round((Date.now() - known.asOf) / second)
-    this.#options.log.warn({ tag: tagKey(tag), digest: known.descriptor.digest, ageSeconds, why }, 'a tag is answered without its upstream')
+    this.#options.log.warn(
+      { tag: tagKey(tag), digest: known.descriptor.digest, ageSeconds, why },
+      'a tag is answered without its upstream',
+    )
     return known
   }
 
@@ -119,7 +132,8 @@ export class TagResolver {
       if (known === undefined) this.#options.index.disprove(keyOfTag(tag), peer)
       return known && { ...known, source: 'peer', peer: peer.address }
     } catch (error) {
-      if (!signal.aborted) this.#options.log.debug({ peer: peer.address, err: errorText(error) }, 'a peer did not resolve a tag')
+      if (!signal.aborted)
+        this.#options.log.debug({ peer: peer.address, err: errorText(error) }, 'a peer did not resolve a tag')
       return undefined
     }
   }

@@ -88,7 +88,11 @@ export class Visibility {
     return answer
   }
 
-  async #ask(repository: Repository, probe: { kind: 'manifests' | 'blobs'; digest: Digest }, wasPublic: boolean): Promise<boolean> {
+  async #ask(
+    repository: Repository,
+    probe: { kind: 'manifests' | 'blobs'; digest: Digest },
+    wasPublic: boolean,
+  ): Promise<boolean> {
     const key = repositoryKey(repository)
     try {
       const found = await withDeadline<unknown>(
@@ -111,7 +115,11 @@ export class Visibility {
     }
   }
 
-  async #sourceOf(repository: Repository, digest: Digest, options: { signal: AbortSignal }): Promise<ContentSource | undefined> {
+  async #sourceOf(
+    repository: Repository,
+    digest: Digest,
+    options: { signal: AbortSignal },
+  ): Promise<ContentSource | undefined> {
     const sources = await this.#options.store.sources(digest, options)
     const named = sources.filter((source) => source.registry === repository.registry && source.name === repository.name)
     const open = named.find((source) => source.access !== 'unknown') ?? named[0]

@@ -17,33 +17,36 @@ export interface AdminListenerOptions {
   peers(): readonly Peer[]
 }
 
-/** Health, metrics and the API that the command line uses. `readOnly` leaves out everything but probes and metrics. */
-export function createAdminHandler(options: AdminListenerOptions, mode: 'full' | 'probes'): (exchange: Exchange) => Promise<void> {
+type Route = (options: AdminListenerOptions, exchange: Exchange) => Promise<void>
+
+const PROBES: Readonly<Record<string, Route>> = {
+  '/livez': (_options, exchange) => sendJson(exchange, JSON.stringify({ alive: true })),
+  '/readyz': (options, exchange) => sendReadiness(exchange, options.readiness()),
+  '/metrics': async (options, exchange) => {
+    const { contentType, text } = await options.metrics()
+    return sendJson(exchange, text, { 'content-type': contentType })
+  },
+}
+
+const ALL: Readonly<Record<string, Route>> = {
+  ...PROBES,
+  '/': (options, exchange) => sendJson(exchange, page(options), { 'content-type': 'text/plain; charset=utf-8' }),
+  '/api/v1/status': (options, exchange) => sendJson(exchange, JSON.stringify(options.status())),
+  '/api/v1/peers': (options, exchange) => sendJson(exchange, JSON.stringify({ peers: options.peers() })),
+}
+
+/** Health, metrics and the API that the command line uses; `probes` leaves out everything but health and metrics. */
+export function createAdminHandler(
+  options: AdminListenerOptions,
+  mode: 'full' | 'probes',
+): (exchange: Exchange) => Promise<void> {
+  const routes = new Map(Object.entries(mode === 'full' ? ALL : PROBES))
   return async (exchange) => {
     requireRead(exchange)
-    const path = (exchange.request.url ?? '').split('?')[0]
     exchange.fields.kind = 'admin'
-    switch (path) {
-      case '/livez':
-        return sendJson(exchange, JSON.stringify({ alive: true }))
-      case '/readyz':
-        return sendReadiness(exchange, options.readiness())
-      case '/metrics': {
-        const { contentType, text } = await options.metrics()
-        return sendJson(exchange, text, { 'content-type': contentType })
-      }
-    }
-    if (mode === 'full') {
-      switch (path) {
-        case '/':
-          return sendJson(exchange, page(options), { 'content-type': 'text/plain; charset=utf-8' })
-        case '/api/v1/status':
-          return sendJson(exchange, JSON.stringify(options.status()))
-        case '/api/v1/peers':
-          return sendJson(exchange, JSON.stringify({ peers: options.peers() }))
-      }
-    }
-    throw new OciError('NOT_FOUND')
+    const route = routes.get((exchange.request.url ?? '').split('?')[0] ?? '')
+    if (route === undefined) throw new OciError('NOT_FOUND')
+    await route(options, exchange)
   }
 }
 
@@ -63,7 +66,9 @@ function page(options: AdminListenerOptions): string {
     '',
     JSON.stringify(options.status(), undefined, 2),
     '',
-    peers.length === 0 ? 'No other node is known.' : `Other nodes:\n${peers.map((peer) => `  ${peer.address}  ${peer.id}`).join('\n')}`,
+    peers.length === 0
+      ? 'No other node is known.'
+      : `Other nodes:\n${peers.map((peer) => `  ${peer.address}  ${peer.id}`).join('\n')}`,
     '',
     'More: /livez, /readyz, /metrics, /api/v1/status, /api/v1/peers',
     '',

@@ -17,9 +17,12 @@ export async function sendManifest(exchange: Exchange, manifest: DeliveredManife
   const { response } = exchange
   const { bytes, descriptor } = manifest
   const span = resolveRange(parseRange(exchange.request.headers.range), bytes.length)
-  if (span === undefined) throw new OciError('RANGE_INVALID', { headers: { 'content-range': `bytes */${bytes.length}` } })
+  if (span === undefined)
+    throw new OciError('RANGE_INVALID', { headers: { 'content-range': `bytes */${bytes.length}` } })
   const sent = span.end - span.start
-  exchange.fields.shares = [{ source: manifest.source, bytes: sent, ...(manifest.peer === undefined ? {} : { peer: manifest.peer }) }]
+  exchange.fields.shares = [
+    { source: manifest.source, bytes: sent, ...(manifest.peer === undefined ? {} : { peer: manifest.peer }) },
+  ]
   writeContentHead(exchange, { digest: descriptor.digest, type: descriptor.mediaType, size: bytes.length, span })
   await finish(response, bytes.subarray(span.start, span.end))
 }
@@ -56,7 +59,11 @@ export async function sendBlob(exchange: Exchange, digest: Digest, delivery: Blo
   }
 }
 
-export async function sendJson(exchange: Exchange, body: string | Uint8Array, headers: Record<string, string> = {}): Promise<void> {
+export async function sendJson(
+  exchange: Exchange,
+  body: string | Uint8Array,
+  headers: Record<string, string> = {},
+): Promise<void> {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   exchange.response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length, ...headers })
   await finish(exchange.response, bytes)

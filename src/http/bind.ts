@@ -31,10 +31,16 @@ function explain(error: NodeJS.ErrnoException, address: HostPort, flag: string):
   }
 }
 
-/** Takes no new connections, and ends the ones that are idle; resolves when the last one has ended. */
+/** How often connections that have become idle are looked for while a server drains. */
+const IDLE_CHECK = 50
+
+/** Takes no new connections, and ends each that is there once it is idle; resolves when the last one has ended. */
 export function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
+    const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK)
+    server.close(() => {
+      clearInterval(timer)
+      resolve()
+    })
   })
 }

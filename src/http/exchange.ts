@@ -49,14 +49,22 @@ const KEEP_ALIVE = 75 * second
 /** A server whose handler throws OciErrors: they are written here and nowhere else, and no stack trace ever leaves. */
 export function createListener(options: ListenerOptions): Server {
   const server = createServer(
-    { requestTimeout: REQUEST_TIMEOUT, headersTimeout: REQUEST_TIMEOUT, keepAliveTimeout: KEEP_ALIVE, maxHeaderSize: 32 * 1024, noDelay: true },
+    {
+      requestTimeout: REQUEST_TIMEOUT,
+      headersTimeout: REQUEST_TIMEOUT,
+      keepAliveTimeout: KEEP_ALIVE,
+      maxHeaderSize: 32 * 1024,
+      noDelay: true,
+    },
     (request, response) => void serve(options, request, response),
   )
   server.timeout = SOCKET_TIMEOUT
   server.on('clientError', (_error, socket) => {
     if (!socket.writable) return
     const body = new OciError('NOT_FOUND', { message: 'the request is not valid HTTP' }).body()
-    socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+    socket.end(
+      `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    )
   })
   return server
 }

@@ -88,11 +88,17 @@ async function serveBlob(options: MirrorListenerOptions, exchange: Exchange, ask
     return sendBlobHead(exchange, asked.digest, size)
   }
   const range = parseRange(exchange.request.headers.range)
-  const delivery = await beforeDeadline<BlobDelivery>(exchange.signal, (signal) => options.blobs.open(asked, range, signal))
+  const delivery = await beforeDeadline<BlobDelivery>(exchange.signal, (signal) =>
+    options.blobs.open(asked, range, signal),
+  )
   await sendBlob(exchange, asked.digest, delivery)
 }
 
-async function serveManifest(options: MirrorListenerOptions, exchange: Exchange, asked: Asked<'manifest'>): Promise<void> {
+async function serveManifest(
+  options: MirrorListenerOptions,
+  exchange: Exchange,
+  asked: Asked<'manifest'>,
+): Promise<void> {
   const { repository, reference } = asked
   const accept = acceptedTypes(exchange.request.headers.accept)
   const head = exchange.request.method === 'HEAD'
@@ -104,28 +110,40 @@ async function serveManifest(options: MirrorListenerOptions, exchange: Exchange,
   const { digest, mediaType } = found.descriptor
   exchange.fields.digest = digest
   if (reference.type === 'tag' && !accepts(accept, mediaType)) {
-    throw new OciError('MANIFEST_UNKNOWN', { message: `${digest} is of type ${mediaType}, which the client does not accept` })
+    throw new OciError('MANIFEST_UNKNOWN', {
+      message: `${digest} is of type ${mediaType}, which the client does not accept`,
+    })
   }
   if (!head && 'bytes' in found) return sendManifest(exchange, found)
-  exchange.fields.shares = [{ source: found.source, bytes: 0, ...(found.peer === undefined ? {} : { peer: found.peer }) }]
+  exchange.fields.shares = [
+    { source: found.source, bytes: 0, ...(found.peer === undefined ? {} : { peer: found.peer }) },
+  ]
   return sendManifestHead(exchange, found.descriptor)
 }
 
-async function serveListing(options: MirrorListenerOptions, exchange: Exchange, asked: Asked<'listing'>): Promise<void> {
+async function serveListing(
+  options: MirrorListenerOptions,
+  exchange: Exchange,
+  asked: Asked<'listing'>,
+): Promise<void> {
   const { repository, pathAndQuery } = asked
   if (!includesRegistry(options.policy.fallback, repository.registry)) {
     throw new OciError('NAME_UNKNOWN', { message: `${repository.registry} is not fetched by the mirror` })
   }
-  const listing = await beforeDeadline(exchange.signal, (signal) => options.upstream.getListing(repository, pathAndQuery, { signal })).catch(
-    (cause: unknown) => {
-      exchange.signal.throwIfAborted()
-      throw new OciError('NAME_UNKNOWN', { message: errorText(cause), cause })
-    },
-  )
-  if (listing.status !== 200) throw new OciError('NAME_UNKNOWN', { message: `${repositoryKey(repository)} does not exist at its registry` })
+  const listing = await beforeDeadline(exchange.signal, (signal) =>
+    options.upstream.getListing(repository, pathAndQuery, { signal }),
+  ).catch((cause: unknown) => {
+    exchange.signal.throwIfAborted()
+    throw new OciError('NAME_UNKNOWN', { message: errorText(cause), cause })
+  })
+  if (listing.status !== 200)
+    throw new OciError('NAME_UNKNOWN', { message: `${repositoryKey(repository)} does not exist at its registry` })
   exchange.fields.shares = [{ source: 'upstream', bytes: listing.body.length }]
   const link = listing.link === undefined ? undefined : localLink(listing.link, repository)
-  await sendJson(exchange, listing.body, { 'content-type': listing.contentType, ...(link === undefined ? {} : { link }) })
+  await sendJson(exchange, listing.body, {
+    'content-type': listing.contentType,
+    ...(link === undefined ? {} : { link }),
+  })
 }
 
 /** The next page is here, not at the upstream; `ns` must survive, or it would be another registry's. */
@@ -152,7 +170,10 @@ async function beforeDeadline<T>(client: AbortSignal, work: (signal: AbortSignal
     return await abortable(work(signal), signal)
   } catch (error) {
     if (!(error instanceof DeadlineError)) throw error
-    throw new OciError('NOT_FOUND', { message: `nobody answered within ${HEADER_DEADLINE / second} seconds; go on without the mirror`, cause: error })
+    throw new OciError('NOT_FOUND', {
+      message: `nobody answered within ${HEADER_DEADLINE / second} seconds; go on without the mirror`,
+      cause: error,
+    })
   } finally {
     clearTimeout(timer)
   }

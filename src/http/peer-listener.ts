@@ -56,19 +56,26 @@ async function serveIndex(options: PeerListenerOptions, exchange: Exchange, targ
   exchange.fields.kind = target === ANNOUNCE_PATH ? 'announce' : 'lookup'
   const limit = target === ANNOUNCE_PATH ? MAX_MESSAGE_BYTES.announcement : MAX_MESSAGE_BYTES.lookup
   // A stranger cannot make this node read megabytes: without something that looks like a proof nothing is read.
-  if (options.keys !== undefined && request.headers.authorization === undefined) requireProof(options.keys, request, new Uint8Array())
+  if (options.keys !== undefined && request.headers.authorization === undefined)
+    requireProof(options.keys, request, new Uint8Array())
   const body = await readBody(request, limit)
   requireProof(options.keys, request, body)
   try {
-    if (target === ANNOUNCE_PATH) return await sendJson(exchange, encodeAnnounceResult(options.index.handleAnnounce(decodeAnnouncement(body))))
+    if (target === ANNOUNCE_PATH)
+      return await sendJson(exchange, encodeAnnounceResult(options.index.handleAnnounce(decodeAnnouncement(body))))
     return await sendJson(exchange, encodeLookupResult(options.index.handleLookup(decodeLookup(body))))
   } catch (cause) {
-    if (cause instanceof InvalidMessage) throw new OciError('UNSUPPORTED', { status: 400, message: cause.message, cause })
+    if (cause instanceof InvalidMessage)
+      throw new OciError('UNSUPPORTED', { status: 400, message: cause.message, cause })
     throw cause
   }
 }
 
-async function serveContent(options: PeerListenerOptions, exchange: Exchange, admission: { transfers: number }): Promise<void> {
+async function serveContent(
+  options: PeerListenerOptions,
+  exchange: Exchange,
+  admission: { transfers: number },
+): Promise<void> {
   const { request, response, signal } = exchange
   const asked = parseOciRequest(request.url ?? '')
   if (asked.type === 'base') return sendJson(exchange, '{}')
@@ -95,7 +102,8 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, ad
   if (asked.reference.type === 'tag') {
     const tag = { ...repository, tag: asked.reference.tag }
     const known = await options.tags.resolveLocal(tag, 'peer', signal)
-    if (known === undefined) throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
+    if (known === undefined)
+      throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
     response.setHeader(AS_OF_HEADER, new Date(known.asOf).toISOString())
     return sendManifestHead(exchange, known.descriptor)
   }
@@ -105,7 +113,12 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, ad
 }
 
 /** A peer that only may not see it under this name must not take this node's claim for wrong. */
-async function notHere(options: PeerListenerOptions, code: OciErrorCode, digest: Digest, signal: AbortSignal): Promise<OciError> {
+async function notHere(
+  options: PeerListenerOptions,
+  code: OciErrorCode,
+  digest: Digest,
+  signal: AbortSignal,
+): Promise<OciError> {
   const blob = await options.store.open(digest, { signal })
   await blob?.close()
   return unknown(code, blob === undefined)
@@ -132,7 +145,11 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Uint8A
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length
     if (length > limit) {
-      throw new OciError('UNSUPPORTED', { status: 413, message: `the message is longer than ${limit} bytes`, headers: { connection: 'close' } })
+      throw new OciError('UNSUPPORTED', {
+        status: 413,
+        message: `the message is longer than ${limit} bytes`,
+        headers: { connection: 'close' },
+      })
     }
     chunks.push(chunk)
   }

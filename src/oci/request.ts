@@ -38,7 +38,11 @@ export function parseOciRequest(url: string): OciRequest {
 
   const tags = /^\/v2\/(.+)\/tags\/list$/.exec(path)
   if (tags !== null) {
-    return { type: 'listing', repository: repositoryOf(tags[1] ?? '', query), pathAndQuery: `tags/list${listingQuery(query)}` }
+    return {
+      type: 'listing',
+      repository: repositoryOf(tags[1] ?? '', query),
+      pathAndQuery: `tags/list${listingQuery(query)}`,
+    }
   }
   const match = /^\/v2\/(.+)\/(manifests|blobs|referrers)\/([^/]+)$/.exec(path)
   if (match === null) throw new OciError('NOT_FOUND')
@@ -102,5 +106,5 @@ function listingQuery(query: URLSearchParams): string {
     const value = query.get(parameter)
     if (value !== null) kept.set(parameter, value)
   }
-  return kept.size === 0 ? '' : `?${kept}`
+  return kept.size === 0 ? '' : `?${kept.toString()}`
 }

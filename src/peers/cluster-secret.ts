@@ -21,14 +21,24 @@ export async function readClusterSecrets(path: string): Promise<readonly Cluster
   try {
     text = await readFile(path, 'utf8')
   } catch (cause) {
-    throw new Error(`the cluster secret file ${path} cannot be read: ${(cause as NodeJS.ErrnoException).code}`, { cause })
+    throw new Error(`the cluster secret file ${path} cannot be read: ${(cause as NodeJS.ErrnoException).code}`, {
+      cause,
+    })
   }
-  const secrets = text.slice(0, MAX_SECRET_FILE_BYTES + 1).split('\n').map((line) => line.trim()).filter((line) => line !== '')
+  const secrets = text
+    .slice(0, MAX_SECRET_FILE_BYTES + 1)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
   if (secrets.length === 0 || secrets.length > 2) {
-    throw new Error(`the cluster secret file ${path} must hold one secret, or two during a rotation; it holds ${secrets.length}`)
+    throw new Error(
+      `the cluster secret file ${path} must hold one secret, or two during a rotation; it holds ${secrets.length}`,
+    )
   }
   if (text.length > MAX_SECRET_FILE_BYTES || secrets.some((secret) => secret.length < MIN_SECRET_LENGTH)) {
-    throw new Error(`each secret in ${path} must have at least ${MIN_SECRET_LENGTH} characters, and the file at most 4 KiB`)
+    throw new Error(
+      `each secret in ${path} must have at least ${MIN_SECRET_LENGTH} characters, and the file at most 4 KiB`,
+    )
   }
   return secrets.map(deriveKeys)
 }

@@ -25,11 +25,16 @@ export class IndexHttpTransport implements IndexTransport {
 
   async announce(peer: Peer, message: Announcement, options: { signal: AbortSignal }): Promise<AnnounceResult> {
     const limit = MAX_MESSAGE_BYTES.announceResult
-    return decodeAnnounceResult(await this.#client.post(peer, ANNOUNCE_PATH, Buffer.from(encodeAnnouncement(message)), { ...options, limit }))
+    return decodeAnnounceResult(
+      await this.#client.post(peer, ANNOUNCE_PATH, Buffer.from(encodeAnnouncement(message)), { ...options, limit }),
+    )
   }
 
   async lookup(peer: Peer, keys: readonly IndexKey[], options: { signal: AbortSignal }): Promise<LookupResult> {
     const limit = MAX_MESSAGE_BYTES.lookupResult
-    return decodeLookupResult(await this.#client.post(peer, LOOKUP_PATH, Buffer.from(encodeLookup(keys)), { ...options, limit }), keys.length)
+    return decodeLookupResult(
+      await this.#client.post(peer, LOOKUP_PATH, Buffer.from(encodeLookup(keys)), { ...options, limit }),
+      keys.length,
+    )
   }
 }

@@ -67,36 +67,66 @@ export class PeerClient {
     options: { start: number; signal: AbortSignal },
   ): Promise<PeerBlob | undefined> {
     const headers: Record<string, string> = options.start === 0 ? {} : { range: `bytes=${options.start}-` }
-    const response = await this.#send(peer, { method: 'GET', target: requestPath(repository, 'blobs', digest), headers }, options.signal)
+    const response = await this.#send(
+      peer,
+      { method: 'GET', target: requestPath(repository, 'blobs', digest), headers },
+      options.signal,
+    )
     if (response.status === 404) return this.#absent(response)
     const range = response.status === 206 ? parseContentRange(response.header('content-range')) : undefined
     const size = response.status === 206 ? range?.size : Number(response.header('content-length') ?? Number.NaN)
-    const startsRight = response.status === 200 ? options.start === 0 : range?.start === options.start && range.end === range.size
+    const startsRight =
+      response.status === 200 ? options.start === 0 : range?.start === options.start && range.end === range.size
     if (size === undefined || !Number.isSafeInteger(size) || !startsRight) {
       response.body.destroy()
-      throw new PeerError('invalid', `${peer.address} answered a blob request with ${response.status} and no usable size`)
+      throw new PeerError(
+        'invalid',
+        `${peer.address} answered a blob request with ${response.status} and no usable size`,
+      )
     }
     return { size, body: response.body, cancel: () => void response.body.destroy() }
   }
 
   /** Size of a blob in bytes; undefined if the peer does not have it. */
-  async headBlob(peer: Peer, repository: Repository, digest: Digest, options: { signal: AbortSignal }): Promise<number | undefined> {
-    const response = await this.#send(peer, { method: 'HEAD', target: requestPath(repository, 'blobs', digest), headers: {} }, options.signal)
+  async headBlob(
+    peer: Peer,
+    repository: Repository,
+    digest: Digest,
+    options: { signal: AbortSignal },
+  ): Promise<number | undefined> {
+    const response = await this.#send(
+      peer,
+      { method: 'HEAD', target: requestPath(repository, 'blobs', digest), headers: {} },
+      options.signal,
+    )
     await response.body.dump()
     const size = Number(response.header('content-length') ?? Number.NaN)
     return response.status === 200 && Number.isSafeInteger(size) ? size : undefined
   }
 
   /** Reads a manifest's bytes, unverified; undefined if the peer does not have it. */
-  async getManifest(peer: Peer, repository: Repository, digest: Digest, options: { signal: AbortSignal }): Promise<Uint8Array | undefined> {
-    const response = await this.#send(peer, { method: 'GET', target: requestPath(repository, 'manifests', digest), headers: {} }, options.signal)
+  async getManifest(
+    peer: Peer,
+    repository: Repository,
+    digest: Digest,
+    options: { signal: AbortSignal },
+  ): Promise<Uint8Array | undefined> {
+    const response = await this.#send(
+      peer,
+      { method: 'GET', target: requestPath(repository, 'manifests', digest), headers: {} },
+      options.signal,
+    )
     if (response.status === 404) return this.#absent(response)
     return this.#readAll(peer, response, MAX_MANIFEST_BYTES)
   }
 
   /** What a tag names at the peer; undefined if it does not know it. */
   async resolveTag(peer: Peer, tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined> {
-    const response = await this.#send(peer, { method: 'HEAD', target: requestPath(tag, 'manifests', tag.tag), headers: {} }, options.signal)
+    const response = await this.#send(
+      peer,
+      { method: 'HEAD', target: requestPath(tag, 'manifests', tag.tag), headers: {} },
+      options.signal,
+    )
     if (response.status === 404) return this.#absent(response)
     await response.body.dump()
     const digest = parseDigest(response.header('docker-content-digest') ?? '')
@@ -144,7 +174,8 @@ export class PeerClient {
     // A body that ends badly after its reader has gone is nobody's error.
     response.body.on('error', () => {})
     const header = (name: string) => headerText(response.headers[name])
-    const answers = response.statusCode === 404 ? header(ABSENT_HEADER) !== undefined : [200, 206].includes(response.statusCode)
+    const answers =
+      response.statusCode === 404 ? header(ABSENT_HEADER) !== undefined : [200, 206].includes(response.statusCode)
     if (answers) return { status: response.statusCode, header, body: response.body }
     await response.body.dump({ limit: 16 * 1024 }).catch(() => {})
     if (header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)

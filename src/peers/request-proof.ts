@@ -29,7 +29,8 @@ export function refuseRequest(
   if (match === null) return 'this cluster has a secret, and the request carries no proof of it'
   const [, time = '', given = ''] = match
   const proof = Buffer.from(given, 'hex')
-  if (!keys.some((key) => timingSafeEqual(mac(key, request, time), proof))) return 'the proof of the cluster secret is wrong'
+  if (!keys.some((key) => timingSafeEqual(mac(key, request, time), proof)))
+    return 'the proof of the cluster secret is wrong'
   if (Math.abs(now - Number(time)) > CLOCK_WINDOW) return 'the clocks of the two nodes are more than 15 minutes apart'
   return undefined
 }

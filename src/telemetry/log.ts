@@ -24,8 +24,8 @@ export function createLog(level: LevelWithSilent): Logger {
 /** One line for an error and what caused it: a stack helps nobody who runs a node. */
 export function errorText(error: unknown): string {
   const parts: string[] = []
-  for (let at: unknown = error; at !== undefined && at !== null && parts.length < 4; ) {
-    const text = at instanceof Error ? at.message || at.name : String(at)
+  for (let at: unknown = error; at !== undefined && at !== null && parts.length < 4;) {
+    const text = at instanceof Error ? at.message || at.name : typeof at === 'string' ? at : 'an unknown error'
     if (!parts.includes(text)) parts.push(text)
     at = at instanceof Error ? at.cause : undefined
   }

@@ -7,7 +7,14 @@ export interface MetricSources {
   isReady(): boolean
   peers(): number
   storedBlobs(): number
-  index(): { ownKeys: number; claims: number; membersHeard: number; announcementsSent: number; announcementsFailed: number; resyncsServed: number }
+  index(): {
+    ownKeys: number
+    claims: number
+    membersHeard: number
+    announcementsSent: number
+    announcementsFailed: number
+    resyncsServed: number
+  }
 }
 
 /** The daemon's metrics, in a registry of their own. */
@@ -77,9 +84,25 @@ export class Metrics {
     gauge('nabo_store_blobs', 'Blobs in the content store.', () => sources.storedBlobs())
     gauge('nabo_index_own_keys', 'Keys that this node announces: digests and tags.', () => sources.index().ownKeys)
     gauge('nabo_index_claims', 'Claims of other nodes that are known here.', () => sources.index().claims)
-    gauge('nabo_index_members_heard', 'Other nodes whose claims are all known here.', () => sources.index().membersHeard)
-    gauge('nabo_index_announcements_sent', 'Announcements sent since the start.', () => sources.index().announcementsSent)
-    gauge('nabo_index_announcements_failed', 'Announcements that failed since the start.', () => sources.index().announcementsFailed)
-    gauge('nabo_index_resyncs_served', 'Times another node needed the whole set again.', () => sources.index().resyncsServed)
+    gauge(
+      'nabo_index_members_heard',
+      'Other nodes whose claims are all known here.',
+      () => sources.index().membersHeard,
+    )
+    gauge(
+      'nabo_index_announcements_sent',
+      'Announcements sent since the start.',
+      () => sources.index().announcementsSent,
+    )
+    gauge(
+      'nabo_index_announcements_failed',
+      'Announcements that failed since the start.',
+      () => sources.index().announcementsFailed,
+    )
+    gauge(
+      'nabo_index_resyncs_served',
+      'Times another node needed the whole set again.',
+      () => sources.index().resyncsServed,
+    )
   }
 }

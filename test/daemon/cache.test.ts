@@ -21,8 +21,17 @@ describe('a node with a directory store, alone', () => {
   let directory: string
 
   before(async () => {
-    image = makeImage({ layers: [{ size: 3_000_000, seed: 'a' }, { size: 50_000, seed: 'b' }], multiArch: true })
-    hub = await createHub({ users: [{ name: 'ann', password: 'secret', mayPull: ['org/hidden'] }], privateRepositories: ['org/hidden'] })
+    image = makeImage({
+      layers: [
+        { size: 3_000_000, seed: 'a' },
+        { size: 50_000, seed: 'b' },
+      ],
+      multiArch: true,
+    })
+    hub = await createHub({
+      users: [{ name: 'ann', password: 'secret', mayPull: ['org/hidden'] }],
+      privateRepositories: ['org/hidden'],
+    })
     await hub.publish('app', '1', image)
     await hub.publish('org/hidden', '1', image)
   })
@@ -37,8 +46,10 @@ describe('a node with a directory store, alone', () => {
     await rm(directory, { recursive: true, force: true })
   })
 
-  const start = (flags: string[] = []) => runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...flags], { directory })
-  const ask = (path: string, options: RequestInit = {}) => fetch(`${nabo.mirror}${path}`, { ...options, headers: { accept, ...options.headers } })
+  const start = (flags: string[] = []) =>
+    runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...flags], { directory })
+  const ask = (path: string, options: RequestInit = {}) =>
+    fetch(`${nabo.mirror}${path}`, { ...options, headers: { accept, ...(options.headers as Record<string, string> | undefined) } })
   const layer = () => image.layers[0] as Image['layers'][number]
   const blobPath = () => `/v2/library/app/blobs/${layer().descriptor.digest}`
 
@@ -139,7 +150,11 @@ describe('a node with a directory store, alone', () => {
 
   it('answers 404 with a reason when Docker Hub refuses, never 429', async () => {
     await hub.setFaults({ registry: { status: 429, text: 'Too Many Requests' } })
-    for (const path of ['/v2/library/app/manifests/1', blobPath(), `/v2/library/app/manifests/${image.manifest.descriptor.digest}`]) {
+    for (const path of [
+      '/v2/library/app/manifests/1',
+      blobPath(),
+      `/v2/library/app/manifests/${image.manifest.descriptor.digest}`,
+    ]) {
       const response = await ask(path)
       assert.equal(response.status, 404)
       const body = (await response.json()) as { errors: { message: string }[] }
@@ -160,7 +175,12 @@ describe('a node with a directory store, alone', () => {
     assert.equal((await ask('/v2/org/hidden/manifests/1')).status, 404)
     const { writeFile } = await import('node:fs/promises')
     const file = join(directory, 'config.json')
-    await writeFile(file, JSON.stringify({ auths: { 'https://index.docker.io/v1/': { auth: Buffer.from('ann:secret').toString('base64') } } }))
+    await writeFile(
+      file,
+      JSON.stringify({
+        auths: { 'https://index.docker.io/v1/': { auth: Buffer.from('ann:secret').toString('base64') } },
+      }),
+    )
     await nabo.stop()
     nabo = await start(['--credentials-file', file])
     await pullAll('org/hidden')

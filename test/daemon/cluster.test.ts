@@ -24,8 +24,17 @@ describe('nodes that share a secret', () => {
   let nodes: TestDaemon[]
 
   before(async () => {
-    image = makeImage({ layers: [{ size: 4_000_000, seed: 'x' }, { size: 40_000, seed: 'y' }], multiArch: true })
-    hub = await createHub({ users: [{ name: 'ann', password: 'secret', mayPull: ['org/hidden'] }], privateRepositories: ['org/hidden'] })
+    image = makeImage({
+      layers: [
+        { size: 4_000_000, seed: 'x' },
+        { size: 40_000, seed: 'y' },
+      ],
+      multiArch: true,
+    })
+    hub = await createHub({
+      users: [{ name: 'ann', password: 'secret', mayPull: ['org/hidden'] }],
+      privateRepositories: ['org/hidden'],
+    })
     await hub.publish('app', '1', image)
     await hub.publish('org/hidden', '1', image)
     await hub.publish('org/other', '1', makeImage({ layers: [{ size: 1000, seed: 'other' }] }))
@@ -109,7 +118,9 @@ describe('nodes that share a secret', () => {
     const [a, b, c] = [await start(), await start(), await start()]
     await together()
     const resolve = async (node: TestDaemon) =>
-      (await fetch(`${node.mirror}/v2/library/moving/manifests/latest`, { headers: { accept } })).headers.get('docker-content-digest')
+      (await fetch(`${node.mirror}/v2/library/moving/manifests/latest`, { headers: { accept } })).headers.get(
+        'docker-content-digest',
+      )
     assert.equal(await resolve(a), image.root.descriptor.digest)
     await hub.publish('moving', 'latest', newer)
     await hub.setFaults({ dateOffsetMs: 60_000 })
@@ -139,17 +150,32 @@ describe('nodes that share a secret', () => {
     const a = await start()
     await pull(a)
     const target = `/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}?ns=docker.io`
-    const ask = (authorization?: string) => fetch(`${a.peer}${target}`, authorization === undefined ? {} : { headers: { authorization } })
+    const ask = (authorization?: string) =>
+      fetch(`${a.peer}${target}`, authorization === undefined ? {} : { headers: { authorization } })
     const prove = (secret: string, now?: number) =>
       proveRequest(deriveKeys(secret).peer, { method: 'GET', target, body: new Uint8Array() }, now)
-    for (const refused of [undefined, 'Nabo t=1,mac=00', prove('another secret altogether'), prove(SECRET, Date.now() - 3_600_000)]) {
+    for (const refused of [
+      undefined,
+      'Nabo t=1,mac=00',
+      prove('another secret altogether'),
+      prove(SECRET, Date.now() - 3_600_000),
+    ]) {
       const response = await ask(refused)
       assert.equal(response.status, 403)
       assert.ok(!(await response.text()).includes('sha256'))
     }
     assert.equal((await ask(prove(SECRET))).status, 200)
     assert.equal((await fetch(`${a.peer}/nabo/v1/lookup`, { method: 'POST', body: '{}' })).status, 403)
-    assert.equal((await fetch(`${a.peer}/nabo/v1/announce`, { method: 'POST', body: '{}', headers: { authorization: prove(SECRET) } })).status, 403)
+    assert.equal(
+      (
+        await fetch(`${a.peer}/nabo/v1/announce`, {
+          method: 'POST',
+          body: '{}',
+          headers: { authorization: prove(SECRET) },
+        })
+      ).status,
+      403,
+    )
 
     await writeFile(join(directory, 'other'), 'another secret altogether\n')
     const stranger = await runDaemon([
@@ -157,7 +183,9 @@ describe('nodes that share a secret', () => {
       ...['--cluster-secret-file', join(directory, 'other')],
     ])
     try {
-      await eventually('the stranger was refused', () => stranger.lines.some((line) => /bootstrap|dial|reach/.test(String(line['msg']))))
+      await eventually('the stranger was refused', () =>
+        stranger.lines.some((line) => /bootstrap|dial|reach/.test(String(line['msg']))),
+      )
       assert.equal((await stranger.status()).peers, 0)
       assert.equal((await a.status()).peers, 0)
     } finally {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface ChildOptions {
@@ -13,6 +14,9 @@ export interface ChildExit {
   readonly signal: NodeJS.Signals | null
 }
 
+/** Ends the process when this one dies, however that happens: a test that is killed leaves nothing behind. */
+const TETHER = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : []
+
 const MAX_LINES = 20_000
 
 /** A long-running process of a test, with the lines that it has written. */
@@ -25,8 +29,9 @@ export class Child {
 
   constructor(command: string, args: readonly string[], options: ChildOptions = {}) {
     const { netns, ...rest } = options
-    const whole = netns === undefined ? [command, ...args] : ['ip', 'netns', 'exec', netns, command, ...args]
-    // `ip netns exec` replaces itself by the command: the pid is the command's own.
+    const place = netns === undefined ? [] : ['ip', 'netns', 'exec', netns]
+    // What is in front replaces itself by the command: the pid is the command's own.
+    const whole = [...TETHER, ...place, command, ...args]
     this.#process = spawn(whole[0] ?? '', whole.slice(1), { ...rest, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#read(this.#process.stdout)
     this.#read(this.#process.stderr)

@@ -179,5 +179,5 @@ export class ContainerdStore implements ContentStore {
 /** The system's words for why there is no connection, out of what gRPC wraps around them. */
 function whyUnreachable(error: unknown): string {
   const text = errorText(error)
-  return /Last error: (?:Error: )?(.*?)(?:\. Resolution note|$)/.exec(text)?.[1] ?? text
+  return /Last error: (?:Error: )?(.*?)(?:\. Resolution note|$)/.exec(text)?.[1] ?? text.replace(/^\d+ [A-Z_]+: /, '')
 }

@@ -8,8 +8,8 @@ const SETTLE = 30
 const ECHO = 1 * second
 /** Some changes tell nobody. */
 const RECONCILE = 1 * minute
-/** Of the time, at most a fifth is spent listing. */
-const REST_FACTOR = 4
+/** Of the time, at most a third is spent listing. */
+const REST_FACTOR = 2
 
 /** Says when to list again: soon after a nudge, once more a little later, and every minute. */
 export class Nudges {

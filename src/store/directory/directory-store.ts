@@ -4,6 +4,7 @@ import { open, rm, statfs } from 'node:fs/promises'
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { repositoryKey, type TagReference } from '../../oci/reference.ts'
+import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
 import { type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
@@ -54,9 +55,12 @@ export class DirectoryStore implements CacheStore {
     this.#space = new Space(maxBytes)
   }
 
-  /** Reads the directory. Throws LockedError if another process uses it, and the system's error if it can't be written. */
+  /** Reads the directory. Throws LockedError if another process uses it, and an Error of one sentence if it can't be written. */
   async start(): Promise<void> {
-    await this.#layout.create()
+    const { directory } = this.#layout
+    await this.#layout.create().catch((cause: unknown) => {
+      throw new Error(`the cache directory ${directory} cannot be written: ${errorCode(cause)}`, { cause })
+    })
     this.#unlock = await takeLock(this.#layout.lock)
     try {
       await this.#layout.prepare()
@@ -69,7 +73,6 @@ export class DirectoryStore implements CacheStore {
       throw error
     }
     this.#status = { ready: true }
-    const { directory } = this.#layout
     const [bytes, maxBytes] = [this.#space.used, this.#space.maxBytes]
     this.#log.info({ directory, bytes, maxBytes }, 'the cache directory is open')
     for (const entry of this.entries()) this.#emit('added', entry)

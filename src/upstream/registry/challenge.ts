@@ -1,7 +1,12 @@
 /** What a registry wants to see before it answers. */
 export type Challenge =
   | { readonly scheme: 'basic' }
-  | { readonly scheme: 'bearer'; readonly realm: URL; readonly service: string | undefined; readonly scope: string | undefined }
+  | {
+      readonly scheme: 'bearer'
+      readonly realm: URL
+      readonly service: string | undefined
+      readonly scope: string | undefined
+    }
 
 const TOKEN = /[^\s,="]+/y
 const SPACE = /[\s,]*/y

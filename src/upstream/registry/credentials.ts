@@ -17,7 +17,10 @@ const MAX_FILE_BYTES = 1024 * 1024
 
 const configSchema = z.object({
   auths: z
-    .record(z.string(), z.object({ auth: z.string().optional(), username: z.string().optional(), password: z.string().optional() }))
+    .record(
+      z.string(),
+      z.object({ auth: z.string().optional(), username: z.string().optional(), password: z.string().optional() }),
+    )
     .default({}),
   credHelpers: z.record(z.string(), z.string()).optional(),
   credsStore: z.string().optional(),
@@ -37,12 +40,15 @@ export async function readCredentials(path: string): Promise<FindCredential> {
   const parsed = configSchema.safeParse(text.length > MAX_FILE_BYTES ? undefined : parseJson(text))
   if (!parsed.success) throw new Error(`the credentials file ${path} is not a Docker config.json`)
   if (parsed.data.credHelpers !== undefined || parsed.data.credsStore !== undefined) {
-    throw new Error(`the credentials file ${path} names credential helpers, which this version cannot run; put the credentials under "auths"`)
+    throw new Error(
+      `the credentials file ${path} names credential helpers, which this version cannot run; put the credentials under "auths"`,
+    )
   }
   const byPrefix = new Map<string, Credential>()
   for (const [key, entry] of Object.entries(parsed.data.auths)) {
     const credential = credentialOf(entry)
-    if (credential === undefined) throw new Error(`the credentials file ${path} has an entry that cannot be read: auths[${JSON.stringify(key)}]`)
+    if (credential === undefined)
+      throw new Error(`the credentials file ${path} has an entry that cannot be read: auths[${JSON.stringify(key)}]`)
     byPrefix.set(prefixOf(key), credential)
   }
   return (repository) => {
@@ -62,8 +68,13 @@ function parseJson(text: string): unknown {
   }
 }
 
-function credentialOf(entry: { auth?: string | undefined; username?: string | undefined; password?: string | undefined }): Credential | undefined {
-  if (entry.username !== undefined && entry.password !== undefined) return { username: entry.username, password: entry.password }
+function credentialOf(entry: {
+  auth?: string | undefined
+  username?: string | undefined
+  password?: string | undefined
+}): Credential | undefined {
+  if (entry.username !== undefined && entry.password !== undefined)
+    return { username: entry.username, password: entry.password }
   const decoded = Buffer.from(entry.auth ?? '', 'base64').toString('utf8')
   const colon = decoded.indexOf(':')
   return colon <= 0 ? undefined : { username: decoded.slice(0, colon), password: decoded.slice(colon + 1) }

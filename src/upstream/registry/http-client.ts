@@ -55,7 +55,10 @@ async function readAuthority(host: string, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (cause) {
-    throw new Error(`the certificate authority of ${host} cannot be read from ${file}: ${(cause as NodeJS.ErrnoException).code}`, { cause })
+    throw new Error(
+      `the certificate authority of ${host} cannot be read from ${file}: ${(cause as NodeJS.ErrnoException).code}`,
+      { cause },
+    )
   }
 }
 
@@ -83,7 +86,9 @@ function redirectOf(response: HttpResponse, url: URL): URL | undefined {
   const target = new URL(location, url)
   if (target.protocol !== url.protocol && target.protocol !== 'https:') {
     response.body.destroy()
-    throw new UpstreamError('failed', `${url.host} redirected from HTTPS to ${target.protocol}`, { status: response.status })
+    throw new UpstreamError('failed', `${url.host} redirected from HTTPS to ${target.protocol}`, {
+      status: response.status,
+    })
   }
   return target
 }
@@ -94,7 +99,12 @@ function withoutAuthorization(headers: Record<string, string>): Record<string, s
 
 async function send(url: URL, asked: HttpRequest, dispatcher: Dispatcher): Promise<HttpResponse> {
   try {
-    const { statusCode, headers, body } = await request(url, { method: asked.method, headers: asked.headers, signal: asked.signal, dispatcher })
+    const { statusCode, headers, body } = await request(url, {
+      method: asked.method,
+      headers: asked.headers,
+      signal: asked.signal,
+      dispatcher,
+    })
     // A body that ends badly after its reader has gone is nobody's error.
     body.on('error', () => {})
     return {

@@ -24,7 +24,11 @@ export class RegistryClient implements Upstream {
     this.#session = session
   }
 
-  async headManifest(repository: Repository, reference: string, options: UpstreamOptions): Promise<UpstreamTag | undefined> {
+  async headManifest(
+    repository: Repository,
+    reference: string,
+    options: UpstreamOptions,
+  ): Promise<UpstreamTag | undefined> {
     const { response, anonymous } = await this.#manifestRequest('HEAD', repository, reference, options)
     await discard(response)
     if (response.status === 404) return undefined
@@ -38,7 +42,11 @@ export class RegistryClient implements Upstream {
     return { descriptor: { digest, size, mediaType }, date: dateOf(response), anonymous }
   }
 
-  async getManifest(repository: Repository, reference: string, options: UpstreamOptions): Promise<UpstreamManifest | undefined> {
+  async getManifest(
+    repository: Repository,
+    reference: string,
+    options: UpstreamOptions,
+  ): Promise<UpstreamManifest | undefined> {
     const { response, anonymous } = await this.#manifestRequest('GET', repository, reference, options)
     if (response.status === 404) {
       await discard(response)
@@ -55,7 +63,11 @@ export class RegistryClient implements Upstream {
   }
 
   async headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined> {
-    const { response } = await this.#session.request(repository, { method: 'HEAD', path: `blobs/${digest}`, headers: {} }, options)
+    const { response } = await this.#session.request(
+      repository,
+      { method: 'HEAD', path: `blobs/${digest}`, headers: {} },
+      options,
+    )
     await discard(response)
     if (response.status === 404) return undefined
     return lengthOf(response) ?? 0
@@ -67,7 +79,11 @@ export class RegistryClient implements Upstream {
     options: UpstreamOptions & { start: number },
   ): Promise<UpstreamBlob | undefined> {
     const headers: Record<string, string> = options.start === 0 ? {} : { range: `bytes=${options.start}-` }
-    const { response } = await this.#session.request(repository, { method: 'GET', path: `blobs/${digest}`, headers }, options)
+    const { response } = await this.#session.request(
+      repository,
+      { method: 'GET', path: `blobs/${digest}`, headers },
+      options,
+    )
     if (response.status === 404) {
       await discard(response)
       return undefined
@@ -77,7 +93,9 @@ export class RegistryClient implements Upstream {
     const size = response.status === 206 ? range?.size : lengthOf(response)
     if (size === undefined || (range !== undefined && (range.start !== options.start || range.end !== range.size))) {
       cancel()
-      throw new UpstreamError('invalid', `${response.url.host} does not say the size of ${digest}`, { status: response.status })
+      throw new UpstreamError('invalid', `${response.url.host} does not say the size of ${digest}`, {
+        status: response.status,
+      })
     }
     // An upstream that does not know Range sends all: what comes before `start` is read and dropped.
     const body = response.status === 206 ? response.body : skip(response.body, options.start)
@@ -85,7 +103,11 @@ export class RegistryClient implements Upstream {
   }
 
   async getListing(repository: Repository, pathAndQuery: string, options: UpstreamOptions): Promise<UpstreamListing> {
-    const asked = { method: 'GET', path: pathAndQuery, headers: { accept: 'application/json, application/vnd.oci.image.index.v1+json' } } as const
+    const asked = {
+      method: 'GET',
+      path: pathAndQuery,
+      headers: { accept: 'application/json, application/vnd.oci.image.index.v1+json' },
+    } as const
     const { response } = await this.#session.request(repository, asked, options)
     const body = await readBounded(response, MAX_LISTING_BYTES)
     return {

@@ -59,12 +59,23 @@ export class RegistrySession {
     throw failure
   }
 
-  async #requestAt(endpoint: URL, repository: Repository, asked: RegistryRequest, options: UpstreamOptions): Promise<RegistryAnswer> {
+  async #requestAt(
+    endpoint: URL,
+    repository: Repository,
+    asked: RegistryRequest,
+    options: UpstreamOptions,
+  ): Promise<RegistryAnswer> {
     const credential = options.as === 'anonymous' ? undefined : this.#options.findCredential(repository)
     const url = new URL(`${endpoint.pathname.replace(/\/$/, '')}/v2/${repository.name}/${asked.path}`, endpoint)
     const cacheKey = `${endpoint.origin} ${repositoryKey(repository)} ${credential === undefined ? 'anonymous' : 'node'}`
     for (let round = 0; ; round += 1) {
-      const authorization = await this.#authorization(endpoint, repository, this.#challenges.get(cacheKey), credential, options)
+      const authorization = await this.#authorization(
+        endpoint,
+        repository,
+        this.#challenges.get(cacheKey),
+        credential,
+        options,
+      )
       const headers = authorization === undefined ? asked.headers : { ...asked.headers, authorization }
       const response = await this.#send(url, repository, { ...asked, headers }, options.signal)
       if (response.status === 401 && round < MAX_AUTH_ROUNDS - 1) {
@@ -104,10 +115,16 @@ export class RegistrySession {
     if (challenge === undefined) return undefined
     if (challenge.scheme === 'basic') return credential === undefined ? undefined : basicHeader(credential)
     if (!realmBelongsTo(challenge.realm, endpoint)) {
-      throw new UpstreamError('denied', `${endpoint.host} sends for a token to ${challenge.realm.host}, which is not its own domain`)
+      throw new UpstreamError(
+        'denied',
+        `${endpoint.host} sends for a token to ${challenge.realm.host}, which is not its own domain`,
+      )
     }
     const scope = `repository:${repository.name}:pull`
-    const token = await this.#options.tokens.get({ realm: challenge.realm, service: challenge.service, scope, credential }, options)
+    const token = await this.#options.tokens.get(
+      { realm: challenge.realm, service: challenge.service, scope, credential },
+      options,
+    )
     return `Bearer ${token}`
   }
 
@@ -130,7 +147,8 @@ function defaultEndpoint(registry: string): URL {
 
 function refused(url: URL, status: number): UpstreamError {
   const options = { status }
-  if (status === 401 || status === 403) return new UpstreamError('denied', `${url.host} denies access: ${status}`, options)
+  if (status === 401 || status === 403)
+    return new UpstreamError('denied', `${url.host} denies access: ${status}`, options)
   if (status === 429) return new UpstreamError('limited', `${url.host} limits requests: 429`, options)
   return new UpstreamError('failed', `${url.host} answered ${status}`, options)
 }

@@ -42,10 +42,11 @@ export class TokenCache {
     this.#tokens.delete(key)
     const pending = this.#pending.get(key)
     // A shared fetch dies with its first caller's signal; whoever only waited for it then asks once on its own.
-    if (pending !== undefined) return pending.catch((error: unknown) => {
-      if (options.signal.aborted || error instanceof UpstreamError) throw error
-      return this.#fetch(key, request, options)
-    })
+    if (pending !== undefined)
+      return pending.catch((error: unknown) => {
+        if (options.signal.aborted || error instanceof UpstreamError) throw error
+        return this.#fetch(key, request, options)
+      })
     const fetching = this.#fetch(key, request, options)
     this.#pending.set(key, fetching)
     try {
@@ -73,7 +74,8 @@ export class TokenCache {
     if (response.status === 401 || response.status === 403) {
       throw new UpstreamError('denied', `${url.host} refused a token: ${response.status}`, { status: response.status })
     }
-    if (response.status === 429) throw new UpstreamError('limited', `${url.host} limits token requests`, { status: 429 })
+    if (response.status === 429)
+      throw new UpstreamError('limited', `${url.host} limits token requests`, { status: 429 })
     const parsed = response.status === 200 ? answerSchema.safeParse(parseJson(body)) : undefined
     const value = parsed?.data?.token ?? parsed?.data?.access_token
     if (value === undefined || value === '') {

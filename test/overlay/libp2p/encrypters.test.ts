@@ -12,7 +12,7 @@ import { noiseEncrypters } from '../../../src/overlay/libp2p/encrypters.ts'
 
 describe('noise with overlay keys', () => {
   const hosts: Libp2p[] = []
-  afterEach(() => Promise.all(hosts.splice(0).map((host) => host.stop())))
+  afterEach(() => Promise.all(hosts.splice(0).map(async (host) => host.stop())))
 
   async function host(keys: readonly Uint8Array[] | undefined, protocol?: string): Promise<Libp2p> {
     const encrypters = noiseEncrypters(keys).map((factory) => (components: NoiseComponents) => {

@@ -49,7 +49,7 @@ export async function runFile(
     clearTimeout(timer)
   }
   if (deadline.signal.aborted) {
-    tally.failures.push({ name: file, text: `had not ended after ${options.timeoutMs / 1000} s` })
+    tally.failFile(`had not ended after ${options.timeoutMs / 1000} s`)
   }
   const { passed, failures, skipped, output } = tally
   return { file, passed, failures, skipped, output, durationMs: performance.now() - start }
@@ -81,6 +81,12 @@ class Tally {
     const { error } = data.details
     if ('failureType' in error && error.failureType === 'subtestsFailed') return
     this.failures.push({ name: data.name, text: inspect(error.cause ?? error, { depth: 6 }) })
+  }
+
+  /** Says better than the runner why the file as a whole failed. */
+  failFile(text: string): void {
+    const other = this.failures.findIndex(({ name }) => name === this.#file)
+    this.failures.splice(other < 0 ? this.failures.length : other, 1, { name: 'the whole file', text })
   }
 
   write(text: string): void {

@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { createHub } from '../support/hub/create-hub.ts'
+import { makeImage } from '../support/image-maker.ts'
+import { eventually } from '../support/poll.ts'
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const blocker = fileURLToPath(new URL('../support/block-event-loop.ts', import.meta.url))
+
+/** A daemon in a process of its own, as an operator starts it. */
+class Process {
+  readonly child: ChildProcess
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+  stdout = ''
+  stderr = ''
+
+  constructor(
+    flags: readonly string[],
+    options: { nodeArguments?: readonly string[]; env?: Record<string, string> } = {},
+  ) {
+    this.child = spawn(process.execPath, [...(options.nodeArguments ?? []), main, ...flags], {
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.child.stdout?.on('data', (chunk: Buffer) => (this.stdout += chunk.toString('utf8')))
+    this.child.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString('utf8')))
+    this.exited = once(this.child, 'close').then(([code, signal]) => ({ code, signal }) as Awaited<Process['exited']>)
+  }
+
+  lines(): Record<string, unknown>[] {
+    return this.stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  }
+
+  /** Where it listens, once it does. */
+  serving(): Promise<{ mirror: string; admin: string }> {
+    return eventually('nabo serves', () => {
+      assert.equal(this.child.exitCode, null, this.stderr)
+      const line = this.stdout.endsWith('\n') ? this.lines().find(({ msg }) => msg === 'nabo serves') : undefined
+      return (
+        line && {
+          mirror: `http://${(line['mirror'] as string[])[0]}`,
+          admin: `http://${(line['admin'] as string[])[0]}`,
+        }
+      )
+    })
+  }
+}
+
+describe('the process', () => {
+  let directory: string
+  let running: Process[]
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'nabo-process-'))
+    running = []
+  })
+  afterEach(async () => {
+    for (const { child, exited } of running) {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+      await exited
+    }
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  const start = (flags: readonly string[], options?: ConstructorParameters<typeof Process>[1]) => {
+    const started = new Process(flags, options)
+    running.push(started)
+    return started
+  }
+  const free = () => [
+    ...[
+      '--mirror-addr',
+      '127.0.0.1:0',
+      '--peer-addr',
+      '127.0.0.1:0',
+      '--router-addr',
+      '127.0.0.1:0',
+      '--admin-addr',
+      '127.0.0.1:0',
+    ],
+    ...['--store', 'directory', '--cache-dir', join(directory, 'cache')],
+  ]
+
+  it('ends with 0 on SIGTERM, after the transfers under way', async () => {
+    const image = makeImage({ layers: [{ size: 2_000_000, seed: 'drain' }] })
+    await using hub = await createHub()
+    await hub.publish('app', '1', image)
+    await hub.setFaults({ cdn: { bytesPerSecond: 2_000_000 } })
+    const nabo = start(['serve', ...free(), '--upstream', `docker.io=${hub.registryUrl}`])
+    const { mirror } = await nabo.serving()
+    const response = await fetch(`${mirror}/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}`)
+    nabo.child.kill('SIGTERM')
+    await eventually('it takes no new connections', async () => {
+      const gone = await fetch(`${mirror}/v2/`).then(
+        () => false,
+        () => true,
+      )
+      return gone
+    })
+    assert.equal((await response.arrayBuffer()).byteLength, image.layers[0]?.descriptor.size)
+    assert.deepEqual(await nabo.exited, { code: 0, signal: null })
+    assert.equal(nabo.lines().at(-1)?.['msg'], 'stopped')
+  })
+
+  it('is ended by the watchdog when its event loop stands still', async () => {
+    const nabo = start(['serve', ...free()], { nodeArguments: ['--import', blocker] })
+    await nabo.serving()
+    nabo.child.kill('SIGUSR2')
+    assert.deepEqual(await nabo.exited, { code: null, signal: 'SIGKILL' })
+    assert.match(nabo.stderr, /the event loop stood still/)
+  })
+
+  it('survives being stopped and continued', async () => {
+    const nabo = start(['serve', ...free()])
+    const { admin } = await nabo.serving()
+    for (let round = 0; round < 3; round += 1) {
+      nabo.child.kill('SIGSTOP')
+      nabo.child.kill('SIGCONT')
+      assert.equal((await fetch(`${admin}/livez`)).status, 200)
+    }
+  })
+
+  it('says in one sentence what is wrong with a flag, and ends with 2', async () => {
+    for (const [flags, sentence] of [
+      [['serve', '--store', 'floppy'], /--store.*floppy.*is invalid/],
+      [['serve', '--mirror-addr', 'nonsense:port'], /an address such as 127\.0\.0\.1:7950/],
+      [['serve', '--cache-size', 'much'], /a size such as 20GiB/],
+      [['serve', '--bootstrap', 'pigeon:home'], /--bootstrap/],
+      [['serve', '--peer-tls'], /does not support it yet/],
+      [['serve', '--no-such-flag'], /unknown option '--no-such-flag'/],
+      [['serve', 'surplus'], /too many arguments/],
+    ] as const) {
+      const nabo = start(flags)
+      assert.equal((await nabo.exited).code, 2, nabo.stderr)
+      assert.match(nabo.stderr.split('\n')[0] ?? '', sentence)
+      assert.doesNotMatch(nabo.stderr, /\bat .*:\d+:\d+/)
+    }
+  })
+
+  it('says in one sentence why it cannot start, and ends with 1', async () => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as { port: number }
+    try {
+      await writeFile(join(directory, 'short'), 'short\n')
+      await writeFile(join(directory, 'file'), '')
+      for (const [flags, sentence] of [
+        [['--mirror-addr', `127.0.0.1:${port}`], /127\.0\.0\.1:\d+ is taken by another program.*--mirror-addr/],
+        [['--peer-addr', '192.0.2.77:7951'], /192\.0\.2\.77:7951 is no address of this machine.*--peer-addr/],
+        [['--cluster-secret-file', join(directory, 'none')], /cluster secret file .* cannot be read: ENOENT/],
+        [['--cluster-secret-file', join(directory, 'short')], /at least 16 characters/],
+        [['--credentials-file', join(directory, 'short')], /is not a Docker config\.json/],
+        [['--cache-dir', join(directory, 'file')], /cache directory/],
+      ] as const) {
+        const nabo = start(['serve', ...free(), ...flags])
+        assert.equal((await nabo.exited).code, 1, nabo.stderr)
+        assert.match(nabo.stderr, sentence)
+        assert.equal(nabo.stderr.trim().split('\n').length, 1, nabo.stderr)
+      }
+    } finally {
+      taken.close()
+    }
+  })
+
+  it('reads its flags from the environment too', async () => {
+    const wrong = start(['serve'], { env: { NABO_STORE: 'floppy' } })
+    assert.equal((await wrong.exited).code, 2)
+    assert.match(wrong.stderr, /NABO_STORE/)
+    const overruled = start(['serve', ...free()], { env: { NABO_STORE: 'containerd' } })
+    await overruled.serving()
+    assert.equal(overruled.lines().at(-1)?.['store'], 'directory')
+  })
+
+  it('is ready without containerd only when containerd is there, and says why not', async () => {
+    const socket = join(directory, 'no.sock')
+    const nabo = start(['serve', ...free(), '--store', 'containerd', '--containerd-socket', socket])
+    const { admin } = await nabo.serving()
+    const response = await fetch(`${admin}/readyz`)
+    assert.equal(response.status, 503)
+    assert.match(await response.text(), new RegExp(`containerd.*${socket}`))
+    assert.equal((await fetch(`${admin}/livez`)).status, 200)
+  })
+})
