@@ -8,7 +8,6 @@ import { digestHex, digestOf } from '../../src/oci/digest.ts'
 import { type Containerd, findContainerd, startContainerd } from '../../test/support/containerd.ts'
 import { makeImage, toOciTar } from '../../test/support/image-maker.ts'
 import { NaboProcess } from '../../test/support/nabo-process.ts'
-import { fetchHere } from '../../test/support/netns/http-agent.ts'
 import { eventually } from '../../test/support/poll.ts'
 
 const NODES = 3
@@ -46,7 +45,9 @@ async function measure(blobs: number, seconds: number): Promise<Record<string, s
     await eventually('ready', async () => (await node.adminGet('/readyz')).status === 200, { everyMs: 5 })
     const readyMs = performance.now() - began
     await eventually('all is announced', async () => {
-      const heard = await Promise.all(nodes.filter((each) => each !== node).map((each) => each.metric('nabo_index_claims')))
+      const heard = await Promise.all(
+        nodes.filter((each) => each !== node).map((each) => each.metric('nabo_index_claims')),
+      )
       const peers = await node.metric('nabo_peers')
       return peers === NODES - 1 && heard.every((claims) => claims >= blobs)
     })
@@ -77,10 +78,32 @@ function start(directory: string, number: number, containerd: Containerd | undef
       ? ['--store', 'directory', '--cache-dir', join(directory, `cache-${number}`)]
       : ['--store', 'containerd', '--containerd-socket', containerd.socket]
   const flags = [
-    ...['--mirror-addr', `${host}:7950`, '--peer-addr', `${host}:7951`, '--router-addr', `${host}:7952`, '--admin-addr', `${host}:7953`],
-    ...['--advertise-addr', host, '--bootstrap', 'static:127.0.0.11,127.0.0.12', '--cluster-secret-file', join(directory, 'secret'), ...store],
+    ...[
+      '--mirror-addr',
+      `${host}:7950`,
+      '--peer-addr',
+      `${host}:7951`,
+      '--router-addr',
+      `${host}:7952`,
+      '--admin-addr',
+      `${host}:7953`,
+    ],
+    ...[
+      '--advertise-addr',
+      host,
+      '--bootstrap',
+      'static:127.0.0.11,127.0.0.12',
+      '--cluster-secret-file',
+      join(directory, 'secret'),
+      ...store,
+    ],
   ]
-  return new NaboProcess({ flags, adminUrl: `http://${host}:7953`, fetch: fetchHere })
+  return new NaboProcess({ flags, fetch: fetchHere })
+}
+
+async function fetchHere(url: string) {
+  const response = await fetch(url)
+  return { status: response.status, headers: {}, body: new Uint8Array(await response.arrayBuffer()) }
 }
 
 async function fillDirectory(directory: string, blobs: number): Promise<void> {
@@ -100,7 +123,14 @@ async function filledContainerd(root: string, blobs: number): Promise<Containerd
   if (blobs === 0) return containerd
   const image = makeImage({ layers: Array.from({ length: blobs - 2 }, (_, i) => ({ size: 16, seed: `idle ${i}` })) })
   await writeFile(join(root, 'image.tar'), toOciTar(image, 'docker.io/library/many:1'))
-  const { code, stderr } = await containerd.ctr('--namespace', 'k8s.io', 'images', 'import', '--no-unpack', join(root, 'image.tar'))
+  const { code, stderr } = await containerd.ctr(
+    '--namespace',
+    'k8s.io',
+    'images',
+    'import',
+    '--no-unpack',
+    join(root, 'image.tar'),
+  )
   if (code !== 0) throw new Error(stderr)
   return containerd
 }

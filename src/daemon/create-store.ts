@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { CacheStore } from '../store/cache-store.ts'
-import { ContainerdStore } from '../store/containerd/containerd-store.ts'
 import type { ContentStore } from '../store/content-store.ts'
 import { DirectoryStore } from '../store/directory/directory-store.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -15,7 +14,7 @@ export interface ChosenStore {
 }
 
 /** Decides once which content store this node has. */
-export function createStore(config: ServeConfig, log: Log): ChosenStore {
+export async function createStore(config: ServeConfig, log: Log): Promise<ChosenStore> {
   const kind =
     config.store === 'auto' ? (existsSync(config.containerdSocket) ? 'containerd' : 'directory') : config.store
   if (kind === 'directory') {
@@ -24,6 +23,8 @@ export function createStore(config: ServeConfig, log: Log): ChosenStore {
     return { kind, store, cache: store }
   }
   log.info({ socket: config.containerdSocket }, "the content store is containerd's")
+  // gRPC is 20 MB and 70 ms that a node without containerd need not pay.
+  const { ContainerdStore } = await import('../store/containerd/containerd-store.ts')
   const store = new ContainerdStore({
     socket: config.containerdSocket,
     ...(config.containerdNamespace.length === 0 ? {} : { namespaces: config.containerdNamespace }),

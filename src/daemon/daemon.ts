@@ -110,7 +110,7 @@ async function build(
   teardown: Teardown,
   isStopping: () => boolean,
 ): Promise<Parts> {
-  const chosen = createStore(config, log)
+  const chosen = await createStore(config, log)
   const readiness = (): Readiness => {
     const status = chosen.store.status()
     const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]

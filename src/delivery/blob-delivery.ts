@@ -1,5 +1,6 @@
 import { OciError } from '../oci/errors.ts'
 import { type ByteSpan, type RangeRequest, resolveRange } from '../oci/range.ts'
+import { repositoryKey } from '../oci/reference.ts'
 import { IngestError } from '../store/cache-store.ts'
 import type { ContentStore, OpenBlob } from '../store/content-store.ts'
 import { DeadlineError, withDeadline } from '../time/deadline.ts'
@@ -86,6 +87,10 @@ export class BlobDeliveries {
   async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
     const fill = await this.#options.fills?.join(request)
     if (fill === undefined) return undefined
+    if (repositoryKey(fill.repository) !== repositoryKey(request.repository)) {
+      // It comes under another name, perhaps with credentials: this name must give it as well.
+      await this.#options.remote.head(request, { signal })
+    }
     const span = spanOf(range, fill.size)
     const reader = await fill.open()
     const close = () => reader.close()

@@ -1,5 +1,6 @@
 import type { CacheStore, GrowingBlob, Ingest } from '../store/cache-store.ts'
 import { IngestError } from '../store/cache-store.ts'
+import { type Repository, repositoryKey } from '../oci/reference.ts'
 import { second } from '../time/units.ts'
 import type { BlobRequest } from './remote-blobs.ts'
 import type { ResumingStream } from './resuming-stream.ts'
@@ -11,6 +12,8 @@ const LINGER = 30 * second
 /** One blob on its way into the cache, from byte 0, whatever its clients do. */
 export class Fill {
   readonly size: number
+  /** Under whose name it is fetched: that it may be seen under another one is not said. */
+  readonly repository: Repository
   /** Settles when the blob is committed, or with the error that ended it. */
   readonly done: Promise<void>
   readonly #ingest: Ingest
@@ -19,8 +22,9 @@ export class Fill {
   #clients = 0
   #linger: NodeJS.Timeout | undefined
 
-  constructor(ingest: Ingest, stream: ResumingStream, controller: AbortController) {
+  constructor(repository: Repository, ingest: Ingest, stream: ResumingStream, controller: AbortController) {
     this.size = ingest.size
+    this.repository = repository
     this.#ingest = ingest
     this.#stream = stream
     this.#controller = controller
@@ -93,7 +97,7 @@ export class Fills {
   readonly #store: CacheStore
   readonly #open: (request: BlobRequest, options: { start: number; signal: AbortSignal }) => Promise<ResumingStream>
   readonly #onEnd: (request: BlobRequest, fill: Fill, error: unknown) => void
-  readonly #running = new Map<string, Promise<Fill | ResumingStream>>()
+  readonly #running = new Map<string, { repository: Repository; starting: Promise<Fill | ResumingStream> }>()
   readonly #controllers = new Set<AbortController>()
 
   constructor(options: {
@@ -114,11 +118,17 @@ export class Fills {
   async join(request: BlobRequest): Promise<Fill | undefined> {
     const running = this.#running.get(request.digest)
     if (running !== undefined) {
-      const result = await running
-      return result instanceof Fill ? result : undefined
+      try {
+        const result = await running.starting
+        return result instanceof Fill ? result : undefined
+      } catch (error) {
+        // What was refused under one name may be had under another.
+        if (repositoryKey(running.repository) === repositoryKey(request.repository)) throw error
+        return this.join(request)
+      }
     }
     const starting = this.#start(request)
-    this.#running.set(request.digest, starting)
+    this.#running.set(request.digest, { repository: request.repository, starting })
     const forget = () => void this.#running.delete(request.digest)
     let result: Fill | ResumingStream
     try {
@@ -151,7 +161,7 @@ export class Fills {
     const ingest = await this.#store.ingest(request.digest, { size: stream.size }).catch(() => undefined)
     if (ingest === undefined) return stream
     this.#controllers.add(controller)
-    const fill = new Fill(ingest, stream, controller)
+    const fill = new Fill(request.repository, ingest, stream, controller)
     fill.done
       .catch(() => {})
       .finally(() => this.#controllers.delete(controller))

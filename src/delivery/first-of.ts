@@ -47,7 +47,7 @@ export async function firstOf<C, T>(
     controllers.push(controller)
     running += 1
     timer = setTimeout(startNext, options.hedgeDelay)
-    attempt(candidate, { signal: controller.signal }).then(
+    Promise.try(attempt, candidate, { signal: controller.signal }).then(
       (value) => {
         running -= 1
         if (value === undefined) startNext()
@@ -71,7 +71,9 @@ export async function firstOf<C, T>(
   options.signal.addEventListener('abort', onAbort, { once: true })
   startNext()
   try {
-    return await promise
+    const winner = await promise
+    if (winner === undefined) options.signal.removeEventListener('abort', onAbort)
+    return winner
   } finally {
     clearTimeout(timer)
   }

@@ -86,9 +86,8 @@ export class ResumingStream {
     if (next === undefined) throw new BrokenTransferError('no source is left for the rest', { cause: broken.error })
     if (next.size !== this.size) {
       next.cancel()
-      throw new BrokenTransferError(`${next.name} says ${next.size} bytes where others said ${this.size}`, {
-        cause: broken.error,
-      })
+      const error = new Error(`${next.name} says ${next.size} bytes where others said ${this.size}`)
+      return this.#reopen(position, { source: next, error, progressed: false })
     }
     this.#current = next
   }

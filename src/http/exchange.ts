@@ -4,6 +4,7 @@ import type { TransferShare } from '../delivery/transfer-record.ts'
 import { OciError } from '../oci/errors.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
 import { minute, second } from '../time/units.ts'
+import { refuseInvalidRequests } from './invalid-requests.ts'
 
 /** One request and its answer. */
 export interface Exchange {
@@ -55,17 +56,13 @@ export function createListener(options: ListenerOptions): Server {
       keepAliveTimeout: KEEP_ALIVE,
       maxHeaderSize: 32 * 1024,
       noDelay: true,
+      // Nothing here depends on it, and its absence would be refused without a body.
+      requireHostHeader: false,
     },
     (request, response) => void serve(options, request, response),
   )
   server.timeout = SOCKET_TIMEOUT
-  server.on('clientError', (_error, socket) => {
-    if (!socket.writable) return
-    const body = new OciError('NOT_FOUND', { message: 'the request is not valid HTTP' }).body()
-    socket.end(
-      `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    )
-  })
+  refuseInvalidRequests(server)
   return server
 }
 

@@ -88,8 +88,10 @@ async function serveBlob(options: MirrorListenerOptions, exchange: Exchange, ask
     return sendBlobHead(exchange, asked.digest, size)
   }
   const range = parseRange(exchange.request.headers.range)
-  const delivery = await beforeDeadline<BlobDelivery>(exchange.signal, (signal) =>
-    options.blobs.open(asked, range, signal),
+  const delivery = await beforeDeadline<BlobDelivery>(
+    exchange.signal,
+    (signal) => options.blobs.open(asked, range, signal),
+    (late) => late.close(),
   )
   await sendBlob(exchange, asked.digest, delivery)
 }
@@ -139,7 +141,7 @@ async function serveListing(
   if (listing.status !== 200)
     throw new OciError('NAME_UNKNOWN', { message: `${repositoryKey(repository)} does not exist at its registry` })
   exchange.fields.shares = [{ source: 'upstream', bytes: listing.body.length }]
-  const link = listing.link === undefined ? undefined : localLink(listing.link, repository)
+  const link = listing.link === undefined ? undefined : localLink(listing.link, asked)
   await sendJson(exchange, listing.body, {
     'content-type': listing.contentType,
     ...(link === undefined ? {} : { link }),
@@ -147,12 +149,13 @@ async function serveListing(
 }
 
 /** The next page is here, not at the upstream; `ns` must survive, or it would be another registry's. */
-function localLink(link: string, repository: Repository): string | undefined {
+function localLink(link: string, asked: Asked<'listing'>): string | undefined {
   const match = /^<([^>]*)>(.*)$/.exec(link)
   if (match === null || !URL.canParse(match[1] ?? '', 'http://upstream')) return undefined
   const next = new URL(match[1] ?? '', 'http://upstream')
-  next.searchParams.set('ns', repository.registry)
-  return `<${next.pathname}${next.search}>${match[2] ?? ''}`
+  next.searchParams.set('ns', asked.repository.registry)
+  const path = `/v2/${asked.repository.name}/${asked.pathAndQuery.split('?')[0]}`
+  return `<${path}${next.search}>${match[2] ?? ''}`
 }
 
 function requireToken(expected: string, given: string | string[] | undefined): void {
@@ -162,13 +165,20 @@ function requireToken(expected: string, given: string | string[] | undefined): v
 }
 
 /** Everything before the header has one deadline; what it opened follows the client's own signal from then on. */
-async function beforeDeadline<T>(client: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function beforeDeadline<T>(
+  client: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+  discard: (late: T) => unknown = () => {},
+): Promise<T> {
   const controller = new AbortController()
   const timer = setTimeout(() => controller.abort(new DeadlineError('no answer in time')), HEADER_DEADLINE)
   const signal = AbortSignal.any([client, controller.signal])
+  const working = work(signal)
   try {
-    return await abortable(work(signal), signal)
+    return await abortable(working, signal)
   } catch (error) {
+    // What is opened all the same has nobody who would close it.
+    working.then(discard).catch(() => {})
     if (!(error instanceof DeadlineError)) throw error
     throw new OciError('NOT_FOUND', {
       message: `nobody answered within ${HEADER_DEADLINE / second} seconds; go on without the mirror`,

@@ -86,7 +86,9 @@ async function serveContent(
 
   if (asked.type === 'blob') {
     if (!head && admission.transfers >= options.maxTransfers) throw busy()
-    admission.transfers += 1
+    // A HEAD sends nothing: it neither waits for a place nor takes one.
+    const places = head ? 0 : 1
+    admission.transfers += places
     try {
       const range = head ? ({ type: 'whole' } as const) : parseRange(request.headers.range)
       const delivery = await options.blobs.openLocal(asked, range, 'peer', signal)
@@ -95,7 +97,7 @@ async function serveContent(
       await delivery.close()
       return await sendBlobHead(exchange, asked.digest, delivery.size)
     } finally {
-      admission.transfers -= 1
+      admission.transfers -= places
     }
   }
 

@@ -36,6 +36,9 @@ export interface Manifest {
   readonly kind: 'index' | 'image'
 }
 
+/** https://www.rfc-editor.org/rfc/rfc6838#section-4.2: what is said here ends up in a header. */
+const MEDIA_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/i
+
 const descriptorSchema = z.object({
   mediaType: z.string().default('application/octet-stream'),
   digest: z.string(),
@@ -44,7 +47,7 @@ const descriptorSchema = z.object({
 
 const manifestSchema = z.object({
   schemaVersion: z.literal(2),
-  mediaType: z.string().optional(),
+  mediaType: z.string().regex(MEDIA_TYPE).optional().catch(undefined),
   manifests: z.array(descriptorSchema).optional(),
   config: descriptorSchema.optional(),
   layers: z.array(descriptorSchema).optional(),

@@ -36,9 +36,9 @@ export function isTag(text: string): boolean {
   return TAG.test(text)
 }
 
-/** True for a registry's `host` or `host:port`. */
+/** True for a registry's `host` or `host:port`, which a URL can name as well. */
 export function isRegistry(text: string): boolean {
-  return text.length <= MAX_NAME_LENGTH && HOST.test(text)
+  return text.length <= MAX_NAME_LENGTH && HOST.test(text) && URL.canParse(`https://${text}`)
 }
 
 /** The rule all clients share: a first component is a host if it has a dot or a colon, or is `localhost`. */

@@ -1,4 +1,6 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { readdirSync } from 'node:fs'
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 import type { FinishedExchange } from '../http/exchange.ts'
 
@@ -8,6 +10,7 @@ export interface MetricSources {
   peers(): number
   storedBlobs(): number
   index(): {
+    peersInSync: number
     ownKeys: number
     claims: number
     membersHeard: number
@@ -27,7 +30,6 @@ export class Metrics {
 
   constructor(sources: MetricSources) {
     const registers = [this.registry]
-    collectDefaultMetrics({ register: this.registry })
     this.#requests = new Counter({
       name: 'nabo_requests_total',
       help: 'Requests answered, by listener, what was asked for, status, and where the first bytes came from.',
@@ -70,6 +72,7 @@ export class Metrics {
   }
 
   #observe(sources: MetricSources): void {
+    const startTime = Math.round(performance.timeOrigin / 1000)
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,
@@ -79,11 +82,22 @@ export class Metrics {
           this.set(read())
         },
       })
+    // prom-client's own set would watch the event loop a hundred times a second: more CPU than all the rest of an idle daemon.
+    gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss())
+    gauge('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.', cpuSeconds)
+    gauge('process_start_time_seconds', 'Start time of the process since the epoch in seconds.', () => startTime)
+    gauge('process_open_fds', 'Number of open file descriptors.', () => readdirSync('/proc/self/fd').length)
+    gauge('nodejs_heap_size_used_bytes', 'Heap in use in bytes.', () => process.memoryUsage().heapUsed)
     gauge('nabo_ready', 'Whether the node is ready, 1 or 0.', () => (sources.isReady() ? 1 : 0))
     gauge('nabo_peers', 'Other nodes that are believed alive.', () => sources.peers())
     gauge('nabo_store_blobs', 'Blobs in the content store.', () => sources.storedBlobs())
     gauge('nabo_index_own_keys', 'Keys that this node announces: digests and tags.', () => sources.index().ownKeys)
     gauge('nabo_index_claims', 'Claims of other nodes that are known here.', () => sources.index().claims)
+    gauge(
+      'nabo_index_peers_in_sync',
+      'Other nodes that know all that they should of this one.',
+      () => sources.index().peersInSync,
+    )
     gauge(
       'nabo_index_members_heard',
       'Other nodes whose claims are all known here.',
@@ -105,4 +119,9 @@ export class Metrics {
       () => sources.index().resyncsServed,
     )
   }
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
 }

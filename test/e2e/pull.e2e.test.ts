@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { afterEach, before, describe, it } from 'node:test'
+import { writeFile } from 'node:fs/promises'
+import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import type { ClusterNode } from '../support/cluster-node.ts'
 import { everywhere } from '../support/hub/create-hub.ts'
-import { type Image, makeImage } from '../support/image-maker.ts'
+import { type Image, makeImage, toOciTar } from '../support/image-maker.ts'
 import type { NaboProcess } from '../support/nabo-process.ts'
 import { type Cluster, clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
 import { eventually } from '../support/poll.ts'
@@ -16,15 +17,25 @@ describe('real containerds with a Nabo each', { skip }, () => {
   let cluster: Cluster
   let nabos: NaboProcess[]
 
-  before(() => {
-    image = makeImage({ layers: [{ size: 5_000_000, seed: 'a' }, { size: 2_000_000, seed: 'b' }], multiArch: true })
+  beforeEach(() => {
+    image = makeImage({
+      layers: [
+        { size: 5_000_000, seed: 'a' },
+        { size: 2_000_000, seed: 'b' },
+      ],
+      multiArch: true,
+    })
   })
   afterEach(async () => {
     await cluster?.dispose()
   })
 
   async function start(nodes: number, options: { rate?: string; flags?: readonly string[] } = {}): Promise<void> {
-    cluster = await createCluster({ nodes, hub: { quota: { anonymous: 100 } }, ...(options.rate === undefined ? {} : { rate: options.rate }) })
+    cluster = await createCluster({
+      nodes,
+      hub: { quota: { anonymous: 100 } },
+      ...(options.rate === undefined ? {} : { rate: options.rate }),
+    })
     await cluster.hub.publish('app', '1', image)
     await Promise.all(cluster.nodes.map((node) => node.startContainerd()))
     nabos = cluster.nodes.map((node) => node.startNabo(options.flags))
@@ -38,16 +49,25 @@ describe('real containerds with a Nabo each', { skip }, () => {
   /** All that a node pulled is known to the others. */
   const announced = (number: number) =>
     eventually('its content is announced', async () => {
-      const [blobs, keys] = [await nabo(number).metric('nabo_store_blobs'), await nabo(number).metric('nabo_index_own_keys')]
-      const others = await Promise.all(nabos.filter((_, i) => i !== number).map((other) => other.metric('nabo_index_claims')))
-      const own = await Promise.all(nabos.map((each) => each.metric('nabo_index_own_keys')))
-      const total = own.reduce((sum, count) => sum + count, 0)
-      return blobs >= image.layers.length + 3 && keys > blobs && others.every((claims, i) => claims >= total - (own.toSpliced(number, 1)[i] ?? 0))
+      const [blobs, keys, inSync] = await Promise.all(
+        ['nabo_store_blobs', 'nabo_index_own_keys', 'nabo_index_peers_in_sync'].map((name) =>
+          nabo(number).metric(name),
+        ),
+      )
+      const held = image.layers.length + (image.index === undefined ? 2 : 3)
+      // One key more than blobs: the tag, which containerd names last.
+      assert.deepEqual({ blobs, keys, inSync }, { blobs: held, keys: held + 1, inSync: nabos.length - 1 })
+      return true
     })
-  async function pulled(node: ClusterNode, reference = IMAGE, options: Parameters<ClusterNode['pull']>[1] = {}): Promise<void> {
+  async function pulled(
+    node: ClusterNode,
+    reference = IMAGE,
+    options: Parameters<ClusterNode['pull']>[1] = {},
+  ): Promise<void> {
     const result = await node.pull(reference, options)
     assert.equal(result.code, 0, `${result.stderr}\n${nabos[cluster.nodes.indexOf(node)]?.logs.slice(-20).join('\n')}`)
-    for (const { descriptor } of [image.config, ...image.layers]) assert.equal(await node.blobSha256(descriptor.digest), descriptor.digest)
+    for (const { descriptor } of [image.config, ...image.layers])
+      assert.equal(await node.blobSha256(descriptor.digest), descriptor.digest)
   }
 
   it('send to Docker Hub for each blob once, and for manifests only on the first pull', async () => {
@@ -63,7 +83,11 @@ describe('real containerds with a Nabo each', { skip }, () => {
     for (const { descriptor } of [image.config, ...image.layers]) {
       assert.deepEqual(last.blobs[descriptor.digest], { gets: 1, bytes: descriptor.size }, descriptor.digest)
     }
-    assert.ok(nabo(2).requests().some((line) => line.kind === 'blob' && line.source === 'peer'))
+    assert.ok(
+      nabo(2)
+        .requests()
+        .some((line) => line.kind === 'blob' && line.source === 'peer'),
+    )
   })
 
   it('pull by tag and by digest while Docker Hub is down', async () => {
@@ -81,7 +105,7 @@ describe('real containerds with a Nabo each', { skip }, () => {
     const layer = image.layers[0]?.descriptor
     assert.ok(layer)
     await pulled(cluster.node(0))
-    await eventually('its content is announced', async () => (await nabo(1).metric('nabo_index_claims')) >= 4)
+    await announced(0)
     const pull = cluster.node(1).pull(IMAGE)
     await eventually('a good part has come from the peer', async () => {
       const [sent] = await receivedBytes(cluster.node(1))
@@ -91,23 +115,31 @@ describe('real containerds with a Nabo each', { skip }, () => {
     const result = await pull
     assert.equal(result.code, 0, result.stderr)
     assert.equal(await cluster.node(1).blobSha256(layer.digest), layer.digest)
-    const line = nabo(1).requests().find(({ digest }) => digest === layer.digest)
+    const line = nabo(1)
+      .requests()
+      .find(({ digest }) => digest === layer.digest)
     assert.equal(line?.status, 200)
-    const shares = line?.['shares'] as { source: string; bytes: number }[]
-    assert.deepEqual(shares.map(({ source }) => source), ['peer', 'upstream'])
-    assert.equal(shares.reduce((sum, share) => sum + share.bytes, 0), layer.size)
+    const shares = line?.shares ?? []
+    assert.deepEqual(
+      shares.map(({ source }) => source),
+      ['peer', 'upstream'],
+    )
+    assert.equal(
+      shares.reduce((sum, share) => sum + share.bytes, 0),
+      layer.size,
+    )
   })
 
   it('offer an imported image, which never came from a registry', async () => {
-    const { writeFile } = await import('node:fs/promises')
-    const { toOciTar } = await import('../support/image-maker.ts')
     image = makeImage({ layers: [{ size: 300_000, seed: 'imported' }] })
     await start(2)
     const tar = `${cluster.directory}/image.tar`
     await writeFile(tar, toOciTar(image, 'docker.io/org/airgap:1'))
-    const imported = await cluster.node(0).containerd.ctr('--namespace', 'k8s.io', 'images', 'import', '--no-unpack', tar)
+    const imported = await cluster
+      .node(0)
+      .containerd.ctr('--namespace', 'k8s.io', 'images', 'import', '--no-unpack', tar)
     assert.equal(imported.code, 0, imported.stderr)
-    await eventually('its content is announced', async () => (await nabo(1).metric('nabo_index_claims')) >= 4)
+    await announced(0)
     await cluster.hub.setFaults(everywhere({ down: true }))
     await pulled(cluster.node(1), 'docker.io/org/airgap:1', { fallback: 'nobody' })
   })

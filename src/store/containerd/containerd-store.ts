@@ -4,6 +4,7 @@ import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
 import { type Repository, repositoryKey, tagKey, type TagReference } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
+import { second } from '../../time/units.ts'
 import type {
   ContentSource,
   ContentStore,
@@ -31,6 +32,9 @@ export interface ContainerdStoreOptions {
   readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
 }
 
+/** How long a blob on disk may lack its row in containerd's database: between the two there is one transaction. */
+const FRESH_LIFE = 2 * second
+
 /** The content of containerd: what there is by its API, the bytes straight from its disk. */
 export class ContainerdStore implements ContentStore {
   readonly #options: ContainerdStoreOptions
@@ -41,7 +45,9 @@ export class ContainerdStore implements ContentStore {
   #status: StoreStatus
   #root: string | undefined
   #client: ContainerdClient | undefined
-  #catalog: Catalog = EMPTY_CATALOG
+  #catalog: Catalog & { readonly blobs: Map<Digest, CatalogBlob> } = { ...EMPTY_CATALOG, blobs: new Map() }
+  /** Blobs that were seen on disk and not yet in a listing. */
+  readonly #fresh = new Map<Digest, CatalogBlob>()
   #entries: readonly StoreEntry[] | undefined
 
   constructor(options: ContainerdStoreOptions) {
@@ -60,6 +66,7 @@ export class ContainerdStore implements ContentStore {
       services: loadServices(),
       onConnected: (client, root) => this.#connected(client, root),
       onListed: (catalog) => this.#listed(catalog),
+      onTouched: (digest) => void this.#touched(digest),
       onLost: (error) => this.#lost(error),
     })
     this.#following ??= follower.run(this.#stopping.signal)
@@ -154,8 +161,32 @@ export class ContainerdStore implements ContentStore {
     this.#root = root
   }
 
-  #listed(catalog: Catalog): void {
+  /**
+   * Offers a blob as soon as it is on disk: a listing takes its time, and neighbours that pull the same image ask within
+   * milliseconds. Where only some namespaces are offered, the listing must say first whose it is.
+   */
+  async #touched(digest: Digest): Promise<void> {
+    if (this.#options.namespaces !== undefined || this.#catalog.blobs.has(digest)) return
+    const file = await this.#openFile(digest).catch(() => undefined)
+    if (file === undefined) return
+    await file.close()
+    const blob = { size: file.size, createdAt: Date.now(), labelled: false, sources: [] }
+    this.#fresh.set(digest, blob)
+    if (this.#catalog.blobs.has(digest)) return
+    this.#catalog.blobs.set(digest, blob)
+    this.#entries = undefined
+    this.#listeners.emit({ type: 'added', entry: { type: 'blob', digest } })
+  }
+
+  #listed(listed: Catalog): void {
+    const blobs = new Map(listed.blobs)
+    for (const [digest, blob] of this.#fresh) {
+      // Its row may be written only after this listing began.
+      if (blobs.has(digest) || Date.now() - blob.createdAt > FRESH_LIFE) this.#fresh.delete(digest)
+      else blobs.set(digest, blob)
+    }
     const before = this.#catalog
+    const catalog = { ...listed, blobs }
     this.#catalog = catalog
     this.#entries = undefined
     if (!this.#status.ready) {

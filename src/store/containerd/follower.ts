@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import type { Digest } from '../../oci/digest.ts'
 import { second } from '../../time/units.ts'
 import { BlobWatch } from './blob-watch.ts'
 import { buildCatalog, type Catalog, type NamespaceRows } from './catalog.ts'
@@ -19,6 +20,8 @@ export interface FollowerOptions {
   /** A connection is up, and the root of the content store is known. */
   onConnected(client: ContainerdClient, root: string): void
   onListed(catalog: Catalog): void
+  /** A blob may have appeared on disk or vanished from it; a listing follows. */
+  onTouched(digest: Digest): void
   /** The connection is gone, or never came. */
   onLost(error: unknown): void
 }
@@ -58,7 +61,10 @@ export class Follower {
       const root = contentPath ?? (await client.contentRoot(signal))
       if (root === undefined) throw new Error('it does not say where its content is; name the path')
       this.#options.onConnected(client, root)
-      watch = new BlobWatch(root, () => nudges.nudge())
+      watch = new BlobWatch(root, (digest) => {
+        if (digest !== undefined) this.#options.onTouched(digest)
+        nudges.nudge()
+      })
       // Events first, then the listing: what changes in between is seen by one of them. Nothing tells when the subscription
       // has taken effect, so there is one more listing soon.
       nudges.nudge()

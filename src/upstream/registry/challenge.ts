@@ -61,8 +61,13 @@ function challenges(header: string): { scheme: string; parameters: Map<string, s
  */
 export function realmBelongsTo(realm: URL, registry: URL): boolean {
   if (realm.protocol === 'http:' && registry.protocol === 'https:') return false
-  const [a, b] = [realm.hostname.toLowerCase(), registry.hostname.toLowerCase()]
+  const [a, b] = [hostOf(realm), hostOf(registry)]
   return a === b || (!isAddress(a) && !isAddress(b) && domainOf(a) === domainOf(b))
+}
+
+/** Without the dot that ends a fully qualified name: it would count as a label. */
+function hostOf(url: URL): string {
+  return url.hostname.toLowerCase().replace(/\.$/, '')
 }
 
 function isAddress(host: string): boolean {

@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 
 import { Agent, type Dispatcher, request } from 'undici'
 
@@ -13,6 +15,8 @@ export interface HttpResponse {
 }
 
 export interface HttpRequest {
+  /** Whose certificate authority is accepted besides the public ones, at token realms and CDNs too. */
+  readonly registry: string
   readonly method: 'GET' | 'HEAD'
   readonly headers: Readonly<Record<string, string>>
   readonly signal: AbortSignal
@@ -32,41 +36,45 @@ export interface HttpClientOptions {
   readonly headerTimeout: number
   /** The longest silence inside a body, in milliseconds. */
   readonly idleTimeout: number
-  /** PEM files of extra certificate authorities by host[:port]. */
+  /** PEM files of extra certificate authorities by registry. */
   readonly authorities: ReadonlyMap<string, string>
 }
 
 /** An HTTP client over undici that follows redirects and drops `Authorization` when the origin changes. */
 export async function createHttpClient(options: HttpClientOptions): Promise<HttpClient> {
   const base = { headersTimeout: options.headerTimeout, bodyTimeout: options.idleTimeout, maxHeaderSize: 64 * 1024 }
-  const agentFor = (ca?: string) =>
-    new Agent({ ...base, connect: { timeout: options.headerTimeout, ...(ca === undefined ? {} : { ca }) } })
+  const agentFor = (tls: { secureContext?: SecureContext } = {}) =>
+    new Agent({ ...base, connect: { timeout: options.headerTimeout, ...tls } })
   const shared = agentFor()
   const special = new Map<string, Dispatcher>()
-  for (const [host, file] of options.authorities) special.set(host, agentFor(await readAuthority(host, file)))
+  for (const [registry, file] of options.authorities) {
+    special.set(registry, agentFor({ secureContext: await readAuthority(registry, file) }))
+  }
   const agents = [shared, ...special.values()]
   return {
-    request: (url, asked) => follow(url, asked, (target) => special.get(target.host) ?? shared),
+    request: (url, asked) => follow(url, asked, special.get(asked.registry) ?? shared),
     close: async () => void (await Promise.all(agents.map((agent) => agent.destroy()))),
   }
 }
 
-async function readAuthority(host: string, file: string): Promise<string> {
+/** The file's authorities come on top of the public ones: the registry may send on to a public CDN. */
+async function readAuthority(registry: string, file: string): Promise<SecureContext> {
   try {
-    return await readFile(file, 'utf8')
+    const pem = await readFile(file, 'utf8')
+    // Throws for what is no certificate, which a secure context would silently do without.
+    void new X509Certificate(pem)
+    return createSecureContext({ ca: [...getCACertificates('default'), pem] })
   } catch (cause) {
-    throw new Error(
-      `the certificate authority of ${host} cannot be read from ${file}: ${(cause as NodeJS.ErrnoException).code}`,
-      { cause },
-    )
+    const why = (cause as NodeJS.ErrnoException).syscall === undefined ? 'it is not PEM' : (cause as NodeJS.ErrnoException).code
+    throw new Error(`the certificate authority of ${registry} cannot be read from ${file}: ${why}`, { cause })
   }
 }
 
-async function follow(start: URL, asked: HttpRequest, agentFor: (url: URL) => Dispatcher): Promise<HttpResponse> {
+async function follow(start: URL, asked: HttpRequest, dispatcher: Dispatcher): Promise<HttpResponse> {
   let url = start
   let headers: Record<string, string> = { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...asked.headers }
   for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-    const response = await send(url, { ...asked, headers }, agentFor(url))
+    const response = await send(url, { ...asked, headers }, dispatcher)
     const location = redirectOf(response, url)
     if (location === undefined) return response
     await discard(response)

@@ -70,7 +70,9 @@ export class RegistryClient implements Upstream {
     )
     await discard(response)
     if (response.status === 404) return undefined
-    return lengthOf(response) ?? 0
+    const size = lengthOf(response)
+    if (size === undefined) throw new UpstreamError('invalid', `${response.url.host} does not say the size of ${digest}`)
+    return size
   }
 
   async getBlob(

@@ -31,6 +31,7 @@ export interface RegistrySessionOptions {
 }
 
 const MAX_AUTH_ROUNDS = 2
+const MAX_REDIRECTS_REFUSED = 1
 const MAX_CHALLENGES = 5000
 
 /** Asks registries with the right address, token and credentials. */
@@ -68,6 +69,7 @@ export class RegistrySession {
     const credential = options.as === 'anonymous' ? undefined : this.#options.findCredential(repository)
     const url = new URL(`${endpoint.pathname.replace(/\/$/, '')}/v2/${repository.name}/${asked.path}`, endpoint)
     const cacheKey = `${endpoint.origin} ${repositoryKey(repository)} ${credential === undefined ? 'anonymous' : 'node'}`
+    let redirectsRefused = 0
     for (let round = 0; ; round += 1) {
       const authorization = await this.#authorization(
         endpoint,
@@ -78,6 +80,15 @@ export class RegistrySession {
       )
       const headers = authorization === undefined ? asked.headers : { ...asked.headers, authorization }
       const response = await this.#send(url, repository, { ...asked, headers }, options.signal)
+      if (response.url.origin !== url.origin && [401, 403].includes(response.status)) {
+        // A CDN speaks of the signature in its URL, not of our rights: the registry gives a new one.
+        await discard(response)
+        if (++redirectsRefused > MAX_REDIRECTS_REFUSED) {
+          throw new UpstreamError('failed', `${response.url.host} answered ${response.status}`, { status: response.status })
+        }
+        round -= 1
+        continue
+      }
       if (response.status === 401 && round < MAX_AUTH_ROUNDS - 1) {
         const challenge = response.header('www-authenticate')
         await discard(response)
@@ -95,7 +106,12 @@ export class RegistrySession {
   async #send(url: URL, repository: Repository, asked: RegistryRequest, signal: AbortSignal): Promise<HttpResponse> {
     const event = { registry: repository.registry, method: asked.method, kind: asked.path.split('/')[0] ?? '' }
     try {
-      const response = await this.#options.http.request(url, { method: asked.method, headers: asked.headers, signal })
+      const response = await this.#options.http.request(url, {
+        registry: repository.registry,
+        method: asked.method,
+        headers: asked.headers,
+        signal,
+      })
       this.#options.observe({ ...event, outcome: String(response.status) })
       return response
     } catch (error) {
@@ -122,7 +138,7 @@ export class RegistrySession {
     }
     const scope = `repository:${repository.name}:pull`
     const token = await this.#options.tokens.get(
-      { realm: challenge.realm, service: challenge.service, scope, credential },
+      { registry: repository.registry, realm: challenge.realm, service: challenge.service, scope, credential },
       options,
     )
     return `Bearer ${token}`

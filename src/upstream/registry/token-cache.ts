@@ -6,6 +6,7 @@ import type { Credential } from './credentials.ts'
 import { readBounded, type HttpClient } from './http-client.ts'
 
 export interface TokenRequest {
+  readonly registry: string
   readonly realm: URL
   readonly service: string | undefined
   readonly scope: string
@@ -19,9 +20,10 @@ const MAX_TOKENS = 2000
 const MAX_TOKEN_BYTES = 64 * 1024
 
 const answerSchema = z.object({
-  token: z.string().optional(),
-  access_token: z.string().optional(),
-  expires_in: z.number().positive().optional(),
+  token: z.string().optional().catch(undefined),
+  access_token: z.string().optional().catch(undefined),
+  // Some servers say 0 or null; what that means is what its absence means.
+  expires_in: z.number().positive().optional().catch(undefined),
 })
 
 /** Bearer tokens by realm, service, scope and user, kept until shortly before they expire and fetched once for many. */
@@ -41,11 +43,11 @@ export class TokenCache {
     if (held !== undefined && held.until > Date.now()) return held.value
     this.#tokens.delete(key)
     const pending = this.#pending.get(key)
-    // A shared fetch dies with its first caller's signal; whoever only waited for it then asks once on its own.
+    // A shared fetch dies with its first caller's signal; whoever only waited for it then asks again.
     if (pending !== undefined)
       return pending.catch((error: unknown) => {
         if (options.signal.aborted || error instanceof UpstreamError) throw error
-        return this.#fetch(key, request, options)
+        return this.get(request, options)
       })
     const fetching = this.#fetch(key, request, options)
     this.#pending.set(key, fetching)
@@ -66,6 +68,7 @@ export class TokenCache {
     if (request.service !== undefined) url.searchParams.set('service', request.service)
     url.searchParams.set('scope', request.scope)
     const response = await this.#http.request(url, {
+      registry: request.registry,
       method: 'GET',
       headers: request.credential === undefined ? {} : { authorization: basicHeader(request.credential) },
       signal: options.signal,

@@ -1,0 +1,58 @@
+import { type Server, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+import { OciError } from '../oci/errors.ts'
+import { second } from '../time/units.ts'
+
+/** A client has this long to read why it was refused and to close; then the connection goes. */
+const LINGER = 1 * second
+
+const STATUS_BY_ERROR: Readonly<Record<string, { status: number; message: string }>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, message: 'the URL and headers are too long' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, message: 'the chunk extensions are too long' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, message: 'the request did not come in time' },
+}
+
+/** Answers what never becomes a request (bad HTTP, CONNECT, an unknown Expect) with an error like all others. */
+export function refuseInvalidRequests(server: Server): void {
+  const answering = new Map<Duplex, number>()
+  server.on('request', (request, response) => {
+    const { socket } = request
+    answering.set(socket, (answering.get(socket) ?? 0) + 1)
+    response.once('close', () => {
+      const left = (answering.get(socket) ?? 1) - 1
+      if (left === 0) answering.delete(socket)
+      else answering.set(socket, left)
+    })
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // In the middle of an answer, more bytes would become part of its body.
+    if (!socket.writable || answering.has(socket)) return socket.destroy()
+    const { status, message } = STATUS_BY_ERROR[error.code ?? ''] ?? {
+      status: 400,
+      message: 'the request is not valid HTTP',
+    }
+    refuse(socket, new OciError('NOT_FOUND', { status, message }))
+  })
+  server.on('connect', (_request, socket) => {
+    refuse(socket, new OciError('UNSUPPORTED', { message: 'only pulls are served here' }))
+  })
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response))
+}
+
+function refuse(socket: Duplex, error: OciError): void {
+  const body = error.body()
+  const lines = [
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  const timer = setTimeout(() => socket.destroy(), LINGER)
+  timer.unref()
+  socket.once('close', () => clearTimeout(timer))
+  socket.on('error', () => {})
+  // Closing with unread bytes would reset the connection before the client has read this.
+  socket.resume()
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`)
+}

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+
+import { digestOf } from '../../src/oci/digest.ts'
+import { parseOciRequest } from '../../src/oci/request.ts'
+import type { Peer } from '../../src/overlay/overlay.ts'
+import { deriveKeys } from '../../src/peers/cluster-secret.ts'
+import { PeerClient, PeerError } from '../../src/peers/peer-client.ts'
+import { refuseRequest } from '../../src/peers/request-proof.ts'
+
+const signal = new AbortController().signal
+const repository = { registry: 'ghcr.io', name: 'org/app' }
+const bytes = Buffer.from('the bytes of a blob')
+const digest = digestOf(bytes)
+const key = deriveKeys('a secret that all nodes share').peer
+
+const isPeerError = (reason: string) => (error: unknown) => {
+  assert.ok(error instanceof PeerError, String(error))
+  assert.equal(error.reason, reason, error.message)
+  return true
+}
+
+async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of body) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+describe('a peer client', () => {
+  let server: Server
+  let peer: Peer
+  let client: PeerClient
+  let answer: (request: IncomingMessage, response: ServerResponse) => void
+  let requests: IncomingMessage[]
+
+  beforeEach(async () => {
+    requests = []
+    server = createServer((request, response) => {
+      requests.push(request)
+      answer(request, response)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    peer = { id: 'peer', address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
+    client = new PeerClient({ key, idleTimeout: 10_000 })
+  })
+  afterEach(async () => {
+    await client.close()
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
+
+  const getBlob = (start = 0) => client.getBlob(peer, repository, digest, { start, signal })
+
+  it('proves that it knows the secret, for this one request', async () => {
+    answer = (_, response) => response.end(bytes)
+    await client.getManifest(peer, repository, digest, { signal })
+    const { method = '', url: target = '', headers } = requests[0] ?? assert.fail()
+    const proven = { method, target, body: new Uint8Array() }
+    assert.equal(refuseRequest([key], headers.authorization, proven), undefined)
+    assert.deepEqual(parseOciRequest(target), { type: 'manifest', repository, reference: { type: 'digest', digest } })
+  })
+
+  it('sends no proof in a cluster without a secret', async () => {
+    await client.close()
+    client = new PeerClient({ key: undefined, idleTimeout: 10_000 })
+    answer = (_, response) => response.end(bytes)
+    await client.getManifest(peer, repository, digest, { signal })
+    assert.equal(requests[0]?.headers.authorization, undefined)
+  })
+
+  it('opens a blob, from a byte on if it is told to', async () => {
+    answer = (request, response) => {
+      const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0)
+      const range = { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }
+      response.writeHead(start === 0 ? 200 : 206, {
+        'content-length': bytes.length - start,
+        ...(start === 0 ? {} : range),
+      })
+      response.end(bytes.subarray(start))
+    }
+    for (const start of [0, 4]) {
+      const blob = await getBlob(start)
+      assert.equal(blob?.size, bytes.length)
+      assert.deepEqual(await readAll(blob.body), bytes.subarray(start))
+    }
+  })
+
+  it('tells what is not there from what may not be seen', async () => {
+    answer = (_, response) => response.writeHead(404, { 'nabo-absent': '1' }).end('{}')
+    const tag = { ...repository, tag: '1' }
+    const asks = [
+      () => getBlob(),
+      () => client.headBlob(peer, repository, digest, { signal }),
+      () => client.getManifest(peer, repository, digest, { signal }),
+      () => client.resolveTag(peer, tag, { signal }),
+    ]
+    for (const ask of asks) assert.equal(await ask(), undefined)
+    answer = (_, response) => response.writeHead(404).end('{}')
+    for (const ask of asks) await assert.rejects(ask, isPeerError('refused'))
+  })
+
+  it('tells a peer that is busy from one that refuses', async () => {
+    answer = (_, response) => response.writeHead(503, { 'nabo-busy': '1' }).end('{}')
+    await assert.rejects(getBlob(), isPeerError('busy'))
+    for (const status of [403, 500, 503, 307]) {
+      answer = (_, response) => response.writeHead(status, { location: '/elsewhere' }).end('x'.repeat(100_000))
+      await assert.rejects(getBlob(), isPeerError('refused'))
+    }
+  })
+
+  it('does not take a blob whose size or range is not what was asked for', async () => {
+    for (const [start, status, headers] of [
+      [0, 200, {}],
+      [4, 200, { 'content-length': String(bytes.length) }],
+      [4, 206, {}],
+      [4, 206, { 'content-range': 'bytes 0-18/19' }],
+      [4, 206, { 'content-range': 'bytes 4-10/19' }],
+      [4, 206, { 'content-range': 'bytes 4-18/*' }],
+      [4, 206, { 'content-range': 'bytes 4-18/18' }],
+      [0, 206, { 'content-range': 'bytes 4-18/19' }],
+      [4, 206, { 'content-range': `bytes 4-${'9'.repeat(20)}/${'9'.repeat(21)}` }],
+    ] as const) {
+      answer = (_, response) => {
+        response.writeHead(status, headers)
+        if (!('content-length' in headers)) response.write('x')
+        response.end()
+      }
+      await assert.rejects(getBlob(start), isPeerError('invalid'), JSON.stringify(headers))
+    }
+  })
+
+  it('does not take a body that is shorter than it was said to be', async () => {
+    answer = (_, response) => {
+      response.writeHead(200, { 'content-length': 100 }).write('short')
+      setImmediate(() => response.destroy())
+    }
+    const blob = await getBlob()
+    await assert.rejects(readAll(blob?.body ?? assert.fail()))
+    await assert.rejects(client.getManifest(peer, repository, digest, { signal }), isPeerError('unreachable'))
+  })
+
+  it('reads no more than it has to', async () => {
+    answer = (_, response) => {
+      const more = () => {
+        while (!response.destroyed && response.write(Buffer.alloc(65_536)));
+      }
+      response.on('drain', more)
+      more()
+    }
+    await assert.rejects(client.getManifest(peer, repository, digest, { signal }), isPeerError('invalid'))
+    await assert.rejects(client.post(peer, '/x', Buffer.from('{}'), { limit: 1000, signal }), isPeerError('invalid'))
+  })
+
+  it('does not take a tag without all that belongs to it', async () => {
+    const good = { 'docker-content-digest': digest, 'content-type': 'a/b', 'content-length': '7', 'nabo-as-of': '2024-01-01T00:00:00Z' }
+    const tag = { ...repository, tag: '1' }
+    answer = (_, response) => response.writeHead(200, good).end()
+    assert.deepEqual(await client.resolveTag(peer, tag, { signal }), {
+      descriptor: { digest, size: 7, mediaType: 'a/b' },
+      asOf: Date.parse('2024-01-01'),
+    })
+    for (const change of [{ 'docker-content-digest': 'x' }, { 'nabo-as-of': 'never' }]) {
+      answer = (_, response) => response.writeHead(200, { ...good, ...change }).end()
+      await assert.rejects(client.resolveTag(peer, tag, { signal }), isPeerError('invalid'))
+    }
+    answer = (_, response) => response.end()
+    await assert.rejects(client.resolveTag(peer, tag, { signal }), isPeerError('invalid'))
+  })
+
+  it('says that a dead peer cannot be reached', async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    await assert.rejects(getBlob(), isPeerError('unreachable'))
+    await assert.rejects(client.getBlob({ id: 'x', address: 'no address' }, repository, digest, { start: 0, signal }), isPeerError('unreachable'))
+  })
+
+  it('says that a peer which speaks something else cannot be reached', async () => {
+    const stranger = createTcpServer((socket) => {
+      socket.on('error', () => {})
+      socket.end('SSH-2.0-OpenSSH_9.2\r\n')
+    })
+    await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.1', resolve))
+    try {
+      const address = `127.0.0.1:${(stranger.address() as AddressInfo).port}`
+      await assert.rejects(client.headBlob({ id: 'x', address }, repository, digest, { signal }), isPeerError('unreachable'))
+    } finally {
+      await new Promise((resolve) => stranger.close(resolve))
+    }
+  })
+
+  it('ends when its caller does, before the answer and inside it', async () => {
+    const controller = new AbortController()
+    answer = () => controller.abort(new Error('gone'))
+    await assert.rejects(client.getBlob(peer, repository, digest, { start: 0, signal: controller.signal }), /gone/)
+
+    const second = new AbortController()
+    const closed = Promise.withResolvers<void>()
+    answer = (_, response) => {
+      response.on('close', closed.resolve)
+      response.writeHead(200, { 'content-length': 1000 }).write('x')
+    }
+    const blob = await client.getBlob(peer, repository, digest, { start: 0, signal: second.signal })
+    second.abort(new Error('gone'))
+    await assert.rejects(readAll(blob?.body ?? assert.fail()))
+    await closed.promise
+  })
+
+  it('lets go of a transfer that is cancelled', async () => {
+    const closed = Promise.withResolvers<void>()
+    answer = (_, response) => {
+      response.on('close', closed.resolve)
+      response.writeHead(200, { 'content-length': 1000 }).write('x')
+    }
+    const blob = await getBlob()
+    blob?.cancel()
+    blob?.cancel()
+    await closed.promise
+  })
+})
