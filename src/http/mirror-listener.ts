@@ -35,12 +35,13 @@ const OWN_USER_AGENT = 'nabo'
 export function createMirrorHandler(options: MirrorListenerOptions): (exchange: Exchange) => Promise<void> {
   return async (exchange) => {
     const { request, response } = exchange
-    requireRead(exchange)
     if (options.token !== undefined) requireToken(options.token, request.headers[TOKEN_HEADER])
     if (request.headers['user-agent'] === OWN_USER_AGENT) {
       throw new OciError('NOT_FOUND', { message: 'a mirror must not be its own upstream: check --upstream' })
     }
+    // First what is asked for, then how: a malformed digest is one in a PUT as well.
     const asked = parseOciRequest(request.url ?? '')
+    requireRead(exchange)
     response.setHeader('docker-distribution-api-version', 'registry/2.0')
     if (asked.type === 'base') return sendJson(exchange, '{}')
     describe(exchange, asked)

@@ -5,7 +5,6 @@ const OCI_ERRORS = {
   NAME_UNKNOWN: { status: 404, message: 'repository name not known to registry' },
   NAME_INVALID: { status: 400, message: 'invalid repository name' },
   DIGEST_INVALID: { status: 400, message: 'the digest is malformed or of an unknown algorithm' },
-  TAG_INVALID: { status: 400, message: 'the tag is malformed' },
   RANGE_INVALID: { status: 416, message: 'the range is not satisfiable' },
   UNAUTHORIZED: { status: 401, message: 'authentication required' },
   DENIED: { status: 403, message: 'requested access to the resource is denied' },

@@ -89,7 +89,7 @@ function checked(registryText: string, nameText: string): Repository {
 
 function manifestReference(text: string): ManifestReference {
   if (text.includes(':')) return { type: 'digest', digest: digestOrRefuse(text) }
-  if (!isTag(text)) throw new OciError('TAG_INVALID')
+  if (!isTag(text)) throw new OciError('MANIFEST_UNKNOWN', { message: 'the tag is malformed: no manifest can have it' })
   return { type: 'tag', tag: text }
 }
 

@@ -49,7 +49,10 @@ describe('a node with a directory store, alone', () => {
   const start = (flags: string[] = []) =>
     runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...flags], { directory })
   const ask = (path: string, options: RequestInit = {}) =>
-    fetch(`${nabo.mirror}${path}`, { ...options, headers: { accept, ...(options.headers as Record<string, string> | undefined) } })
+    fetch(`${nabo.mirror}${path}`, {
+      ...options,
+      headers: { accept, ...(options.headers as Record<string, string> | undefined) },
+    })
   const layer = () => image.layers[0] as Image['layers'][number]
   const blobPath = () => `/v2/library/app/blobs/${layer().descriptor.digest}`
 

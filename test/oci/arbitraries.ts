@@ -30,12 +30,10 @@ export const registries = fc
   .map(([host, port]) => (port === undefined ? host : `${host}:${port}`))
 
 /** Repositories as Nabo writes them everywhere. */
-export const repositories: fc.Arbitrary<Repository> = fc
-  .tuple(registries, repositoryNames)
-  .map(([text, name]) => {
-    const registry = canonicalRegistry(text)
-    return { registry, name: canonicalName(registry, name) }
-  })
+export const repositories: fc.Arbitrary<Repository> = fc.tuple(registries, repositoryNames).map(([text, name]) => {
+  const registry = canonicalRegistry(text)
+  return { registry, name: canonicalName(registry, name) }
+})
 
 export const tags = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/)
 

@@ -65,9 +65,6 @@ describe('a digest', () => {
         },
       ),
     )
-    assert.equal(
-      digestOf(new Uint8Array()),
-      'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
-    )
+    assert.equal(digestOf(new Uint8Array()), 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')
   })
 })

@@ -12,7 +12,12 @@ const child = (digit: string) => ({ mediaType: 'a/b', digest: `sha256:${digit.re
 
 describe('a manifest', () => {
   it('names its config and layers in this order', () => {
-    const image = makeImage({ layers: [{ size: 10, seed: 1 }, { size: 10, seed: 2 }] })
+    const image = makeImage({
+      layers: [
+        { size: 10, seed: 1 },
+        { size: 10, seed: 2 },
+      ],
+    })
     const manifest = parseManifest(image.manifest.bytes)
     assert.equal(manifest?.kind, 'image')
     assert.equal(manifest.mediaType, MEDIA_TYPES.ociManifest)
@@ -74,7 +79,11 @@ describe('a manifest', () => {
 
   it('is read or not, but never throws', () => {
     const descriptor = fc.record(
-      { mediaType: fc.anything(), digest: fc.oneof(fc.constant(child('3').digest), fc.anything()), size: fc.oneof(fc.integer(), fc.anything()) },
+      {
+        mediaType: fc.anything(),
+        digest: fc.oneof(fc.constant(child('3').digest), fc.anything()),
+        size: fc.oneof(fc.integer(), fc.anything()),
+      },
       { requiredKeys: [] },
     )
     const field = fc.oneof(fc.array(fc.oneof(descriptor, fc.anything())), fc.anything())

@@ -19,7 +19,8 @@ describe('a Range header', () => {
     fc.assert(
       fc.property(offset, offset, fc.nat(50), (first, last, size) => {
         const span = resolveRange(parseRange(`bytes=${first ?? ''}-${last ?? ''}`), size)
-        const isWhole = (first === undefined && last === undefined) || (first !== undefined && last !== undefined && last < first)
+        const isWhole =
+          (first === undefined && last === undefined) || (first !== undefined && last !== undefined && last < first)
         const expected = isWhole ? model(undefined, undefined, size) : model(first, last, size)
         if (span === undefined) {
           assert.ok(!isWhole)
@@ -53,7 +54,7 @@ describe('a Range header', () => {
       'bytes=--1',
       'bytes=٣-٤',
     ]) {
-      assert.deepEqual(parseRange(text), { type: 'whole' }, text ?? "none")
+      assert.deepEqual(parseRange(text), { type: 'whole' }, text ?? 'none')
     }
   })
 
@@ -66,12 +67,19 @@ describe('a Range header', () => {
 
   it('never makes an impossible span, whatever it says', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.string().map((text) => `bytes=${text}`)), fc.nat(), (text, size) => {
-        const span = resolveRange(parseRange(text), size)
-        if (span === undefined) return
-        assert.ok(Number.isSafeInteger(span.start) && Number.isSafeInteger(span.end))
-        assert.ok(span.start >= 0 && span.start <= span.end && span.end <= size)
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.string().map((text) => `bytes=${text}`),
+        ),
+        fc.nat(),
+        (text, size) => {
+          const span = resolveRange(parseRange(text), size)
+          if (span === undefined) return
+          assert.ok(Number.isSafeInteger(span.start) && Number.isSafeInteger(span.end))
+          assert.ok(span.start >= 0 && span.start <= span.end && span.end <= size)
+        },
+      ),
     )
   })
 
@@ -107,7 +115,7 @@ describe('a Content-Range header', () => {
       'bytes -9/10',
       `bytes 0-${'9'.repeat(30)}/${'9'.repeat(30)}`,
     ]) {
-      assert.equal(parseContentRange(text), undefined, text ?? "none")
+      assert.equal(parseContentRange(text), undefined, text ?? 'none')
     }
     fc.assert(
       fc.property(fc.string(), (text) => {

@@ -84,7 +84,10 @@ describe('an image name', () => {
   it('never throws, and what it gives is well formed', () => {
     const texts = fc.oneof(
       fc.string(),
-      fc.string({ unit: fc.constantFrom('a', 'B', '/', ':', '@', '.', '-', '_', '[', ']', '0', digest), maxLength: 20 }),
+      fc.string({
+        unit: fc.constantFrom('a', 'B', '/', ':', '@', '.', '-', '_', '[', ']', '0', digest),
+        maxLength: 20,
+      }),
     )
     fc.assert(
       fc.property(texts, (text) => {

@@ -28,7 +28,8 @@ function assertHarmless(request: OciRequest): void {
   assert.ok(isRepositoryName(request.repository.name))
   assert.ok(!request.repository.name.includes('..'))
   if (request.type === 'blob') assert.equal(parseDigest(request.digest), request.digest)
-  if (request.type === 'listing') assert.match(request.pathAndQuery, /^(?:tags\/list|referrers\/sha\d{3}:[0-9a-f]+)(?:\?[\w=&%.*+-]*)?$/)
+  if (request.type === 'listing')
+    assert.match(request.pathAndQuery, /^(?:tags\/list|referrers\/sha\d{3}:[0-9a-f]+)(?:\?[\w=&%.*+-]*)?$/)
   if (request.type !== 'manifest') return
   const { reference } = request
   if (reference.type === 'digest') assert.equal(parseDigest(reference.digest), reference.digest)
@@ -39,7 +40,11 @@ describe('a request', () => {
   it('of one Nabo is read by another as it was meant', () => {
     fc.assert(
       fc.property(repositories, digests, tags, (repository, digest, tag) => {
-        assert.deepEqual(parseOciRequest(requestPath(repository, 'blobs', digest)), { type: 'blob', repository, digest })
+        assert.deepEqual(parseOciRequest(requestPath(repository, 'blobs', digest)), {
+          type: 'blob',
+          repository,
+          digest,
+        })
         assert.deepEqual(parseOciRequest(requestPath(repository, 'manifests', digest)), {
           type: 'manifest',
           repository,
@@ -115,7 +120,7 @@ describe('a request', () => {
       ['/v2/tags/list', 'NOT_FOUND'],
       ['http://127.0.0.1/v2/', 'NOT_FOUND'],
       ['*', 'NOT_FOUND'],
-      ['/v2/app/manifests/1%00', 'TAG_INVALID'],
+      ['/v2/app/manifests/1%00', 'MANIFEST_UNKNOWN'],
       ['/v2/app%00/manifests/1', 'NAME_INVALID'],
       ['/v2/../etc/manifests/1', 'NAME_INVALID'],
       ['/v2/a/../b/manifests/1', 'NAME_INVALID'],
@@ -124,8 +129,8 @@ describe('a request', () => {
       ['/v2/a%5cb/manifests/1', 'NAME_INVALID'],
       ['/v2/Library/nginx/manifests/1', 'NAME_INVALID'],
       ['/v2/127.0.0.1:7950/ghcr.io/org/App/manifests/1', 'NAME_INVALID'],
-      ['/v2/app/manifests/..', 'TAG_INVALID'],
-      ['/v2/app/manifests/-', 'TAG_INVALID'],
+      ['/v2/app/manifests/..', 'MANIFEST_UNKNOWN'],
+      ['/v2/app/manifests/-', 'MANIFEST_UNKNOWN'],
       ['/v2/app/manifests/%ff', 'NAME_INVALID'],
       ['/v2/app/manifests/%', 'NAME_INVALID'],
       [`/v2/app/manifests/${D.slice(0, -1)}`, 'DIGEST_INVALID'],
@@ -153,8 +158,39 @@ describe('a request', () => {
 
   it('is either harmless or refused by an OciError that says no more than a code and a sentence', () => {
     const piece = fc.constantFrom(
-      ...['/', '//', '.', '..', '%2e', '%2E%2e', '%2f', '%00', '%', '%zz', '%ff', '%25', '\\', '?', '&', '#', 'ns=', '='],
-      ...['v2', 'library', 'app', 'A', 'ghcr.io', 'localhost:5000', '127.0.0.1', '[::1]', 'manifests', 'blobs', 'tags/list'],
+      ...[
+        '/',
+        '//',
+        '.',
+        '..',
+        '%2e',
+        '%2E%2e',
+        '%2f',
+        '%00',
+        '%',
+        '%zz',
+        '%ff',
+        '%25',
+        '\\',
+        '?',
+        '&',
+        '#',
+        'ns=',
+        '=',
+      ],
+      ...[
+        'v2',
+        'library',
+        'app',
+        'A',
+        'ghcr.io',
+        'localhost:5000',
+        '127.0.0.1',
+        '[::1]',
+        'manifests',
+        'blobs',
+        'tags/list',
+      ],
       ...['referrers', 'uploads', 'latest', '_catalog', ':', '@', D, 'sha256:', ' ', '\t', 'é', '\u0000', '\ud800'],
     )
     const url = fc.oneof(
@@ -171,7 +207,10 @@ describe('a request', () => {
         } catch (error) {
           assert.ok(error instanceof OciError)
           assert.ok(error.status >= 400 && error.status < 500)
-          assert.deepEqual(Object.keys((JSON.parse(error.body()) as { errors: [object] }).errors[0]), ['code', 'message'])
+          assert.deepEqual(Object.keys((JSON.parse(error.body()) as { errors: [object] }).errors[0]), [
+            'code',
+            'message',
+          ])
           return
         }
         assertHarmless(request)

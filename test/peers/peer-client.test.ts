@@ -154,7 +154,12 @@ describe('a peer client', () => {
   })
 
   it('does not take a tag without all that belongs to it', async () => {
-    const good = { 'docker-content-digest': digest, 'content-type': 'a/b', 'content-length': '7', 'nabo-as-of': '2024-01-01T00:00:00Z' }
+    const good = {
+      'docker-content-digest': digest,
+      'content-type': 'a/b',
+      'content-length': '7',
+      'nabo-as-of': '2024-01-01T00:00:00Z',
+    }
     const tag = { ...repository, tag: '1' }
     answer = (_, response) => response.writeHead(200, good).end()
     assert.deepEqual(await client.resolveTag(peer, tag, { signal }), {
@@ -173,7 +178,10 @@ describe('a peer client', () => {
     server.closeAllConnections()
     await new Promise((resolve) => server.close(resolve))
     await assert.rejects(getBlob(), isPeerError('unreachable'))
-    await assert.rejects(client.getBlob({ id: 'x', address: 'no address' }, repository, digest, { start: 0, signal }), isPeerError('unreachable'))
+    await assert.rejects(
+      client.getBlob({ id: 'x', address: 'no address' }, repository, digest, { start: 0, signal }),
+      isPeerError('unreachable'),
+    )
   })
 
   it('says that a peer which speaks something else cannot be reached', async () => {
@@ -184,7 +192,10 @@ describe('a peer client', () => {
     await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.1', resolve))
     try {
       const address = `127.0.0.1:${(stranger.address() as AddressInfo).port}`
-      await assert.rejects(client.headBlob({ id: 'x', address }, repository, digest, { signal }), isPeerError('unreachable'))
+      await assert.rejects(
+        client.headBlob({ id: 'x', address }, repository, digest, { signal }),
+        isPeerError('unreachable'),
+      )
     } finally {
       await new Promise((resolve) => stranger.close(resolve))
     }

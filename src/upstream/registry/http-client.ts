@@ -65,7 +65,8 @@ async function readAuthority(registry: string, file: string): Promise<SecureCont
     void new X509Certificate(pem)
     return createSecureContext({ ca: [...getCACertificates('default'), pem] })
   } catch (cause) {
-    const why = (cause as NodeJS.ErrnoException).syscall === undefined ? 'it is not PEM' : (cause as NodeJS.ErrnoException).code
+    const why =
+      (cause as NodeJS.ErrnoException).syscall === undefined ? 'it is not PEM' : (cause as NodeJS.ErrnoException).code
     throw new Error(`the certificate authority of ${registry} cannot be read from ${file}: ${why}`, { cause })
   }
 }

@@ -71,7 +71,8 @@ export class RegistryClient implements Upstream {
     await discard(response)
     if (response.status === 404) return undefined
     const size = lengthOf(response)
-    if (size === undefined) throw new UpstreamError('invalid', `${response.url.host} does not say the size of ${digest}`)
+    if (size === undefined)
+      throw new UpstreamError('invalid', `${response.url.host} does not say the size of ${digest}`)
     return size
   }
 

@@ -84,7 +84,9 @@ export class RegistrySession {
         // A CDN speaks of the signature in its URL, not of our rights: the registry gives a new one.
         await discard(response)
         if (++redirectsRefused > MAX_REDIRECTS_REFUSED) {
-          throw new UpstreamError('failed', `${response.url.host} answered ${response.status}`, { status: response.status })
+          throw new UpstreamError('failed', `${response.url.host} answered ${response.status}`, {
+            status: response.status,
+          })
         }
         round -= 1
         continue

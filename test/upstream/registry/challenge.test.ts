@@ -38,12 +38,7 @@ describe('a WWW-Authenticate header', () => {
         'public.ecr.aws',
         'aws',
       ],
-      [
-        'bearer realm = https://r.example/t , service = s',
-        'https://r.example/t',
-        's',
-        undefined,
-      ],
+      ['bearer realm = https://r.example/t , service = s', 'https://r.example/t', 's', undefined],
       [
         'Bearer realm="https://r.example/t",scope="repository:a:pull,push repository:b:pull",error="invalid_token"',
         'https://r.example/t',
@@ -74,7 +69,11 @@ describe('a WWW-Authenticate header', () => {
       `Digest realm="Basic, Bearer", nonce="x", ${token}`,
       `Bearer realm="ftp://r.example/", ${token}`,
     ]) {
-      assert.equal(bearer(header) && JSON.stringify(bearer(header)), '{"realm":"https://r.example/t","service":"s"}', header)
+      assert.equal(
+        bearer(header) && JSON.stringify(bearer(header)),
+        '{"realm":"https://r.example/t","service":"s"}',
+        header,
+      )
     }
   })
 
@@ -97,7 +96,21 @@ describe('a WWW-Authenticate header', () => {
   })
 
   it('never throws nor loops, whatever it says', () => {
-    const pieces = fc.constantFrom('Bearer', 'Basic', ' ', ',', '=', '"', '\\', 'realm', '"https://a.b/"', 'a', '\t', 'é', '\u0000')
+    const pieces = fc.constantFrom(
+      'Bearer',
+      'Basic',
+      ' ',
+      ',',
+      '=',
+      '"',
+      '\\',
+      'realm',
+      '"https://a.b/"',
+      'a',
+      '\t',
+      'é',
+      '\u0000',
+    )
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.array(pieces, { maxLength: 40 }).map((parts) => parts.join('')),

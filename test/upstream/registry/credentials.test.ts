@@ -20,26 +20,46 @@ describe('a credentials file', () => {
     await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content))
     return readCredentials(file)
   }
-  const userFor = async (auths: object, registry: string, name: string) => (await read({ auths }))({ registry, name })?.username
+  const userFor = async (auths: object, registry: string, name: string) =>
+    (await read({ auths }))({ registry, name })?.username
 
   it('is read as docker login writes it', async () => {
-    const find = await read({ auths: { 'https://index.docker.io/v1/': { auth: base64('ann:pass:word') } }, credsStore: '' })
+    const find = await read({
+      auths: { 'https://index.docker.io/v1/': { auth: base64('ann:pass:word') } },
+      credsStore: '',
+    })
     assert.deepEqual(find({ registry: 'docker.io', name: 'library/app' }), { username: 'ann', password: 'pass:word' })
     assert.equal(find({ registry: 'ghcr.io', name: 'org/app' }), undefined)
   })
 
   it('may name a registry in any of its ways', async () => {
-    for (const key of ['docker.io', 'index.docker.io', 'https://registry-1.docker.io', 'index.docker.io/v1/', 'http://docker.io/v2/']) {
+    for (const key of [
+      'docker.io',
+      'index.docker.io',
+      'https://registry-1.docker.io',
+      'index.docker.io/v1/',
+      'http://docker.io/v2/',
+    ]) {
       assert.equal(await userFor({ [key]: { auth: base64('ann:x') } }, 'docker.io', 'a/b'), 'ann', key)
     }
-    for (const key of ['r.example:5000', 'https://r.example:5000', 'https://r.example:5000/', 'https://r.example:5000/v2/']) {
+    for (const key of [
+      'r.example:5000',
+      'https://r.example:5000',
+      'https://r.example:5000/',
+      'https://r.example:5000/v2/',
+    ]) {
       assert.equal(await userFor({ [key]: { username: 'bob', password: 'x' } }, 'r.example:5000', 'a'), 'bob', key)
     }
   })
 
   it('gives the credential of the longest prefix, whole components only', async () => {
     const entry = (user: string) => ({ auth: base64(`${user}:x`) })
-    const auths = { 'r.example': entry('all'), 'r.example/team': entry('team'), 'r.example/team/app': entry('app'), 'r.example/v2': entry('v2') }
+    const auths = {
+      'r.example': entry('all'),
+      'r.example/team': entry('team'),
+      'r.example/team/app': entry('app'),
+      'r.example/v2': entry('v2'),
+    }
     for (const [name, user] of [
       ['other', 'all'],
       ['team', 'team'],
@@ -71,7 +91,10 @@ describe('a credentials file', () => {
       [{ auths: { 'r.example': { auth: base64(secret) } } }, /has an entry that cannot be read: auths\["r\.example"\]/],
       [{ auths: { 'r.example': { auth: base64(`:${secret}`) } } }, /has an entry that cannot be read/],
       [{ auths: { 'r.example': { username: 'ann' } } }, /has an entry that cannot be read/],
-      [{ auths: { 'r.example': { auth: base64('ann:'), identitytoken: secret } } }, /has a token that this version cannot use/],
+      [
+        { auths: { 'r.example': { auth: base64('ann:'), identitytoken: secret } } },
+        /has a token that this version cannot use/,
+      ],
       [{ credsStore: 'desktop' }, /names credential helpers/],
       [{ credHelpers: { 'gcr.io': 'gcloud' } }, /names credential helpers/],
       [' '.repeat(1024 * 1024 + 1), /is not a Docker config\.json/],

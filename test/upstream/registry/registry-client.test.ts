@@ -54,12 +54,14 @@ async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-const isUpstreamError = (reason: string, message = /./) => (error: unknown) => {
-  assert.ok(error instanceof UpstreamError, String(error))
-  assert.equal(error.reason, reason, error.message)
-  assert.match(error.message, message)
-  return true
-}
+const isUpstreamError =
+  (reason: string, message = /./) =>
+  (error: unknown) => {
+    assert.ok(error instanceof UpstreamError, String(error))
+    assert.equal(error.reason, reason, error.message)
+    assert.match(error.message, message)
+    return true
+  }
 
 describe('a registry client at Docker Hub', () => {
   let hub: Hub
@@ -126,7 +128,10 @@ describe('a registry client at Docker Hub', () => {
     assert.deepEqual(rest.bytes, Buffer.from(layer.bytes.subarray(100_000)))
     assert.equal(await client.headBlob(app, layer.descriptor.digest, { signal }), layer.bytes.length)
     const seen = await hub.requests()
-    assert.deepEqual(new Set(seen.filter(({ origin }) => origin === 'cdn').map((one) => one.authorization)), new Set([undefined]))
+    assert.deepEqual(
+      new Set(seen.filter(({ origin }) => origin === 'cdn').map((one) => one.authorization)),
+      new Set([undefined]),
+    )
     assert.equal(seen.filter(({ origin, range }) => origin === 'cdn' && range === 'bytes=100000-').length, 1)
   })
 
@@ -262,7 +267,10 @@ describe('a registry client at Docker Hub', () => {
       await assert.rejects(strangers.client.headManifest(app, '1', { signal }), isUpstreamError('unreachable'))
 
       await writeFile(keyFile, 'no certificate')
-      for (const [file, why] of [[keyFile, /docker\.io cannot be read from .*: it is not PEM/], [join(directory, 'none'), /ENOENT/]] as const) {
+      for (const [file, why] of [
+        [keyFile, /docker\.io cannot be read from .*: it is not PEM/],
+        [join(directory, 'none'), /ENOENT/],
+      ] as const) {
         await assert.rejects(clientOf({ authorities: new Map([['docker.io', file]]) }), why)
       }
     } finally {
@@ -324,7 +332,10 @@ describe('a registry that misbehaves', () => {
     answer = (_, response) => response.writeHead(200, { 'content-type': 'a/b; charset=x' }).end('{}')
     const found = await client.headManifest(app, '1', { signal })
     assert.deepEqual(found?.descriptor, { digest: digestOf(Buffer.from('{}')), size: 2, mediaType: 'a/b' })
-    assert.deepEqual(seen.map((line) => line.split(' ')[0]), ['HEAD', 'GET'])
+    assert.deepEqual(
+      seen.map((line) => line.split(' ')[0]),
+      ['HEAD', 'GET'],
+    )
   })
 
   it('and does not say how long a blob is is not asked for one', async () => {
@@ -370,7 +381,8 @@ describe('a registry that misbehaves', () => {
 
   it('and wants a password gets it, when there is one', async () => {
     answer = (request, response) => {
-      if (request.headers.authorization === undefined) response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' }).end()
+      if (request.headers.authorization === undefined)
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' }).end()
       else response.writeHead(200, { 'content-length': bytes.length }).end(bytes)
     }
     const rich = await makeClient({ endpoints: [url], credential: ann })

@@ -1,5 +1,5 @@
 import type { FinishedExchange } from '../http/exchange.ts'
-import type { Log } from './log.ts'
+import type { Log } from '../telemetry/log.ts'
 
 /** One line a request, saying where its bytes came from. Nabo's own messages between nodes are too many for `info`. */
 export function logRequest(log: Log, listener: string, finished: FinishedExchange): void {
