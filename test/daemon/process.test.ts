@@ -32,7 +32,7 @@ class Process {
     })
     this.child.stdout?.on('data', (chunk: Buffer) => (this.stdout += chunk.toString('utf8')))
     this.child.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString('utf8')))
-    this.exited = once(this.child, 'close').then(([code, signal]) => ({ code, signal }) as Awaited<Process['exited']>)
+    this.exited = once(this.child, 'close').then(([code, signal]) => ({ code, signal }))
   }
 
   lines(): Record<string, unknown>[] {
