@@ -76,15 +76,20 @@ export function parseUpstream(text: string): readonly [string, readonly URL[]] {
     .slice(equals + 1)
     .split(',')
     .map((url) => url.trim())
-  if (
-    equals <= 0 ||
-    urls.some((url) => !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol) || new URL(url).search !== '')
-  ) {
+  if (equals <= 0 || !urls.every(isBaseUrl)) {
     throw new InvalidArgumentError(
       '<registry>=<http or https URL>[,<URL>…] is expected, such as docker.io=https://registry-1.docker.io.',
     )
   }
   return [registryName(text.slice(0, equals)), urls.map((url) => new URL(url))]
+}
+
+/** A user and a password would be shown in every list of processes: they belong into the credentials file. */
+function isBaseUrl(text: string): boolean {
+  const url = URL.parse(text)
+  return (
+    url !== null && /^https?:$/.test(url.protocol) && `${url.username}${url.password}${url.search}${url.hash}` === ''
+  )
 }
 
 /** `<registry>=<file>`. */

@@ -172,7 +172,8 @@ const FLAGS: readonly Flag[] = [
 export function addServeFlags(command: Command): Command {
   for (const flag of FLAGS) command.addOption(optionOf(flag))
   for (const flags of NOT_YET) {
-    const refuse = () => {
+    const refuse = (text: string) => {
+      if (text === '') return undefined
       throw new InvalidArgumentError('this version does not support it yet.')
     }
     command.addOption(
@@ -188,9 +189,10 @@ export function addServeFlags(command: Command): Command {
 
 /** What commander read from the flags of {@link addServeFlags}. */
 export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
-  const config = { ...values }
+  const config: Record<string, unknown> = {}
   for (const flag of FLAGS) {
     const name = optionOf(flag).attributeName()
+    if (values[name] !== undefined && values[name] !== '') config[name] = values[name]
     if (flag.repeatable === 'list') config[name] ??= []
     if (flag.repeatable === 'map') config[name] = new Map((config[name] as [string, unknown][] | undefined) ?? [])
   }
@@ -206,6 +208,9 @@ function optionOf(flag: Flag): Option {
   const defaults = flag.repeatable === undefined || value === undefined ? undefined : [value]
   if (flag.repeatable !== undefined) option.argParser(collect(parse, defaults))
   else if (flag.choices === undefined) option.argParser(parse)
+  const { parseArg } = option
+  // An empty value is none: charts set variables that they have nothing to say about.
+  if (parseArg !== undefined) option.argParser((text, previous) => (text === '' ? previous : parseArg(text, previous)))
   return value === undefined ? option : option.default(defaults ?? value, flag.default)
 }
 

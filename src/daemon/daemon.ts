@@ -46,6 +46,9 @@ interface Parts {
   readonly readiness: () => Readiness
 }
 
+const NO_SECRET =
+  'no --cluster-secret-file: every machine that reaches the peer and router ports can join and read what this node shares'
+
 /** How long the other nodes are told that this one leaves. */
 const WITHDRAW_TIMEOUT = 2 * second
 
@@ -63,12 +66,7 @@ export async function startDaemon(config: ServeConfig, log: Logger): Promise<Dae
 async function start(config: ServeConfig, log: Logger, teardown: Teardown): Promise<Daemon> {
   const secrets =
     config.clusterSecretFile === undefined ? undefined : await readClusterSecrets(config.clusterSecretFile)
-  if (secrets === undefined && config.bootstrap.type !== 'none') {
-    log.warn(
-      {},
-      'no --cluster-secret-file: every machine that reaches the peer and router ports can read what this node shares',
-    )
-  }
+  if (secrets === undefined) log.warn({}, NO_SECRET)
   const token = config.mirrorTokenFile === undefined ? undefined : await readMirrorToken(config.mirrorTokenFile)
   let stopping = false
   const parts = await build(config, log, secrets, teardown, () => stopping)

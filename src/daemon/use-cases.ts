@@ -9,9 +9,14 @@ import { TagResolver } from '../delivery/tag-resolver.ts'
 import { Visibility } from '../delivery/visibility.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'
+import { IngestError } from '../store/cache-store.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
+import { second } from '../time/units.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { ChosenStore } from './create-store.ts'
+
+/** For one lookup, which has a shorter deadline of its own. */
+const BLAME_TIMEOUT = 2 * second
 
 export interface UseCases {
   readonly policy: RegistryPolicy
@@ -48,6 +53,9 @@ export function createUseCases(
         const fields = { digest: request.digest, bytes: fill.written, shares: fill.record.shares }
         if (error === undefined) log.debug(fields, 'a blob is in the cache')
         else log.warn({ ...fields, err: errorText(error) }, 'a blob did not get into the cache')
+        if (error instanceof IngestError && error.reason === 'digest-mismatch') {
+          void remote.blame(request, fill.record, { signal: AbortSignal.timeout(BLAME_TIMEOUT) }).catch(() => {})
+        }
       },
     })
   const tags = new TagMemory()

@@ -1,6 +1,11 @@
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { DaemonSummary } from './daemon.ts'
 
+const OPEN = `
+  No cluster secret is set: whoever reaches ports 7951 and 7952 of this machine can read its cache.
+  --peer-addr 127.0.0.1 --router-addr 127.0.0.1 keeps it to yourself, --cluster-secret-file <file> to your nodes.
+`
+
 /** The first screen: what runs where, and what to try next. */
 export function welcome(summary: DaemonSummary, config: ServeConfig): string {
   const mirror = summary.mirror[0] ?? ''
@@ -20,7 +25,7 @@ export function welcome(summary: DaemonSummary, config: ServeConfig): string {
     admin    http://${admin}   health, metrics, a page
     content  ${kept}
     cluster  ${cluster}
-
+${config.clusterSecretFile === undefined ? OPEN : ''}
   Try:
 
     curl http://${mirror}/v2/library/alpine/manifests/latest

@@ -10,6 +10,7 @@ import { type Upstream, UpstreamError } from '../upstream/upstream.ts'
 import { firstOf } from './first-of.ts'
 import { type RegistryPolicy, includesRegistry } from './registry-policy.ts'
 import { ResumingStream, type SourceStream } from './resuming-stream.ts'
+import type { TransferRecord } from './transfer-record.ts'
 
 export interface BlobRequest {
   readonly repository: Repository
@@ -51,6 +52,15 @@ export class RemoteBlobs {
       signal: options.signal,
       reopen: (position, broken) => search.resume(position, broken, options.signal),
     })
+  }
+
+  /** Takes wrong bytes as a proof against the claims of the peers that sent some of them: the next try begins elsewhere. */
+  async blame(request: BlobRequest, record: TransferRecord, options: { signal: AbortSignal }): Promise<void> {
+    const key = keyOfDigest(request.digest)
+    const senders = new Set(record.shares.map((share) => share.peer))
+    for (const peer of await this.#options.index.find(key, options)) {
+      if (senders.has(peer.address)) this.#options.index.disprove(key, peer)
+    }
   }
 
   /** Size of a blob in bytes. Throws OciError when nobody has it. */

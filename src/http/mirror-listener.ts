@@ -6,7 +6,7 @@ import { type RegistryPolicy, type RegistrySet, includesRegistry } from '../deli
 import { type TagResolver, accepts } from '../delivery/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
-import { type Repository, repositoryKey } from '../oci/reference.ts'
+import { repositoryKey } from '../oci/reference.ts'
 import { type OciRequest, parseOciRequest } from '../oci/request.ts'
 import { errorText } from '../telemetry/log.ts'
 import { DeadlineError, abortable } from '../time/deadline.ts'
@@ -16,9 +16,9 @@ import { sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from
 import type { Exchange } from './exchange.ts'
 
 export interface MirrorListenerOptions {
-  readonly blobs: BlobDeliveries
-  readonly manifests: Manifests
-  readonly tags: TagResolver
+  readonly blobs: Pick<BlobDeliveries, 'open' | 'size'>
+  readonly manifests: Pick<Manifests, 'get'>
+  readonly tags: Pick<TagResolver, 'resolve'>
   readonly upstream: Pick<Upstream, 'getListing'>
   readonly policy: RegistryPolicy & { readonly mirrored: RegistrySet }
   /** What a client must send in `Nabo-Token`; undefined if anybody on this node may ask. */

@@ -11,12 +11,13 @@ const BUFFER_BYTES = 256 * 1024
  * or the client goes.
  */
 export async function moveFile(file: Pick<OpenBlob, 'read'>, span: ByteSpan, target: Writable): Promise<void> {
-  const buffers = [Buffer.allocUnsafeSlow(BUFFER_BYTES), Buffer.allocUnsafeSlow(BUFFER_BYTES)] as const
+  const size = Math.min(BUFFER_BYTES, span.end - span.start)
+  const buffers = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(size)] as const
   let underWay: Promise<void> = Promise.resolve()
   let position = span.start
   for (let turn = 0; position < span.end; turn += 1) {
     const buffer = buffers[turn % 2 === 0 ? 0 : 1]
-    const count = await file.read(buffer.subarray(0, Math.min(BUFFER_BYTES, span.end - position)), position)
+    const count = await file.read(buffer.subarray(0, Math.min(size, span.end - position)), position)
     if (count === 0) throw new Error(`the file ended at byte ${position}, before byte ${span.end}`)
     position += count
     // The other buffer is free for the next read only when its bytes have left.

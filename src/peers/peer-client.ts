@@ -1,4 +1,4 @@
-import { Agent, request } from 'undici'
+import { Agent, errors, request } from 'undici'
 
 import type { Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts'
@@ -7,6 +7,7 @@ import { type Repository, type TagReference } from '../oci/reference.ts'
 import { requestPath } from '../oci/request.ts'
 import { parseDigest } from '../oci/digest.ts'
 import type { Peer } from '../overlay/overlay.ts'
+import { PeerHealth } from '../providers/peer-health.ts'
 import type { KnownTag } from '../store/content-store.ts'
 import { second } from '../time/units.ts'
 import { ABSENT_HEADER, AS_OF_HEADER, BUSY_HEADER } from './headers.ts'
@@ -38,11 +39,15 @@ interface PeerResponse {
 
 const CONNECT_TIMEOUT = 1 * second
 const HEADER_TIMEOUT = 5 * second
+/** A peer that let a question time out is not asked again for so long: each one would cost its client the whole timeout. */
+const SILENCE_MEMORY = 5 * second
 
 /** Asks other nodes' peer listeners, on kept connections, with proof of the cluster secret. Errors are PeerError. */
 export class PeerClient {
   readonly #key: Uint8Array | undefined
   readonly #agent: Agent
+  /** By address. */
+  readonly #silent = new PeerHealth(SILENCE_MEMORY)
 
   /** `key` is undefined in a cluster without a secret; `idleTimeout` is the longest silence inside a body, in milliseconds. */
   constructor(options: { key: Uint8Array | undefined; idleTimeout: number }) {
@@ -156,6 +161,9 @@ export class PeerClient {
     asked: { method: 'GET' | 'HEAD' | 'POST'; target: string; headers: Record<string, string>; body?: Uint8Array },
     signal: AbortSignal,
   ): Promise<PeerResponse> {
+    // An announcement has time, and finds out that the peer is back.
+    if (asked.method !== 'POST' && this.#silent.isFailing(peer.address))
+      throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
     const body = asked.body ?? new Uint8Array()
     const proof = this.#key && proveRequest(this.#key, { method: asked.method, target: asked.target, body })
     let response: Awaited<ReturnType<typeof request>>
@@ -169,8 +177,10 @@ export class PeerClient {
       })
     } catch (cause) {
       signal.throwIfAborted()
+      if (isTimeout(cause)) this.#silent.failed(peer.address)
       throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
     }
+    this.#silent.recovered(peer.address)
     // A body that ends badly after its reader has gone is nobody's error.
     response.body.on('error', () => {})
     const header = (name: string) => headerText(response.headers[name])
@@ -202,6 +212,10 @@ export class PeerClient {
     }
     return Buffer.concat(chunks, length)
   }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof errors.HeadersTimeoutError || error instanceof errors.ConnectTimeoutError
 }
 
 function headerText(value: string | string[] | undefined): string | undefined {

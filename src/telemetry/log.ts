@@ -26,7 +26,8 @@ export function errorText(error: unknown): string {
   const parts: string[] = []
   for (let at: unknown = error; at !== undefined && at !== null && parts.length < 4;) {
     const text = at instanceof Error ? at.message || at.name : typeof at === 'string' ? at : 'an unknown error'
-    if (!parts.includes(text)) parts.push(text)
+    // A message often quotes its cause already.
+    if (!parts.some((part) => part.includes(text))) parts.push(text)
     at = at instanceof Error ? at.cause : undefined
   }
   return parts.join(': ')
