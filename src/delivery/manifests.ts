@@ -8,6 +8,7 @@ import { keyOfDigest } from '../providers/index-key.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'
 import type { CacheStore } from '../store/cache-store.ts'
 import type { ContentStore } from '../store/content-store.ts'
+import { readAll } from '../store/read-all.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
 import { abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
@@ -162,21 +163,8 @@ export class Manifests {
 
   async #read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const blob = await this.#options.store.open(digest, { signal })
-    if (blob === undefined) return undefined
-    try {
-      // Something larger that was asked for as a manifest is a layer, and no manifest.
-      if (blob.size > MAX_MANIFEST_BYTES) return undefined
-      const bytes = Buffer.alloc(blob.size)
-      let position = 0
-      while (position < bytes.length) {
-        const count = await blob.read(bytes.subarray(position), position)
-        if (count === 0) return undefined
-        position += count
-      }
-      return bytes
-    } finally {
-      await blob.close()
-    }
+    // Something larger that was asked for as a manifest is a layer, and no manifest.
+    return blob && readAll(blob, MAX_MANIFEST_BYTES)
   }
 }
 

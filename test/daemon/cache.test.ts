@@ -29,7 +29,7 @@ describe('a node with a directory store, alone', () => {
       multiArch: true,
     })
     hub = await createHub({
-      users: [{ name: 'ann', password: 'secret', mayPull: ['org/hidden'] }],
+      users: [{ name: 'ann', password: 'kept-to-herself', mayPull: ['org/hidden'] }],
       privateRepositories: ['org/hidden'],
     })
     await hub.publish('app', '1', image)
@@ -181,12 +181,12 @@ describe('a node with a directory store, alone', () => {
     await writeFile(
       file,
       JSON.stringify({
-        auths: { 'https://index.docker.io/v1/': { auth: Buffer.from('ann:secret').toString('base64') } },
+        auths: { 'https://index.docker.io/v1/': { auth: Buffer.from('ann:kept-to-herself').toString('base64') } },
       }),
     )
     await nabo.stop()
     nabo = await start(['--credentials-file', file])
     await pullAll('org/hidden')
-    assert.ok(!JSON.stringify(nabo.lines).includes('secret'))
+    assert.ok(!JSON.stringify(nabo.lines).includes('kept-to-herself'))
   })
 })

@@ -32,7 +32,7 @@ describe('nodes that share a secret', () => {
       multiArch: true,
     })
     hub = await createHub({
-      users: [{ name: 'ann', password: 'secret', mayPull: ['org/hidden'] }],
+      users: [{ name: 'ann', password: 'kept-to-herself', mayPull: ['org/hidden'] }],
       privateRepositories: ['org/hidden'],
     })
     await hub.publish('app', '1', image)
@@ -195,7 +195,7 @@ describe('nodes that share a secret', () => {
 
   it('do not share what was pulled with credentials, under its own name or another', async () => {
     const file = join(directory, 'config.json')
-    await writeFile(file, JSON.stringify({ auths: { 'docker.io': { username: 'ann', password: 'secret' } } }))
+    await writeFile(file, JSON.stringify({ auths: { 'docker.io': { username: 'ann', password: 'kept-to-herself' } } }))
     const a = await start(['--credentials-file', file])
     const b = await start()
     await together()
