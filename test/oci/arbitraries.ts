@@ -4,7 +4,7 @@ import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { type Repository, canonicalName, canonicalRegistry } from '../../src/oci/reference.ts'
 
 const alphanumeric = fc.string({
-  unit: fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz0123456789'),
+  unit: fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz0123456789'.split('')),
   minLength: 1,
   maxLength: 8,
 })

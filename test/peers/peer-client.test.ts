@@ -187,6 +187,7 @@ describe('a peer client', () => {
   it('says that a peer which speaks something else cannot be reached', async () => {
     const stranger = createTcpServer((socket) => {
       socket.on('error', () => {})
+      socket.resume()
       socket.end('SSH-2.0-OpenSSH_9.2\r\n')
     })
     await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.1', resolve))

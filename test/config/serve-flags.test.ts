@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict'
+import { afterEach, describe, it } from 'node:test'
+
+import { CommanderError } from 'commander'
+import * as fc from 'fast-check'
+
+import { parseAddress, parseDuration, parseRegistrySet, parseSize, parseUpstream } from '../../src/config/parse.ts'
+import { parseServeFlags } from '../support/daemon.ts'
+
+const refusal = (flags: string[]): string => {
+  try {
+    parseServeFlags(flags)
+  } catch (error) {
+    assert.ok(error instanceof Error)
+    return error.message
+  }
+  assert.fail(`${flags.join(' ')} was accepted`)
+}
+
+describe('the flags of serve', () => {
+  afterEach(() => {
+    for (const name of Object.keys(process.env)) if (name.startsWith('NABO_')) delete process.env[name]
+  })
+
+  it('have the defaults of the design', () => {
+    assert.deepEqual(parseServeFlags([]), {
+      mirrorAddr: [{ host: '127.0.0.1', port: 7950 }],
+      peerAddr: [{ host: '::', port: 7951 }],
+      routerAddr: [{ host: '::', port: 7952 }],
+      adminAddr: [{ host: '127.0.0.1', port: 7953 }],
+      metricsAddr: [],
+      advertiseAddr: [],
+      bootstrap: { type: 'none' },
+      store: 'auto',
+      containerdSocket: '/run/containerd/containerd.sock',
+      containerdNamespace: [],
+      cacheDir: './.nabo/cache',
+      cacheSize: 20 * 1024 ** 3,
+      registries: 'all',
+      fallback: new Set(['docker.io']),
+      upstream: new Map(),
+      registryCa: new Map(),
+      privateImages: 'verify',
+      tagPolicy: 'fresh',
+      indexReplicas: 3,
+      treeChildren: 3,
+      peerMaxTransfers: 32,
+      stallTimeout: 3000,
+      upstreamTimeout: 20_000,
+      maxConnections: 300,
+      shutdownGrace: 20_000,
+      logLevel: 'info',
+    })
+  })
+
+  it('may come from the environment, and flags win', () => {
+    process.env['NABO_STORE'] = 'directory'
+    process.env['NABO_CACHE_SIZE'] = '1MB'
+    process.env['NABO_PEER_ADDR'] = '10.0.0.1 [fd00::1]:99'
+    process.env['NABO_UPSTREAM'] = 'docker.io=http://127.0.0.1:5000 ghcr.io=https://ghcr.io'
+    process.env['NABO_MIRROR_ADDR'] = '127.0.0.1:1'
+    const config = parseServeFlags(['--mirror-addr', '127.0.0.1:2', '--cache-size', '2MB'])
+    assert.equal(config.store, 'directory')
+    assert.equal(config.cacheSize, 2_000_000)
+    assert.deepEqual(config.peerAddr, [
+      { host: '10.0.0.1', port: 7951 },
+      { host: 'fd00::1', port: 99 },
+    ])
+    assert.deepEqual([...config.upstream.keys()], ['docker.io', 'ghcr.io'])
+    assert.deepEqual(config.mirrorAddr, [{ host: '127.0.0.1', port: 2 }])
+  })
+
+  it('that are empty in the environment are as good as absent', () => {
+    const unset = parseServeFlags([])
+    for (const name of [
+      'PEER_ADDR',
+      'METRICS_ADDR',
+      'DATA_DIR',
+      'CLUSTER_SECRET_FILE',
+      'CACHE_SIZE',
+      'STORE',
+      'UPSTREAM',
+      'PEER_TLS',
+    ]) {
+      process.env[`NABO_${name}`] = ''
+    }
+    assert.deepEqual(parseServeFlags([]), unset)
+  })
+
+  it('may be repeated where that makes sense', () => {
+    const config = parseServeFlags([
+      ...['--mirror-addr', '127.0.0.1:1', '--mirror-addr', '[::1]:2'],
+      ...['--containerd-namespace', 'k8s.io', '--containerd-namespace', 'moby'],
+      ...[
+        '--upstream',
+        'docker.io=https://a.example,http://b.example:5000/prefix',
+        '--upstream',
+        'GHCR.io=https://c.example',
+      ],
+      ...['--registry-ca', 'r.example:5000=/ca.pem', '--advertise-addr', '10.0.0.7', '--advertise-addr', 'fd00::7'],
+    ])
+    assert.equal(config.mirrorAddr.length, 2)
+    assert.deepEqual(config.containerdNamespace, ['k8s.io', 'moby'])
+    assert.deepEqual(
+      [...config.upstream].map(([registry, urls]) => [registry, urls.map(String)]),
+      [
+        ['docker.io', ['https://a.example/', 'http://b.example:5000/prefix']],
+        ['ghcr.io', ['https://c.example/']],
+      ],
+    )
+    assert.deepEqual([...config.registryCa], [['r.example:5000', '/ca.pem']])
+    assert.deepEqual(config.advertiseAddr, ['10.0.0.7', 'fd00::7'])
+  })
+
+  it('do not remember what was given the last time', () => {
+    parseServeFlags(['--peer-addr', '127.0.0.1:1'])
+    assert.deepEqual(parseServeFlags([]).peerAddr, [{ host: '::', port: 7951 }])
+  })
+
+  it('that are wrong are refused in a sentence which says what is expected', () => {
+    for (const [flag, value, sentence] of [
+      ['--mirror-addr', '127.0.0.1:99999', /an address such as/],
+      ['--mirror-addr', 'a b:c', /an address such as/],
+      ['--advertise-addr', 'host', /an IP address is expected/],
+      ['--bootstrap', 'static:', /not an IP address/],
+      ['--bootstrap', 'magic', /bootstrap must be none/],
+      ['--bootstrap-dns', 'name', /must be an IP address/],
+      ['--store', 'memory', /Allowed choices are auto, containerd, directory/],
+      ['--cache-size', 'much', /a size such as 20GiB/],
+      ['--cache-size', '0', /a size such as 20GiB/],
+      ['--cache-size', '-1', /a size such as 20GiB/],
+      ['--cache-size', '99999999TiB', /a size such as 20GiB/],
+      ['--registries', ',', /a list of registries is expected/],
+      ['--fallback', 'docker.io/library', /is not a registry such as/],
+      ['--upstream', 'docker.io', /is expected, such as docker\.io=/],
+      ['--upstream', 'docker.io=', /is expected, such as docker\.io=/],
+      ['--upstream', 'docker.io=ftp://x', /is expected, such as docker\.io=/],
+      ['--upstream', 'docker.io=https://u:hunter2@x', /is expected, such as docker\.io=/],
+      ['--upstream', 'docker.io=https://x?y', /is expected, such as docker\.io=/],
+      ['--upstream', 'docker.io=https://x#y', /is expected, such as docker\.io=/],
+      ['--registry-ca', 'docker.io', /<registry>=<file> is expected/],
+      ['--registry-ca', 'a b=c', /<registry>=<file> is expected/],
+      ['--private-images', 'yes', /Allowed choices are verify, share, skip/],
+      ['--tag-policy', 'stale', /Allowed choices are fresh, peers/],
+      ['--index-replicas', '0', /a whole number from 1 to 20/],
+      ['--tree-children', '1.5', /a whole number from 1 to 100/],
+      ['--peer-max-transfers', 'all', /a whole number/],
+      ['--stall-timeout', '3', /a time such as 3s/],
+      ['--upstream-timeout', '25h', /a time such as 3s/],
+      ['--shutdown-grace', '-1s', /a time such as 3s/],
+      ['--log-level', 'loud', /Allowed choices are/],
+      ['--peer-bandwidth', '1MB', /does not support it yet/],
+      ['--upstream-bandwidth', '1MB', /does not support it yet/],
+    ] as const) {
+      const message = refusal([flag, value])
+      assert.match(message, sentence, `${flag} ${value}`)
+      assert.match(message, new RegExp(`option '${flag}`))
+      assert.ok(!message.includes('\n'), message)
+    }
+    assert.match(refusal(['--peer-tls']), /does not support it yet/)
+    assert.match(refusal(['--no-such-flag']), /unknown option '--no-such-flag'/)
+  })
+})
+
+describe('the parsers of flags', () => {
+  /** What a parser gives, undefined if it refuses; any other error is a defect. */
+  const attempt = <T>(parse: (text: string) => T, text: string): T | undefined => {
+    try {
+      return parse(text)
+    } catch (error) {
+      assert.ok(error instanceof CommanderError)
+      return undefined
+    }
+  }
+
+  it('take times and sizes in their units', () => {
+    for (const [text, ms] of [
+      ['250ms', 250],
+      ['3s', 3000],
+      ['1.5m', 90_000],
+      ['24h', 86_400_000],
+      [' 1s ', 1000],
+    ] as const) {
+      assert.equal(parseDuration(text), ms)
+    }
+    for (const [text, bytes] of [
+      ['1', 1],
+      ['5B', 5],
+      ['2KB', 2000],
+      ['1.5 KiB', 1536],
+      ['1TB', 1e12],
+    ] as const) {
+      assert.equal(parseSize(text), bytes)
+    }
+  })
+
+  it('take port 0 for a free one', () => {
+    const parse = parseAddress(7950)
+    assert.deepEqual(parse('127.0.0.1:0'), { host: '127.0.0.1', port: 0 })
+    assert.deepEqual(parse('[::]:0'), { host: '::', port: 0 })
+    assert.deepEqual(parse('::0'), { host: '::0', port: 7950 })
+  })
+
+  it('give what is well formed or refuse', () => {
+    const text = fc.oneof(
+      fc.string(),
+      fc.string({ unit: fc.constantFrom(...'0159.:[]smhKMGiB=,/ae+- '.split('')), maxLength: 20 }),
+    )
+    fc.assert(
+      fc.property(text, (text) => {
+        const duration = attempt(parseDuration, text)
+        assert.ok(duration === undefined || (Number.isInteger(duration) && duration >= 1 && duration <= 86_400_000))
+        const size = attempt(parseSize, text)
+        assert.ok(size === undefined || (Number.isSafeInteger(size) && size >= 1))
+        const address = attempt(parseAddress(1), text)
+        assert.ok(address === undefined || (address.host !== '' && address.port >= 0 && address.port <= 65_535))
+        const set = attempt(parseRegistrySet, text)
+        assert.ok(set === undefined || typeof set === 'string' || set.size > 0)
+        const upstream = attempt(parseUpstream, text)
+        assert.ok(upstream === undefined || upstream[1].length > 0)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})

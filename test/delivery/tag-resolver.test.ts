@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { beforeEach, describe, it } from 'node:test'
+
+import { TagMemory } from '../../src/delivery/tag-memory.ts'
+import { TagResolver, type TagResolverOptions, accepts } from '../../src/delivery/tag-resolver.ts'
+import { Visibility } from '../../src/delivery/visibility.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { OciError } from '../../src/oci/errors.ts'
+import { type Descriptor, MANIFEST_ACCEPT, MEDIA_TYPES } from '../../src/oci/manifest.ts'
+import type { Peer } from '../../src/overlay/overlay.ts'
+import { PeerError } from '../../src/peers/peer-client.ts'
+import type { KnownTag } from '../../src/store/content-store.ts'
+import { UpstreamError, type UpstreamTag } from '../../src/upstream/upstream.ts'
+import { MemoryStore } from '../support/memory-store.ts'
+
+const signal = new AbortController().signal
+const tag = { registry: 'docker.io', name: 'library/app', tag: 'latest' }
+const descriptorOf = (text: string, mediaType: string = MEDIA_TYPES.ociIndex): Descriptor => ({
+  digest: digestOf(Buffer.from(text)),
+  size: text.length,
+  mediaType,
+})
+const peerOf = (name: string): Peer => ({ id: name, address: `${name}:7951` })
+
+describe('a tag', () => {
+  let store: MemoryStore
+  let answers: Map<string, KnownTag | undefined | Error>
+  let disproved: string[]
+  let upstream: (accept: readonly string[]) => UpstreamTag | undefined | Error
+  let asked: string[]
+  let warnings: object[]
+
+  beforeEach(async () => {
+    store = new MemoryStore()
+    await store.start()
+    answers = new Map()
+    disproved = []
+    asked = []
+    warnings = []
+    upstream = () => new UpstreamError('unreachable', 'docker.io cannot be reached')
+  })
+
+  function resolverOf(options: Partial<TagResolverOptions> = {}): TagResolver {
+    const headManifest = async (
+      _repository: object,
+      reference: string,
+      { accept = [] }: { accept?: readonly string[] },
+    ) => {
+      asked.push(`upstream ${reference}`)
+      const answer = upstream(accept)
+      if (answer instanceof Error) throw answer
+      return answer
+    }
+    const log = { debug: () => {}, info: () => {}, error: () => {}, warn: (fields: object) => warnings.push(fields) }
+    const visibility = new Visibility({
+      store,
+      upstream: { headManifest, headBlob: async () => undefined },
+      policy: 'verify',
+      ownsContent: true,
+    })
+    return new TagResolver({
+      store,
+      index: { find: async () => [...answers.keys()].map(peerOf), disprove: (_, peer) => disproved.push(peer.id) },
+      peers: {
+        resolveTag: async (peer) => {
+          asked.push(peer.id)
+          const answer = answers.get(peer.id)
+          if (answer instanceof Error) throw answer
+          return answer
+        },
+      },
+      upstream: { headManifest },
+      policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
+      tagPolicy: 'fresh',
+      visibility,
+      tags: new TagMemory(),
+      log,
+      ...options,
+    })
+  }
+  const upstreamSays = (descriptor: Descriptor, date = 1000): UpstreamTag => ({ descriptor, date, anonymous: true })
+  const hold = (text: string, asOf: number) => {
+    store.put(Buffer.from(text), { registry: tag.registry, name: tag.name })
+    store.tag(tag, descriptorOf(text), asOf)
+  }
+
+  it('is what the upstream says now', async () => {
+    hold('old', 5000)
+    answers.set('a', { descriptor: descriptorOf('older'), asOf: 9000 })
+    upstream = () => upstreamSays(descriptorOf('new'))
+    const found = await resolverOf().resolve(tag, [], signal)
+    assert.deepEqual(found, { descriptor: descriptorOf('new'), asOf: 1000, source: 'upstream' })
+    assert.deepEqual(asked, ['upstream latest'])
+  })
+
+  it('is not there if the upstream says so, whatever a neighbour says', async () => {
+    hold('old', 5000)
+    upstream = () => undefined
+    await assert.rejects(resolverOf().resolve(tag, [], signal), (error) => {
+      assert.ok(error instanceof OciError && error.code === 'MANIFEST_UNKNOWN')
+      assert.match(error.message, /docker\.io\/library\/app:latest does not exist at docker\.io/)
+      return true
+    })
+  })
+
+  for (const reason of ['unreachable', 'limited', 'denied', 'failed'] as const) {
+    it(`is the latest that anybody knows when the upstream is ${reason}, and that is said`, async () => {
+      upstream = () => new UpstreamError(reason, 'no')
+      hold('mine', 3000)
+      answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
+      answers.set('b', { descriptor: descriptorOf('b'), asOf: 4000 })
+      answers.set('c', new PeerError('unreachable', 'c is gone'))
+      answers.set('d', undefined)
+      const found = await resolverOf().resolve(tag, [], signal)
+      assert.deepEqual(found, { descriptor: descriptorOf('b'), asOf: 4000, source: 'peer', peer: 'b:7951' })
+      assert.deepEqual(disproved, ['d'])
+      assert.equal(warnings.length, 1)
+      answers.delete('b')
+      assert.equal((await resolverOf().resolve(tag, [], signal)).source, 'local')
+    })
+  }
+
+  it('that nobody knows says why', async () => {
+    await assert.rejects(resolverOf().resolve(tag, [], signal), /no node knows it, and docker\.io cannot be reached/)
+    const nowhere = resolverOf({ policy: { mirrored: 'all', fallback: 'none' } })
+    asked = []
+    await assert.rejects(
+      nowhere.resolve(tag, [], signal),
+      /no node knows it, and docker\.io is not asked by the mirror/,
+    )
+    assert.deepEqual(asked, [])
+  })
+
+  it('is never asked of the upstream while a neighbour knows it, if that is the policy', async () => {
+    answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
+    upstream = () => upstreamSays(descriptorOf('new'))
+    const resolver = resolverOf({ tagPolicy: 'peers' })
+    assert.equal((await resolver.resolve(tag, [], signal)).source, 'peer')
+    answers.clear()
+    assert.equal((await resolver.resolve(tag, [], signal)).source, 'upstream')
+    assert.deepEqual(asked, ['a', 'upstream latest'])
+  })
+
+  it('of a type that the client cannot read is asked for in its own words', async () => {
+    upstream = (accept) =>
+      accept.includes(MEDIA_TYPES.ociIndex)
+        ? upstreamSays(descriptorOf('index'))
+        : upstreamSays(descriptorOf('manifest', MEDIA_TYPES.dockerManifest))
+    const resolver = resolverOf()
+    assert.deepEqual((await resolver.resolve(tag, MANIFEST_ACCEPT, signal)).descriptor, descriptorOf('index'))
+    const old = await resolver.resolve(tag, [MEDIA_TYPES.dockerManifest], signal)
+    assert.deepEqual(old.descriptor, descriptorOf('manifest', MEDIA_TYPES.dockerManifest))
+    assert.equal(asked.length, 3)
+  })
+
+  it('is shown to peers only if its manifest may be, as fresh as it was last heard', async () => {
+    upstream = () => undefined
+    const digest = store.put(Buffer.from('hidden'), { registry: tag.registry, name: tag.name, access: 'unknown' })
+    store.tag(tag, { ...descriptorOf('hidden'), digest }, 100)
+    const tags = new TagMemory()
+    const resolver = resolverOf({ tags })
+    assert.equal(await resolver.resolveLocal(tag, 'peer', signal), undefined)
+    assert.equal((await resolver.resolveLocal(tag, 'node', signal))?.asOf, 100)
+    tags.note(tag, { descriptor: descriptorOf('hidden'), asOf: 700 })
+    assert.equal((await resolver.resolveLocal(tag, 'node', signal))?.asOf, 700)
+    tags.note(tag, { descriptor: descriptorOf('another'), asOf: 900 })
+    assert.equal((await resolver.resolveLocal(tag, 'node', signal))?.asOf, 100)
+  })
+
+  it('is of no interest to a client that has gone', async () => {
+    const controller = new AbortController()
+    upstream = () => {
+      controller.abort(new Error('gone'))
+      return new UpstreamError('unreachable', 'no')
+    }
+    await assert.rejects(resolverOf().resolve(tag, [], controller.signal), /gone/)
+    assert.deepEqual(asked, ['upstream latest'])
+  })
+})
+
+describe('an Accept header', () => {
+  it('takes what it names, or anything', () => {
+    assert.ok(accepts([], 'a/b'))
+    assert.ok(accepts(['*/*'], 'a/b'))
+    assert.ok(accepts(['x/y', 'a/b'], 'a/b'))
+    assert.ok(accepts(['application/*'], MEDIA_TYPES.ociIndex))
+    assert.ok(!accepts(['x/y'], 'a/b'))
+  })
+})

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict'
+import type { Server } from 'node:http'
+import { connect } from 'node:net'
+import { afterEach, describe, it, mock } from 'node:test'
+
+import { TransferRecord } from '../../src/delivery/transfer-record.ts'
+import { listen } from '../../src/http/bind.ts'
+import { type FinishedExchange, createListener } from '../../src/http/exchange.ts'
+import { type MirrorListenerOptions, acceptedTypes, createMirrorHandler } from '../../src/http/mirror-listener.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { OciError } from '../../src/oci/errors.ts'
+import { eventually } from '../support/poll.ts'
+
+const bytes = Buffer.from('the bytes of a blob')
+const digest = digestOf(bytes)
+const path = `/v2/library/app/blobs/${digest}`
+
+describe('a mirror listener', () => {
+  let server: Server | undefined
+  afterEach(async () => {
+    server?.closeAllConnections()
+    await new Promise((resolve) => server?.close(resolve))
+    server = undefined
+  })
+
+  /** A listener over parts that the test makes up; what it does not is never asked for. */
+  async function serve(parts: Partial<MirrorListenerOptions>) {
+    const never = () => assert.fail('not expected')
+    const finished: FinishedExchange[] = []
+    const errors: object[] = []
+    server = createListener({
+      handle: createMirrorHandler({
+        blobs: { open: never, size: never },
+        manifests: { get: never },
+        tags: { resolve: never },
+        upstream: { getListing: never },
+        policy: { mirrored: 'all', fallback: 'all' },
+        token: undefined,
+        ...parts,
+      }),
+      finished: (exchange) => finished.push(exchange),
+      log: { debug: () => {}, info: () => {}, warn: () => {}, error: (fields) => errors.push(fields) },
+    })
+    const { port } = await listen(server, { host: '127.0.0.1', port: 0 }, '--mirror-addr')
+    return { url: `http://127.0.0.1:${port}`, port, finished, errors }
+  }
+
+  const deliveryOf = (onClose: () => void) => ({
+    type: 'stream' as const,
+    size: bytes.length,
+    span: { start: 0, end: bytes.length },
+    record: new TransferRecord(),
+    async *chunks() {
+      yield bytes
+    },
+    close: async () => onClose(),
+  })
+
+  it('closes what is opened for a client that has gone meanwhile', async () => {
+    const opening = Promise.withResolvers<ReturnType<typeof deliveryOf>>()
+    const asked = Promise.withResolvers<void>()
+    let closed = 0
+    const { port, finished } = await serve({
+      blobs: {
+        open: () => {
+          asked.resolve()
+          return opening.promise
+        },
+        size: () => assert.fail(),
+      },
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    await asked.promise
+    socket.destroy()
+    await eventually('the exchange has ended', () => finished.length === 1, { everyMs: 5 })
+    assert.equal(finished[0]?.outcome, 'client-gone')
+    opening.resolve(deliveryOf(() => (closed += 1)))
+    await eventually('the delivery is closed', () => closed === 1, { everyMs: 5 })
+  })
+
+  it('steps aside with 404 when nobody answers in time, and closes what comes later', async () => {
+    mock.timers.enable({ apis: ['setTimeout'] })
+    try {
+      const opening = Promise.withResolvers<ReturnType<typeof deliveryOf>>()
+      const closed = Promise.withResolvers<void>()
+      const { url } = await serve({
+        blobs: {
+          open: (_request, _range, signal) => {
+            setImmediate(() => mock.timers.tick(9000))
+            signal.addEventListener('abort', () => setImmediate(() => opening.resolve(deliveryOf(closed.resolve))))
+            return opening.promise
+          },
+          size: () => assert.fail(),
+        },
+      })
+      const response = await fetch(`${url}${path}`)
+      assert.equal(response.status, 404)
+      assert.match(await response.text(), /nobody answered within 9 seconds; go on without the mirror/)
+      await closed.promise
+    } finally {
+      mock.timers.reset()
+    }
+  })
+
+  it('says no more than that something went wrong when something unforeseen does', async () => {
+    const { url, errors, finished } = await serve({
+      blobs: { open: () => assert.fail(), size: () => Promise.reject(new Error('EIO: /var/lib/secret')) },
+      manifests: { get: () => Promise.reject(new TypeError('x is not a function at /srv/nabo/x.ts:1')) },
+    })
+    const response = await fetch(`${url}/v2/library/app/manifests/${digest}`)
+    assert.equal(response.status, 500)
+    assert.deepEqual(await response.json(), { errors: [{ code: 'UNKNOWN', message: 'internal error' }] })
+    assert.equal((await fetch(`${url}${path}`, { method: 'HEAD' })).status, 500)
+    assert.equal(errors.length, 2)
+    assert.equal(finished[0]?.outcome, 'refused')
+  })
+
+  it('breaks a body off when its source does, so that the client sees it', async () => {
+    const { url, finished } = await serve({
+      blobs: {
+        open: async () => ({
+          ...deliveryOf(() => {}),
+          async *chunks() {
+            yield bytes.subarray(0, 5)
+            throw new OciError('UNAVAILABLE')
+          },
+        }),
+        size: () => assert.fail(),
+      },
+    })
+    const response = await fetch(`${url}${path}`)
+    assert.equal(response.status, 200)
+    await assert.rejects(response.arrayBuffer())
+    await eventually('the exchange has ended', () => finished.length === 1, { everyMs: 5 })
+    assert.equal(finished[0]?.outcome, 'broken')
+  })
+
+  it('leads to its own next page, whatever the registry’s link looks like', async () => {
+    let link = ''
+    const { url } = await serve({
+      upstream: {
+        getListing: async () => ({ status: 200, contentType: 'application/json', link, body: Buffer.from('{}') }),
+      },
+    })
+    for (const [sent, expected] of [
+      ['</v2/org/app/tags/list?n=1&last=a>; rel="next"', '</v2/org/app/tags/list?n=1&last=a&ns=ghcr.io>; rel="next"'],
+      [
+        '<https://ghcr.io/v2/org/app/tags/list?last=a>; rel="next"',
+        '</v2/org/app/tags/list?last=a&ns=ghcr.io>; rel="next"',
+      ],
+      ['<list?last=a>; rel="next"', '</v2/org/app/tags/list?last=a&ns=ghcr.io>; rel="next"'],
+      [
+        '</api/docker/v2/org/app/tags/list?last=a>; rel="next"',
+        '</v2/org/app/tags/list?last=a&ns=ghcr.io>; rel="next"',
+      ],
+      ['nonsense', null],
+    ] as const) {
+      link = sent
+      const response = await fetch(`${url}/v2/org/app/tags/list?ns=ghcr.io`)
+      assert.equal(response.headers.get('link'), expected)
+      await response.arrayBuffer()
+    }
+  })
+
+  it('serves only the registries that it is for', async () => {
+    const { url } = await serve({ policy: { mirrored: new Set(['docker.io']), fallback: 'none' } })
+    for (const [path, message] of [
+      [`/v2/org/app/blobs/${digest}?ns=ghcr.io`, /ghcr\.io is not mirrored here/],
+      ['/v2/library/app/tags/list', /docker\.io is not fetched by the mirror/],
+    ] as const) {
+      const response = await fetch(`${url}${path}`)
+      assert.equal(response.status, 404)
+      assert.match(await response.text(), message)
+    }
+  })
+})
+
+describe('an Accept header on its way in', () => {
+  it('is a list of types without their parameters', () => {
+    assert.deepEqual(acceptedTypes(undefined), [])
+    assert.deepEqual(acceptedTypes(' , ;q=1,'), [])
+    assert.deepEqual(acceptedTypes('a/B;q=0.5, */* ,c/d'), ['a/b', '*/*', 'c/d'])
+  })
+})
