@@ -96,7 +96,8 @@ const FLAGS: readonly Flag[] = [
   { flags: '--registries <list>', about: 'which registries are mirrored', parse: parseRegistrySet, default: 'all' },
   {
     flags: '--fallback <list>',
-    about: 'which registries are fetched upstream when no node holds the content',
+    about:
+      'which registries are fetched upstream when no node holds the content (the others are only asked what a tag names)',
     parse: parseRegistrySet,
     default: 'docker.io',
   },

@@ -62,7 +62,7 @@ export function createUseCases(
   return {
     policy,
     fills,
-    blobs: new BlobDeliveries({ store, remote, visibility, fills }),
+    blobs: new BlobDeliveries({ store, remote, visibility, fills, log }),
     manifests: new Manifests({ store, cache, index, peers, upstream, policy, visibility, tags, log }),
     tags: new TagResolver({
       store,

@@ -3,6 +3,7 @@ import { type ByteSpan, type RangeRequest, resolveRange } from '../oci/range.ts'
 import { repositoryKey } from '../oci/reference.ts'
 import { IngestError } from '../store/cache-store.ts'
 import type { ContentStore, OpenBlob } from '../store/content-store.ts'
+import { errorText, type Log } from '../telemetry/log.ts'
 import { DeadlineError, withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { Fill, Fills } from './fill.ts'
@@ -29,6 +30,7 @@ export interface BlobDeliveriesOptions {
   readonly visibility: Visibility
   /** Present where Nabo fills the store itself. */
   readonly fills: Fills | undefined
+  readonly log: Pick<Log, 'error'>
 }
 
 /** A Range ahead of a fill waits this long for it, then goes past it. */
@@ -69,7 +71,7 @@ export class BlobDeliveries {
 
   /** From wherever it can be had. Throws OciError when it cannot. `signal` lives as long as the client. */
   async open(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
-    const local = await this.openLocal(request, range, 'node', signal)
+    const local = await this.#openOwn(request, range, signal)
     if (local !== undefined) return local
     const delivery = (await this.#fromFill(request, range, signal)) ?? (await this.#passThrough(request, range, signal))
     this.#options.visibility.noteMembers(request.repository, [request.digest])
@@ -78,10 +80,22 @@ export class BlobDeliveries {
 
   /** Size in bytes, from wherever it is known. Throws OciError when nobody has it. */
   async size(request: BlobRequest, signal: AbortSignal): Promise<number> {
-    const local = await this.openLocal(request, { type: 'whole' }, 'node', signal)
+    const local = await this.#openOwn(request, { type: 'whole' }, signal)
     if (local === undefined) return this.#options.remote.head(request, { signal })
     await local.close()
     return local.size
+  }
+
+  /** A store that cannot be read (a broken disk, a missing right) must not fail a pull that others can serve. */
+  async #openOwn(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
+    try {
+      return await this.openLocal(request, range, 'node', signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof OciError) throw error
+      this.#options.log.error({ digest: request.digest, err: errorText(error) }, 'the content store cannot be read')
+      return undefined
+    }
   }
 
   async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {

@@ -3,11 +3,11 @@ import { OciError } from '../oci/errors.ts'
 import { type Descriptor, MAX_MANIFEST_BYTES, type Manifest, parseManifest } from '../oci/manifest.ts'
 import type { Repository } from '../oci/reference.ts'
 import type { Peer } from '../overlay/overlay.ts'
-import type { PeerClient } from '../peers/peer-client.ts'
+import type { PeerClient, PeerManifest } from '../peers/peer-client.ts'
 import { keyOfDigest } from '../providers/index-key.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'
 import type { CacheStore } from '../store/cache-store.ts'
-import type { ContentStore } from '../store/content-store.ts'
+import type { ContentSource, ContentStore } from '../store/content-store.ts'
 import { readAll } from '../store/read-all.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
 import { abortable } from '../time/deadline.ts'
@@ -24,6 +24,8 @@ export interface DeliveredManifest {
   readonly descriptor: Descriptor
   readonly bytes: Uint8Array
   readonly source: SourceKind
+  /** Why it may be seen. */
+  readonly access: ContentSource['access']
   /** The address of the peer it came from, if it did. */
   readonly peer?: string
 }
@@ -64,15 +66,17 @@ export class Manifests {
   ): Promise<DeliveredManifest | undefined> {
     const bytes = await this.#read(digest, signal)
     if (bytes === undefined || !matchesDigest(bytes, digest)) return undefined
-    if (!(await this.#options.visibility.mayServe(repository, { kind: 'manifests', digest }, audience, { signal })))
-      return undefined
-    const manifest = parseManifest(bytes)
-    return { descriptor: { digest, size: bytes.length, mediaType: mediaTypeOf(manifest) }, bytes, source: 'local' }
+    const access = await this.#options.visibility.access(repository, { kind: 'manifests', digest }, audience, {
+      signal,
+    })
+    if (access === undefined) return undefined
+    const mediaType = mediaTypeOf(parseManifest(bytes))
+    return { descriptor: { digest, size: bytes.length, mediaType }, bytes, source: 'local', access }
   }
 
   /** From wherever it can be had, once for all who ask at the same time. Throws OciError when it cannot. */
   async get(repository: Repository, digest: Digest, signal: AbortSignal): Promise<DeliveredManifest> {
-    const local = await this.getLocal(repository, digest, 'node', signal)
+    const local = await this.#getOwn(repository, digest, signal)
     if (local !== undefined) return local
     const key = `${repository.registry}/${repository.name}@${digest}`
     let pending = this.#pending.get(key)
@@ -85,22 +89,29 @@ export class Manifests {
     return abortable(pending, signal)
   }
 
+  /** A store that cannot be read must not fail a pull that others can serve. */
+  async #getOwn(repository: Repository, digest: Digest, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
+    try {
+      return await this.getLocal(repository, digest, 'node', signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      this.#options.log.error({ digest, err: errorText(error) }, 'the content store cannot be read')
+      return undefined
+    }
+  }
+
   /** Takes note of a verified manifest that an upstream or a peer gave for a repository. */
-  async keep(
-    repository: Repository,
-    delivered: DeliveredManifest,
-    isPublic: boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #keep(repository: Repository, delivered: DeliveredManifest, signal: AbortSignal): Promise<void> {
     const { visibility, cache, tags } = this.#options
-    const { descriptor, bytes } = delivered
+    const { descriptor, bytes, access } = delivered
     const members = parseManifest(bytes)?.children.map((child) => child.digest) ?? []
-    visibility.noteMembers(repository, [descriptor.digest, ...members])
-    if (isPublic) visibility.notePublic(repository)
+    visibility.noteMembers(repository, [descriptor.digest, ...members], access === 'imported' ? 'imported' : 'unknown')
+    if (access === 'public') visibility.notePublic(repository)
     if (cache === undefined) return
-    const open =
-      isPublic || (await visibility.isPublic(repository, { kind: 'manifests', digest: descriptor.digest }, { signal }))
-    const origin = { descriptor, repository, isPublic: open }
+    const probe = { kind: 'manifests', digest: descriptor.digest } as const
+    const isPublic =
+      access === 'unknown' ? await visibility.isPublic(repository, probe, { signal }) : access === 'public'
+    const origin = { descriptor, repository, isPublic }
     await cache.putManifest(bytes, origin)
     for (const tag of tags.tagsOf(repository, descriptor.digest)) await cache.putManifest(bytes, { ...origin, tag })
   }
@@ -108,8 +119,7 @@ export class Manifests {
   async #fetch(repository: Repository, digest: Digest, signal: AbortSignal): Promise<DeliveredManifest> {
     const fromPeer = await this.#fromPeers(repository, digest, signal)
     if (fromPeer !== undefined) {
-      // A peer shows only what is public.
-      await this.keep(repository, fromPeer, true, signal)
+      await this.#keep(repository, fromPeer, signal)
       return fromPeer
     }
     const { policy, upstream } = this.#options
@@ -127,8 +137,13 @@ export class Manifests {
     if (found === undefined) {
       throw new OciError('MANIFEST_UNKNOWN', { message: `${digest}: no node has it, nor has ${repository.registry}` })
     }
-    const delivered = { descriptor: found.descriptor, bytes: found.bytes, source: 'upstream' } as const
-    await this.keep(repository, delivered, found.anonymous, signal)
+    const delivered = {
+      descriptor: found.descriptor,
+      bytes: found.bytes,
+      source: 'upstream',
+      access: found.anonymous ? 'public' : 'unknown',
+    } as const
+    await this.#keep(repository, delivered, signal)
     return delivered
   }
 
@@ -140,13 +155,14 @@ export class Manifests {
     const { index, peers, log } = this.#options
     const key = keyOfDigest(digest)
     const candidates = (await index.find(key, { signal })).slice(0, MAX_PEERS_TRIED)
-    const winner = await firstOf<Peer, Uint8Array>(
+    const winner = await firstOf<Peer, PeerManifest>(
       candidates,
       async (peer, options) => {
-        const bytes = await peers.getManifest(peer, repository, digest, options)
-        if (bytes === undefined) index.disprove(key, peer)
-        else if (!matchesDigest(bytes, digest)) throw new Error(`${peer.address} sent a manifest that is not ${digest}`)
-        return bytes
+        const found = await peers.getManifest(peer, repository, digest, options)
+        if (found === undefined) index.disprove(key, peer)
+        else if (!matchesDigest(found.bytes, digest))
+          throw new Error(`${peer.address} sent a manifest that is not ${digest}`)
+        return found
       },
       {
         hedgeDelay: HEDGE_DELAY,
@@ -157,8 +173,9 @@ export class Manifests {
       },
     )
     if (winner === undefined) return undefined
-    const descriptor = { digest, size: winner.value.length, mediaType: mediaTypeOf(parseManifest(winner.value)) }
-    return { descriptor, bytes: winner.value, source: 'peer', peer: winner.candidate.address }
+    const { bytes, access } = winner.value
+    const descriptor = { digest, size: bytes.length, mediaType: mediaTypeOf(parseManifest(bytes)) }
+    return { descriptor, bytes, access, source: 'peer', peer: winner.candidate.address }
   }
 
   async #read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {

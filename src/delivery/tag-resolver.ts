@@ -8,7 +8,7 @@ import type { ProviderIndex } from '../providers/provider-index.ts'
 import type { ContentStore, KnownTag } from '../store/content-store.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
 import { withDeadline } from '../time/deadline.ts'
-import { second } from '../time/units.ts'
+import { minute, second } from '../time/units.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { RegistryPolicy } from './registry-policy.ts'
 import type { TagMemory } from './tag-memory.ts'
@@ -35,6 +35,7 @@ export interface TagResolverOptions {
 /** Leaves time to ask the neighbours before the client's own deadline. */
 const UPSTREAM_TIMEOUT = 4 * second
 const PEER_TIMEOUT = 2 * second
+const MAX_SKEW = 10 * minute
 const MAX_PEERS_ASKED = 8
 
 /** What a tag names: fresh from the upstream when it answers, else the latest that this node or a neighbour knows. */
@@ -130,7 +131,10 @@ export class TagResolver {
         this.#options.peers.resolveTag(peer, tag, { signal }),
       )
       if (known === undefined) this.#options.index.disprove(keyOfTag(tag), peer)
-      return known && { ...known, source: 'peer', peer: peer.address }
+      // A clock that runs ahead must not win for ever.
+      return (
+        known && { ...known, asOf: Math.min(known.asOf, Date.now() + MAX_SKEW), source: 'peer', peer: peer.address }
+      )
     } catch (error) {
       if (!signal.aborted)
         this.#options.log.debug({ peer: peer.address, err: errorText(error) }, 'a peer did not resolve a tag')

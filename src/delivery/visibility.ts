@@ -39,15 +39,24 @@ export class Visibility {
   readonly #verdicts = new Map<string, Verdict>()
   readonly #pending = new Map<string, Promise<boolean>>()
   /** What manifests that passed by have named, as `repository@digest`. */
-  readonly #seen = new Set<string>()
+  readonly #seen = new Map<string, 'imported' | 'unknown'>()
 
   constructor(options: VisibilityOptions) {
     this.#options = options
   }
 
-  /** Notes that a manifest seen under a repository names these digests. */
-  noteMembers(repository: Repository, digests: Iterable<Digest>): void {
-    for (const digest of digests) addBounded(this.#seen, memberKey(repository, digest), MAX_SEEN)
+  /**
+   * Notes that a manifest seen under a repository names these digests. `imported`: the neighbour it came from has them from its
+   * owner, not from a registry, so that nobody could be asked about them.
+   */
+  noteMembers(repository: Repository, digests: Iterable<Digest>, access: 'imported' | 'unknown' = 'unknown'): void {
+    for (const digest of digests) {
+      const key = memberKey(repository, digest)
+      const kept = this.#seen.get(key) ?? access
+      this.#seen.delete(key)
+      if (this.#seen.size >= MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value ?? '')
+      this.#seen.set(key, access === 'imported' ? access : kept)
+    }
   }
 
   /** Notes that the upstream gave something of this repository to a caller without credentials. */
@@ -55,17 +64,27 @@ export class Visibility {
     this.#remember(repositoryKey(repository), true, PUBLIC_LIFE)
   }
 
+  /** Whether a digest may be seen under a repository. */
   async mayServe(
     repository: Repository,
     content: { kind: 'manifests' | 'blobs'; digest: Digest },
     audience: Audience,
     options: { signal: AbortSignal },
   ): Promise<boolean> {
-    const source = await this.#sourceOf(repository, content.digest, options)
-    if (source === undefined) return false
-    if (source.access !== 'unknown') return true
-    if (this.#options.policy === 'share' || (audience === 'node' && this.#options.ownsContent)) return true
-    return this.isPublic(repository, content, options)
+    return (await this.access(repository, content, audience, options)) !== undefined
+  }
+
+  /** Why a digest may be seen under a repository; `unknown` if this node's owner allows it whatever it is, undefined if it may not. */
+  async access(
+    repository: Repository,
+    content: { kind: 'manifests' | 'blobs'; digest: Digest },
+    audience: Audience,
+    options: { signal: AbortSignal },
+  ): Promise<ContentSource['access'] | undefined> {
+    const access = await this.#accessOf(repository, content.digest, options)
+    if (access !== 'unknown') return access
+    if (this.#options.policy === 'share' || (audience === 'node' && this.#options.ownsContent)) return 'unknown'
+    return (await this.isPublic(repository, content, options)) ? 'public' : undefined
   }
 
   /** Whether anybody may pull from a repository: remembered for a day, else asked of the upstream without credentials. */
@@ -115,16 +134,16 @@ export class Visibility {
     }
   }
 
-  async #sourceOf(
+  async #accessOf(
     repository: Repository,
     digest: Digest,
     options: { signal: AbortSignal },
-  ): Promise<ContentSource | undefined> {
+  ): Promise<ContentSource['access'] | undefined> {
     const sources = await this.#options.store.sources(digest, options)
     const named = sources.filter((source) => source.registry === repository.registry && source.name === repository.name)
-    const open = named.find((source) => source.access !== 'unknown') ?? named[0]
-    if (open !== undefined) return open
-    return this.#seen.has(memberKey(repository, digest)) ? { ...repository, access: 'unknown' } : undefined
+    const seen = this.#seen.get(memberKey(repository, digest))
+    const known = [...named.map((source) => source.access), ...(seen === undefined ? [] : [seen])]
+    return known.find((access) => access !== 'unknown') ?? known[0]
   }
 
   #remember(key: string, isPublic: boolean, life: number): void {
@@ -136,12 +155,6 @@ export class Visibility {
 
 function memberKey(repository: Repository, digest: Digest): string {
   return `${repositoryKey(repository)}@${digest}`
-}
-
-function addBounded(set: Set<string>, value: string, limit: number): void {
-  set.delete(value)
-  if (set.size >= limit) set.delete(set.values().next().value ?? '')
-  set.add(value)
 }
 
 function neverAborted(): AbortSignal {

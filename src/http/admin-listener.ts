@@ -2,7 +2,7 @@ import { OciError } from '../oci/errors.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { sendJson } from './answers.ts'
 import type { Exchange } from './exchange.ts'
-import { requireRead } from './mirror-listener.ts'
+import { requireRead } from './requests.ts'
 
 /** Whether this node can do its work. `reasons` says why not, in words for its operator. */
 export interface Readiness {

@@ -45,6 +45,8 @@ export interface ListenerOptions {
 const REQUEST_TIMEOUT = 30 * second
 /** A client that takes no byte for so long is gone. */
 const SOCKET_TIMEOUT = 5 * minute
+/** Far above what a cluster opens, far below what a process may hold. */
+const MAX_CONNECTIONS = 4096
 const KEEP_ALIVE = 75 * second
 
 /** A server whose handler throws OciErrors: they are written here and nowhere else, and no stack trace ever leaves. */
@@ -62,6 +64,7 @@ export function createListener(options: ListenerOptions): Server {
     (request, response) => void serve(options, request, response),
   )
   server.timeout = SOCKET_TIMEOUT
+  server.maxConnections = MAX_CONNECTIONS
   refuseInvalidRequests(server)
   return server
 }

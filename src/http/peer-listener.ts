@@ -6,7 +6,7 @@ import type { TagResolver } from '../delivery/tag-resolver.ts'
 import { OciError, type OciErrorCode } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
 import { parseOciRequest } from '../oci/request.ts'
-import { ABSENT_HEADER, AS_OF_HEADER, BUSY_HEADER } from '../peers/headers.ts'
+import { ABSENT_HEADER, ACCESS_HEADER, AS_OF_HEADER, BUSY_HEADER } from '../peers/headers.ts'
 import { ANNOUNCE_PATH, LOOKUP_PATH } from '../peers/index-http-transport.ts'
 import { refuseRequest } from '../peers/request-proof.ts'
 import type { IndexHandler } from '../providers/index-transport.ts'
@@ -22,7 +22,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../store/content-store.ts'
 import { sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
 import type { Exchange } from './exchange.ts'
-import { describe, requireRead } from './mirror-listener.ts'
+import { describe, requireRead } from './requests.ts'
 
 export interface PeerListenerOptions {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
@@ -111,6 +111,7 @@ async function serveContent(
   }
   const manifest = await options.manifests.getLocal(repository, asked.reference.digest, 'peer', signal)
   if (manifest === undefined) throw await notHere(options, 'MANIFEST_UNKNOWN', asked.reference.digest, signal)
+  response.setHeader(ACCESS_HEADER, manifest.access)
   return head ? sendManifestHead(exchange, manifest.descriptor) : sendManifest(exchange, manifest)
 }
 

@@ -8,9 +8,9 @@ import { requestPath } from '../oci/request.ts'
 import { parseDigest } from '../oci/digest.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
-import type { KnownTag } from '../store/content-store.ts'
+import type { ContentSource, KnownTag } from '../store/content-store.ts'
 import { second } from '../time/units.ts'
-import { ABSENT_HEADER, AS_OF_HEADER, BUSY_HEADER } from './headers.ts'
+import { ABSENT_HEADER, ACCESS_HEADER, AS_OF_HEADER, BUSY_HEADER } from './headers.ts'
 import { proveRequest } from './request-proof.ts'
 
 /** A blob as a peer sends it. `size` is the whole blob's, in bytes. */
@@ -18,6 +18,12 @@ export interface PeerBlob {
   readonly size: number
   readonly body: AsyncIterable<Uint8Array>
   cancel(): void
+}
+
+/** A manifest as a peer sends it, unverified, and why the peer shows it. */
+export interface PeerManifest {
+  readonly bytes: Uint8Array
+  readonly access: ContentSource['access']
 }
 
 /** A peer did not do what was asked. `busy`: it is well, and has enough to do. */
@@ -115,14 +121,16 @@ export class PeerClient {
     repository: Repository,
     digest: Digest,
     options: { signal: AbortSignal },
-  ): Promise<Uint8Array | undefined> {
+  ): Promise<PeerManifest | undefined> {
     const response = await this.#send(
       peer,
       { method: 'GET', target: requestPath(repository, 'manifests', digest), headers: {} },
       options.signal,
     )
     if (response.status === 404) return this.#absent(response)
-    return this.#readAll(peer, response, MAX_MANIFEST_BYTES)
+    const access = response.header(ACCESS_HEADER)
+    const bytes = await this.#readAll(peer, response, MAX_MANIFEST_BYTES)
+    return { bytes, access: access === 'public' || access === 'imported' ? access : 'unknown' }
   }
 
   /** What a tag names at the peer; undefined if it does not know it. */

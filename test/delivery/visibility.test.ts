@@ -122,6 +122,18 @@ describe('what may be seen', () => {
     assert.equal(await may(strict), false)
   })
 
+  it('is what a neighbour has from its owner, and nothing else of that name', async () => {
+    const imported = { kind: 'blobs', digest: digestOf(Buffer.from('imported elsewhere')) } as const
+    store.put(bytes, { ...app, access: 'unknown' })
+    upstream.says = 'denied'
+    const visibility = visibilityOf()
+    visibility.noteMembers(app, [imported.digest], 'imported')
+    visibility.noteMembers(app, [imported.digest])
+    assert.equal(await visibility.mayServe(app, imported, 'peer', { signal }), true)
+    assert.equal(await visibility.mayServe(other, imported, 'peer', { signal }), false)
+    assert.equal(await may(visibility), false)
+  })
+
   it('is remembered: a day for public, a minute for private, seconds for silence', async () => {
     store.put(bytes, { ...app, access: 'unknown' })
     for (const [says, life] of [

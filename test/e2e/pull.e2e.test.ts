@@ -55,8 +55,8 @@ describe('real containerds with a Nabo each', { skip }, () => {
         ),
       )
       const held = image.layers.length + (image.index === undefined ? 2 : 3)
-      // One key more than blobs: the tag, which containerd names last.
-      assert.deepEqual({ blobs, keys, inSync }, { blobs: held, keys: held + 1, inSync: nabos.length - 1 })
+      // One key more than blobs: the tag, which containerd names last. From 2.1 on it takes what other platforms have besides layers.
+      assert.ok((blobs ?? 0) >= held && keys === (blobs ?? 0) + 1 && inSync === nabos.length - 1)
       return true
     })
   async function pulled(
@@ -132,7 +132,7 @@ describe('real containerds with a Nabo each', { skip }, () => {
 
   it('offer an imported image, which never came from a registry', async () => {
     image = makeImage({ layers: [{ size: 300_000, seed: 'imported' }] })
-    await start(2)
+    await start(3)
     const tar = `${cluster.directory}/image.tar`
     await writeFile(tar, toOciTar(image, 'docker.io/org/airgap:1'))
     const imported = await cluster
@@ -142,6 +142,11 @@ describe('real containerds with a Nabo each', { skip }, () => {
     await announced(0)
     await cluster.hub.setFaults(everywhere({ down: true }))
     await pulled(cluster.node(1), 'docker.io/org/airgap:1', { fallback: 'nobody' })
+    await announced(1)
+    // Nobody can ask a registry about it, so the second holder must know from the first that it may be shared.
+    await nabo(0).kill()
+    nabos = nabos.slice(1)
+    await pulled(cluster.node(2), 'docker.io/org/airgap:1', { fallback: 'nobody' })
   })
 
   it('go on without a Nabo that is gone', async () => {
