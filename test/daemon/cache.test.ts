@@ -120,6 +120,18 @@ describe('a node with a directory store, alone', () => {
     }
   })
 
+  it('goes on filling when the client that began it has left', async () => {
+    await hub.setFaults({ cdn: { bytesPerSecond: 4_000_000 } })
+    const client = new AbortController()
+    const response = await ask(blobPath(), { signal: client.signal })
+    await response.body?.getReader().read()
+    client.abort()
+    await eventually('the blob is in the cache', async () => (await nabo.status()).blobs === 1)
+    const { gets, bytes } = (await hub.counters()).blobs[layer().descriptor.digest] ?? {}
+    assert.deepEqual({ gets, bytes }, { gets: 1, bytes: layer().descriptor.size })
+    assert.equal(nabo.requests().at(-1)?.['outcome'], 'client-gone')
+  })
+
   it('goes past a fill for a range far ahead of it', async () => {
     await hub.setFaults({ cdn: { bytesPerSecond: 400_000 } })
     const first = await ask(blobPath())
