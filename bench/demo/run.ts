@@ -17,7 +17,9 @@ process.once('SIGINT', () => {
 })
 
 const unavailable = await clusterUnavailable()
-if (unavailable !== undefined) {
+if (interrupted) {
+  process.exitCode = 130
+} else if (unavailable !== undefined) {
   process.stderr.write(`nabo: the demo cannot run here: ${unavailable}\n`)
   process.exitCode = 77
 } else {
@@ -27,12 +29,15 @@ if (unavailable !== undefined) {
     // The cluster's own handler ends this process after a Ctrl-C.
     if (!interrupted) throw error
   }
+  if (interrupted) process.exitCode = 130
 }
 
 async function demo(): Promise<void> {
   say(`Making ${NODES} nodes with a containerd and a Nabo each, and a stand-in for Docker Hub…`)
   const image = makeImage({ layers: LAYERS.map((size, i) => ({ size, seed: `demo ${i}` })), multiArch: true })
   await using cluster = await createCluster({ nodes: NODES })
+  // A Ctrl-C from before the cluster was there: nobody else acts on it.
+  if (interrupted) return
   await cluster.hub.publish('app', '1', image)
   await Promise.all(cluster.nodes.map((node) => node.startContainerd()))
   const nabos = cluster.nodes.map((node) => node.startNabo())

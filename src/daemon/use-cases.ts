@@ -4,6 +4,7 @@ import { Fills } from '../delivery/fill.ts'
 import { Manifests } from '../delivery/manifests.ts'
 import type { RegistryPolicy } from '../delivery/registry-policy.ts'
 import { RemoteBlobs } from '../delivery/remote-blobs.ts'
+import { Suspects } from '../delivery/suspects.ts'
 import { TagMemory } from '../delivery/tag-memory.ts'
 import { TagResolver } from '../delivery/tag-resolver.ts'
 import { Visibility } from '../delivery/visibility.ts'
@@ -35,11 +36,16 @@ export function createUseCases(
   const { store, cache } = chosen
   const policy = { mirrored: config.registries, fallback: config.fallback }
   const visibility = new Visibility({ store, upstream, policy: config.privateImages, ownsContent: cache !== undefined })
+  const suspects = new Suspects()
+  store.subscribe(({ type, entry }) => {
+    if (type === 'added' && entry.type === 'blob') suspects.clear(entry.digest)
+  })
   const remote = new RemoteBlobs({
     index,
     peers,
     upstream,
     policy,
+    suspects,
     peerStall: config.stallTimeout,
     upstreamStall: config.upstreamTimeout,
     log,

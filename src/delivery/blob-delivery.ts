@@ -169,13 +169,21 @@ export class BlobDeliveries {
 
   async #openSpan(request: BlobRequest, range: RangeRequest, signal: AbortSignal) {
     const { remote } = this.#options
-    // A suffix, or a start past the end, can only be told apart by the size.
-    const fromStart = range.type === 'whole' || (range.type === 'from' && range.start === 0)
-    const size = fromStart ? undefined : await remote.head(request, { signal })
-    const start = size === undefined ? 0 : spanOf(range, size).start
-    const stream = await remote.open(request, { start, signal })
+    const start = range.type === 'suffix' ? spanOf(range, await remote.head(request, { signal })).start : startOf(range)
+    let stream
+    try {
+      stream = await remote.open(request, { start, signal })
+    } catch (error) {
+      // Nobody sends what lies past the end: then it is the range that is wrong.
+      if (start > 0 && error instanceof OciError) spanOf(range, await remote.head(request, { signal }))
+      throw error
+    }
     return { stream, span: spanOf(range, stream.size) }
   }
+}
+
+function startOf(range: Exclude<RangeRequest, { type: 'suffix' }>): number {
+  return range.type === 'from' ? range.start : 0
 }
 
 function spanOf(range: RangeRequest, size: number): ByteSpan {

@@ -10,6 +10,7 @@ import { type Upstream, UpstreamError } from '../upstream/upstream.ts'
 import { firstOf } from './first-of.ts'
 import { type RegistryPolicy, includesRegistry } from './registry-policy.ts'
 import { ResumingStream, type SourceStream } from './resuming-stream.ts'
+import type { Suspects } from './suspects.ts'
 import type { TransferRecord } from './transfer-record.ts'
 
 export interface BlobRequest {
@@ -22,6 +23,7 @@ export interface RemoteBlobsOptions {
   readonly peers: Pick<PeerClient, 'getBlob' | 'headBlob'>
   readonly upstream: Pick<Upstream, 'getBlob' | 'headBlob'>
   readonly policy: RegistryPolicy
+  readonly suspects: Suspects
   /** The longest silence of a peer and of an upstream inside a body, in milliseconds. */
   readonly peerStall: number
   readonly upstreamStall: number
@@ -51,6 +53,11 @@ export class RemoteBlobs {
       start: options.start,
       signal: options.signal,
       reopen: (position, broken) => search.resume(position, broken, options.signal),
+      // A part alone says nothing: several of them are asked for in turn.
+      onWhole: (shares) => {
+        const peers = shares.flatMap(({ peer }) => peer ?? [])
+        if (peers.length > 0) this.#options.suspects.note(request.digest, peers)
+      },
     })
   }
 
@@ -77,6 +84,7 @@ class SourceSearch {
   readonly #options: RemoteBlobsOptions
   readonly #request: BlobRequest
   readonly #failedPeers = new Set<string>()
+  #avoidedPeers: ReadonlySet<string>
   #upstreamFailures = 0
   #upstreamAbsent = false
   #lastError: unknown
@@ -84,11 +92,16 @@ class SourceSearch {
   constructor(options: RemoteBlobsOptions, request: BlobRequest) {
     this.#options = options
     this.#request = request
+    this.#avoidedPeers = options.suspects.of(request.digest)
   }
 
   /** The next source that has the blob at `position`; undefined if none is left. */
   async next(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
-    return (await this.#fromPeers(position, signal)) ?? (await this.#fromUpstream(position, signal))
+    const found = (await this.#fromPeers(position, signal)) ?? (await this.#fromUpstream(position, signal))
+    if (found !== undefined || this.#avoidedPeers.size === 0) return found
+    // Better than nobody.
+    this.#avoidedPeers = new Set()
+    return this.#fromPeers(position, signal)
   }
 
   resume(position: number, broken: { source: SourceStream; error: unknown; progressed: boolean }, signal: AbortSignal) {
@@ -156,7 +169,9 @@ class SourceSearch {
   ) {
     const key = keyOfDigest(this.#request.digest)
     const providers = await this.#options.index.find(key, { signal })
-    const candidates = providers.filter((peer) => !this.#failedPeers.has(peer.address)).slice(0, MAX_PEERS_TRIED)
+    const candidates = providers
+      .filter(({ address }) => !this.#failedPeers.has(address) && !this.#avoidedPeers.has(address))
+      .slice(0, MAX_PEERS_TRIED)
     return firstOf<Peer, T>(
       candidates,
       async (peer, options) => {

@@ -1,4 +1,4 @@
-import { TransferRecord } from './transfer-record.ts'
+import { TransferRecord, type TransferShare } from './transfer-record.ts'
 
 /** An open answer of one source. */
 export interface SourceStream {
@@ -19,6 +19,8 @@ export interface ResumingStreamOptions {
   readonly signal: AbortSignal
   /** Finds a source that goes on at `position`; undefined if none is left. */
   reopen(position: number, broken: BrokenSource): Promise<SourceStream | undefined>
+  /** Told when the whole blob has been handed out, from its first byte to its last. */
+  onWhole?(shares: readonly TransferShare[]): void
 }
 
 export interface BrokenSource {
@@ -58,6 +60,7 @@ export class ResumingStream {
           const part = chunk.length > end - position ? chunk.subarray(0, end - position) : chunk
           position += part.length
           this.record.add(source.kind, source.kind === 'peer' ? source.name : undefined, part.length)
+          if (position === this.size && this.#options.start === 0) this.#options.onWhole?.(this.record.shares)
           yield part
           if (position >= end) break
         }
@@ -67,12 +70,9 @@ export class ResumingStream {
       } finally {
         source.cancel()
       }
-      if (position < end)
-        await this.#reopen(position, {
-          source,
-          error: failure ?? new Error('it ended early'),
-          progressed: position > before,
-        })
+      if (position >= end) return
+      const error = failure ?? new Error('it ended early')
+      await this.#reopen(position, { source, error, progressed: position > before })
     }
   }
 

@@ -152,6 +152,19 @@ describe('a node with a directory store, alone', () => {
     nabo = await start(['--cache-size', '1MB'])
     const response = await ask(blobPath())
     assert.equal(digestOf(new Uint8Array(await response.arrayBuffer())), layer().descriptor.digest)
+    const { bytes } = layer()
+    const ranged = (range: string) => ask(blobPath(), { headers: { range } })
+    for (const [range, start] of [
+      [`bytes=${bytes.length - 500}-`, bytes.length - 500],
+      ['bytes=-300', bytes.length - 300],
+    ] as const) {
+      const part = await ranged(range)
+      assert.equal(part.status, 206)
+      assert.deepEqual(Buffer.from(await part.arrayBuffer()), Buffer.from(bytes.subarray(start)))
+    }
+    const beyond = await ranged(`bytes=${bytes.length}-`)
+    assert.equal(beyond.status, 416)
+    assert.equal(beyond.headers.get('content-range'), `bytes */${bytes.length}`)
   })
 
   it('never lets wrong bytes look complete, and gives the right ones on the next try', async () => {

@@ -24,6 +24,8 @@ export interface PullOptions {
   readonly fallback?: 'hub' | 'nobody'
   /** Asks the hub and leaves Nabo out. */
   readonly withoutNabo?: boolean
+  /** `name:password` for the registry. */
+  readonly user?: string
 }
 
 export interface PullResult extends CommandResult {
@@ -86,8 +88,11 @@ export class ClusterNode {
     return this.#containerd
   }
 
-  /** Starts a Nabo in front of this node's containerd and the cluster's hub. Later flags win over these. */
-  startNabo(flags: readonly string[] = []): NaboProcess {
+  /**
+   * Starts a Nabo in front of this node's containerd and the cluster's hub. `flags` win over what it gets by default; of that
+   * the flags in `without` are left out.
+   */
+  startNabo(flags: readonly string[] = [], without: readonly string[] = []): NaboProcess {
     const defaults: Record<string, string> = {
       '--store': 'containerd',
       '--containerd-socket': join(this.directory, 'c', 'c.sock'),
@@ -97,7 +102,7 @@ export class ClusterNode {
       '--advertise-addr': this.ip,
       '--cache-dir': join(this.directory, 'cache'),
     }
-    const kept = Object.entries(defaults).filter(([flag]) => !flags.includes(flag))
+    const kept = Object.entries(defaults).filter(([flag]) => ![...flags, ...without].includes(flag))
     return new NaboProcess({
       flags: [...kept.flat(), ...flags],
       netns: this.host.netns,
@@ -110,7 +115,8 @@ export class ClusterNode {
   async pull(image: string, options: PullOptions = {}): Promise<PullResult> {
     const hosts = this.#writeHosts(options)
     this.#snapshotter ??= await this.#chooseSnapshotter()
-    const args = ['images', 'pull', '--hosts-dir', hosts, '--snapshotter', this.#snapshotter, image]
+    const user = options.user === undefined ? [] : ['--user', options.user]
+    const args = ['images', 'pull', '--hosts-dir', hosts, '--snapshotter', this.#snapshotter, ...user, image]
     const start = performance.now()
     const result = await this.containerd.ctr('--namespace', NAMESPACE, ...args)
     return { ...result, durationMs: performance.now() - start }

@@ -4,7 +4,7 @@ import { createServer, isIPv4, type Server } from 'node:net'
 
 const TYPE = { A: 1, AAAA: 28 } as const
 
-/** A DNS server on loopback, over UDP and TCP, that knows the addresses of some names. */
+/** A DNS server over UDP and TCP that knows the addresses of some names. */
 export class DnsServer implements AsyncDisposable {
   readonly port: number
   /** Addresses by lower-case name. */
@@ -42,13 +42,14 @@ export class DnsServer implements AsyncDisposable {
     })
   }
 
-  static async start(): Promise<DnsServer> {
-    const tcp = createServer().listen(0, '127.0.0.1')
+  /** On a free port of loopback, if nothing else is said. */
+  static async start({ host = '127.0.0.1', port = 0 } = {}): Promise<DnsServer> {
+    const tcp = createServer().listen(port, host)
     await once(tcp, 'listening')
     const address = tcp.address()
     if (address === null || typeof address === 'string') throw new Error('no port')
     const udp = createSocket('udp4')
-    udp.bind(address.port, '127.0.0.1')
+    udp.bind(address.port, host)
     await once(udp, 'listening')
     return new DnsServer(udp, tcp, address.port)
   }

@@ -36,6 +36,7 @@ export interface Cluster {
 }
 
 const HUB_NUMBER = 2
+const CDN_NUMBER = 3
 const FIRST_NODE_NUMBER = 10
 
 /** Why there can be no cluster here, in a sentence; undefined if there can. */
@@ -65,7 +66,8 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     const hub = await startHub({
       registry: { host: hubHost.ip, port: 5000 },
       auth: { host: hubHost.ip, port: 5001 },
-      cdn: { host: hubHost.ip, port: 5002 },
+      // Another host, as in real life: to the same one a client takes its Authorization along, whatever the port.
+      cdn: { host: hubHost.addAddress(CDN_NUMBER), port: 5002 },
       ...options.hub,
       netns: hubHost.netns,
     })

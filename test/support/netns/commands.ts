@@ -26,7 +26,18 @@ export function execute(
   })
 }
 
-/** Runs a short command and returns its output. Throws if it fails. */
+/** Runs a short command and returns its output. Throws if it fails. A Ctrl-C does not stop it: networks are not left half-made. */
 export function runSync(command: string, ...args: readonly string[]): string {
-  return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 })
+  try {
+    // In a session of its own the terminal does not reach it.
+    return execFileSync('setsid', [command, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 30_000,
+    })
+  } catch (error) {
+    // Reached before it had its session, so before the command began.
+    if (error instanceof Error && 'signal' in error && error.signal === 'SIGINT') return runSync(command, ...args)
+    throw error
+  }
 }

@@ -9,6 +9,8 @@ export interface NetHost {
   setRate(rate: string | undefined): void
   /** Pulls the plug, or puts it back in. */
   setLink(state: 'up' | 'down'): void
+  /** Gives it one more IPv4 address, which is returned. */
+  addAddress(number: number): string
 }
 
 /**
@@ -57,6 +59,11 @@ export class Network {
       },
       setLink: (state) => {
         ip('-n', this.#switch, 'link', 'set', port, state)
+      },
+      addAddress: (number) => {
+        const address = `10.123.0.${number}`
+        ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0')
+        return address
       },
     }
   }
