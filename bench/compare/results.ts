@@ -21,6 +21,10 @@ const machine = z.strictObject({
   memoryBytes: bytes,
   os: text,
   kernel: text,
+  /** Of the folder that content stores are in: "ext4 on /dev/vda", "tmpfs". */
+  fileSystem: text.optional(),
+  /** How many processes were running or waiting on average in the minute before the start. */
+  loadAtStart: z.number().nonnegative().optional(),
   /** Name and version of what took part: node, containerd, docker-registry, kubernetes … */
   software: z.record(id, text),
 })
@@ -109,6 +113,12 @@ const run = z.strictObject({
   nodes: z.array(node).max(10_000),
   /** From the first pull's start until all nodes that should have the images have them, or the last pull has failed. */
   wallSeconds: seconds,
+  /** Waiting between pulls until others could know what a node had: not in `wallSeconds`, but `at` of pulls and transfers goes on through it. */
+  pausedSeconds: seconds.optional(),
+  /** The mirror that was killed on purpose, when, and what it had sent to other nodes in this run until then: 0 means that nothing was struck. */
+  killed: z.strictObject({ node: text, at: seconds, sentBytes: bytes }).optional(),
+  /** Share of all cores' time that was used, 0 to 1: near 1 it was the machine that took so long. */
+  busy: z.number().min(0).max(1).optional(),
   upstream: z.strictObject({ bytes, countedPulls: count, manifestGets: count }).optional(),
   /** Bytes that nodes (and a cache) sent to nodes. */
   peerBytes: bytes.optional(),
@@ -117,10 +127,12 @@ const run = z.strictObject({
     .max(10_000)
     .optional(),
   transfers: z.array(transfer).max(200_000).optional(),
-  /** Every image on every node was compared byte by byte with what was pushed. Absent: not checked. */
+  /** Every image that a node was said to have was compared byte by byte with what was pushed. Absent: there was nothing to check. */
   contentOk: z.boolean().optional(),
   /** The contender broke down (not ready, crashed, wrong bytes), in a sentence. A pull that fails by itself stands in the pulls. */
   failure: z.string().max(2000).optional(),
+  /** The benchmark itself broke down, in a sentence: this says nothing of the contender, and the run counts as not made. */
+  rigFailure: z.string().max(2000).optional(),
   log: z.string().max(maxLogChars).optional(),
 })
 
