@@ -11,6 +11,7 @@ import type { Suspects } from '../delivery/suspects.ts'
 import { Transfers } from '../delivery/transfers.ts'
 import type { UpstreamRates } from '../delivery/upstream-rates.ts'
 import type { Visibility } from '../delivery/visibility.ts'
+import type { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
 import type { VerifyClient } from '../peers/verify-client.ts'
@@ -27,6 +28,8 @@ export interface BlobParts {
   readonly index: ProviderIndex
   readonly swarm: Swarm
   readonly peers: PeerClient
+  /** What the peer client reads blobs into. */
+  readonly buffers: BufferPool
   readonly upstream: Upstream
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
@@ -51,14 +54,19 @@ export function createBlobs(config: ServeConfig, parts: BlobParts): BlobUseCases
   const transfers = new Transfers()
   const sources = new BlobSources({ ...parts, peerStall: config.stallTimeout, upstreamStall: config.upstreamTimeout })
   const remote = new RemoteBlobs({ ...parts, sources, transfers })
-  const fills = cache && createFills(cache, remote, parts.log)
+  const fills = cache && createFills(cache, remote, parts)
   const growing = new GrowingDeliveries(store, transfers)
   return { fills, growing, transfers, blobs: new BlobDeliveries({ ...parts, store, remote, growing, fills }) }
 }
 
-function createFills(cache: CacheStore, remote: RemoteBlobs, log: Log): Fills {
+function createFills(
+  cache: CacheStore,
+  remote: RemoteBlobs,
+  { buffers, log }: Pick<BlobParts, 'buffers' | 'log'>,
+): Fills {
   return new Fills({
     store: cache,
+    buffers,
     open: (request, options) => remote.open(request, { ...options, end: undefined, serves: true }),
     onEnd: (request: BlobRequest, fill: Fill, error) => {
       const fields = { digest: request.digest, bytes: fill.written, shares: fill.record.shares }

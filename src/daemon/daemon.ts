@@ -10,6 +10,7 @@ import type { BlobSending } from '../http/answers.ts'
 import { createMirrorHandler } from '../http/mirror-listener.ts'
 import { createPeerHandler } from '../http/peer-listener.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
+import { BufferPool } from '../mover/buffer-pool.ts'
 import { chooseMover } from '../mover/choose-mover.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import type { Overlay } from '../overlay/overlay.ts'
@@ -58,6 +59,7 @@ export interface DaemonSummary extends Readonly<Record<ListenerName, readonly st
 /** What the daemon is made of. */
 interface Parts {
   readonly chosen: ChosenStore
+  readonly buffers: BufferPool
   readonly owned: OwnedUpstream
   readonly quota: Quota
   readonly quotaExchange: QuotaExchange
@@ -129,7 +131,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   await swarm.start()
   teardown.add(announceContent(chosen.store, index))
   const keys = secrets?.map((secret) => secret.peer)
-  const { toClients, toPeers } = await chooseSending(config, log)
+  const { toClients, toPeers } = await chooseSending(config, parts.buffers, log)
   const summary: DaemonSummary = { store: chosen.kind, self: overlay.self, ...listeners.bound }
   const viewed = { ...parts, config, summary, transfers: useCases.transfers, about: new AboutClient(parts.peers) }
   const finder = new ImageFinder({ ...viewed, ...useCases, self: overlay.self, store: chosen.store })
@@ -179,10 +181,14 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
 }
 
 /** How blobs leave this node: by what works here, and to its peers no faster than it may. */
-async function chooseSending(config: ServeConfig, log: Logger): Promise<Record<'toClients' | 'toPeers', BlobSending>> {
+async function chooseSending(
+  config: ServeConfig,
+  buffers: BufferPool,
+  log: Logger,
+): Promise<Record<'toClients' | 'toPeers', BlobSending>> {
   const mover = await chooseMover({ log })
   const bandwidth = config.peerBandwidth === undefined ? undefined : new Bandwidth(config.peerBandwidth)
-  return { toClients: { mover }, toPeers: { mover, bandwidth } }
+  return { toClients: { mover, buffers }, toPeers: { mover, buffers, bandwidth } }
 }
 
 /** The overlay announces the port that the peer listener got, so the listeners bind first. */
@@ -213,7 +219,8 @@ async function build(
     log,
   })
   teardown.add(() => owned.close())
-  const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout })
+  const buffers = new BufferPool()
+  const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout, buffers })
   teardown.add(() => peers.close())
   const traffic = new MirrorTraffic()
   const listeners = new Listeners({
@@ -237,7 +244,7 @@ async function build(
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
   const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
   const counters = new DeliveryCounters()
-  const known = { quota, quotaExchange, rates, counters, isMirror }
+  const known = { quota, quotaExchange, rates, counters, isMirror, buffers }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
 

@@ -10,6 +10,11 @@ import type { TransferOrigin, TransferRecord } from './transfer-record.ts'
 /** A fill goes on for this long without clients: a cancelled pull is often tried again at once. */
 const LINGER = 30 * second
 
+/** Where chunks go that were written. */
+export interface GivesBack {
+  giveBack(chunk: Uint8Array): void
+}
+
 /** One blob on its way into the cache, from byte 0, whatever its clients do. */
 export class Fill {
   readonly size: number
@@ -22,16 +27,23 @@ export class Fill {
   readonly #ingest: Ingest
   readonly #stream: RemoteBlob
   readonly #controller: AbortController
+  readonly #buffers: GivesBack | undefined
   #clients = 0
   #linger: NodeJS.Timeout | undefined
 
-  constructor(request: BlobRequest, ingest: Ingest, stream: RemoteBlob, controller: AbortController) {
+  constructor(
+    request: BlobRequest,
+    ingest: Ingest,
+    stream: RemoteBlob,
+    { controller, buffers }: { controller: AbortController; buffers: GivesBack | undefined },
+  ) {
     this.size = ingest.size
     this.repository = request.repository
     this.caller = request.caller
     this.#ingest = ingest
     this.#stream = stream
     this.#controller = controller
+    this.#buffers = buffers
     this.done = this.#run()
     this.done.catch(() => {})
     this.#startLinger()
@@ -92,7 +104,10 @@ export class Fill {
 
   async #run(): Promise<void> {
     try {
-      for await (const chunk of this.#stream.chunks(this.size)) await this.#ingest.write(chunk)
+      for await (const chunk of this.#stream.chunks(this.size)) {
+        await this.#ingest.write(chunk)
+        this.#buffers?.giveBack(chunk)
+      }
       await this.#ingest.commit()
     } catch (error) {
       await this.#ingest.abort(error instanceof Error ? error : new IngestError('aborted', String(error)))
@@ -112,6 +127,7 @@ export class Fill {
 /** The fills under way: one a digest. */
 export class Fills {
   readonly #store: CacheStore
+  readonly #buffers: GivesBack | undefined
   readonly #open: (request: BlobRequest, options: { start: number; signal: AbortSignal }) => Promise<RemoteBlob>
   readonly #onEnd: (request: BlobRequest, fill: Fill, error: unknown) => void
   readonly #running = new Map<string, { request: BlobRequest; starting: Promise<Fill | RemoteBlob> }>()
@@ -119,11 +135,13 @@ export class Fills {
 
   constructor(options: {
     store: CacheStore
+    buffers?: GivesBack
     open: (request: BlobRequest, options: { start: number; signal: AbortSignal }) => Promise<RemoteBlob>
     /** Told of every fill that ended; `error` is undefined if the blob was committed. */
     onEnd: (request: BlobRequest, fill: Fill, error: unknown) => void
   }) {
     this.#store = options.store
+    this.#buffers = options.buffers
     this.#open = options.open
     this.#onEnd = options.onEnd
   }
@@ -178,7 +196,7 @@ export class Fills {
     const ingest = await this.#store.ingest(request.digest, { size: stream.size }).catch(() => undefined)
     if (ingest === undefined) return stream
     this.#controllers.add(controller)
-    const fill = new Fill(request, ingest, stream, controller)
+    const fill = new Fill(request, ingest, stream, { controller, buffers: this.#buffers })
     fill.done
       .catch(() => {})
       .finally(() => this.#controllers.delete(controller))

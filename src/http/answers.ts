@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type { BlobDelivery } from '../delivery/blob-delivery.ts'
 import type { DeliveredManifest } from '../delivery/delivered-manifest.ts'
 import { type Bandwidth, throttled } from '../mover/bandwidth.ts'
+import type { BufferPool } from '../mover/buffer-pool.ts'
 import { moveChunks, moveFile } from '../mover/file-mover.ts'
 import type { FileMover } from '../mover/sendfile-mover.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -52,6 +53,8 @@ export interface BlobSending {
   readonly mover?: FileMover | undefined
   /** Limits the bytes of blobs; undefined for no limit. */
   readonly bandwidth?: Bandwidth | undefined
+  /** Where chunks that were written go back to. */
+  readonly buffers?: BufferPool | undefined
 }
 
 /** Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery whatever happens. */
@@ -59,7 +62,7 @@ export async function sendBlob(
   exchange: Exchange,
   digest: Digest,
   delivery: BlobDelivery,
-  { mover = moveFile, bandwidth }: BlobSending = {},
+  { mover = moveFile, bandwidth, buffers }: BlobSending = {},
 ): Promise<void> {
   const { response, signal } = exchange
   const share = bandwidth?.share(signal)
@@ -72,7 +75,7 @@ export async function sendBlob(
     writeContentHead(exchange, { digest, type: BLOB_TYPE, size: delivery.size, span: delivery.span })
     response.flushHeaders()
     if (delivery.type === 'file') await mover(delivery.file, delivery.span, response, share)
-    else if (chunks !== undefined) await moveChunks(throttled(chunks, share), response)
+    else if (chunks !== undefined) await moveChunks(throttled(chunks, share), response, buffers)
     await finish(response)
   } finally {
     signal.removeEventListener('abort', onGone)

@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream'
 import type { ByteSpan } from '../oci/range.ts'
 import type { OpenBlob } from '../store/content-store.ts'
 import type { BandwidthShare } from './bandwidth.ts'
+import type { BufferPool } from './buffer-pool.ts'
 
 /** Two of these a transfer: one is filled while the other is on its way. 256 KiB measured within 10 % of 1 MiB, at a quarter of the memory. */
 const BUFFER_BYTES = 256 * 1024
@@ -40,11 +41,17 @@ export async function moveFile(
   await underWay
 }
 
-/** Writes chunks with backpressure. Throws if the client goes. */
-export async function moveChunks(chunks: AsyncIterable<Uint8Array>, target: Writable): Promise<void> {
+/** Writes chunks with backpressure, and gives those that were borrowed from `buffers` back. Throws if the client goes. */
+export async function moveChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  target: Writable,
+  buffers?: BufferPool,
+): Promise<void> {
   for await (const chunk of chunks) {
     if (target.destroyed) throw new Error('the client has gone')
-    if (!target.write(chunk)) await drained(target)
+    // After an error the system may still be reading from it.
+    const onWritten = (error?: Error | null) => error == null && buffers?.giveBack(chunk)
+    if (!target.write(chunk, onWritten)) await drained(target)
   }
 }
 

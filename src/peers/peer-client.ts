@@ -1,5 +1,6 @@
 import { Agent, errors, request } from 'undici'
 
+import { BufferPool } from '../mover/buffer-pool.ts'
 import type { Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts'
 import { parseContentRange } from '../oci/range.ts'
@@ -10,6 +11,8 @@ import type { Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
 import type { ContentSource, KnownTag } from '../store/content-store.ts'
 import { second } from '../time/units.ts'
+import { PeerTimeoutError } from './blobs/peer-connection.ts'
+import { PeerConnections } from './blobs/peer-connections.ts'
 import {
   ABSENT_HEADER,
   ACCESS_HEADER,
@@ -50,7 +53,20 @@ export class PeerError extends Error {
 interface PeerResponse {
   readonly status: number
   header(name: string): string | undefined
-  readonly body: Awaited<ReturnType<typeof request>>['body']
+  readonly body: AsyncIterable<Uint8Array> & {
+    destroy(): unknown
+    dump(options: { limit: number }): Promise<void>
+  }
+}
+
+interface Asked {
+  readonly method: 'GET' | 'HEAD' | 'POST'
+  readonly target: string
+  readonly headers: Record<string, string>
+  readonly headerTimeout?: number | undefined
+  readonly body?: Uint8Array
+  /** What comes may be large. */
+  readonly isBlob?: boolean
 }
 
 /** Of a question about content. */
@@ -64,26 +80,39 @@ const CONNECT_TIMEOUT = 1 * second
 const HEADER_TIMEOUT = 5 * second
 /** A peer that let a question time out is not asked again for so long: each one would cost its client the whole timeout. */
 const SILENCE_MEMORY = 5 * second
+/** Of an answer that is not looked at: what is longer costs a connection instead. */
+const DUMP = { limit: 16 * 1024 }
+
+export interface PeerClientOptions {
+  /** undefined in a cluster without a secret. */
+  readonly key: Uint8Array | undefined
+  /** The longest silence inside a body, in milliseconds. */
+  readonly idleTimeout: number
+  /** What blobs are read into; a client that has written a chunk may give it back. */
+  readonly buffers?: BufferPool
+}
 
 /** Asks other nodes' peer listeners, on kept connections, with proof of the cluster secret. Errors are PeerError. */
 export class PeerClient {
   readonly #key: Uint8Array | undefined
   readonly #agent: Agent
+  readonly #blobs: PeerConnections
   /** By address. */
   readonly #silent = new PeerHealth(SILENCE_MEMORY)
 
-  /** `key` is undefined in a cluster without a secret; `idleTimeout` is the longest silence inside a body, in milliseconds. */
-  constructor(options: { key: Uint8Array | undefined; idleTimeout: number }) {
-    this.#key = options.key
+  constructor({ key, idleTimeout, buffers = new BufferPool() }: PeerClientOptions) {
+    this.#key = key
     this.#agent = new Agent({
       connect: { timeout: CONNECT_TIMEOUT },
       headersTimeout: HEADER_TIMEOUT,
-      bodyTimeout: options.idleTimeout,
+      bodyTimeout: idleTimeout,
       keepAliveTimeout: 30 * second,
     })
+    this.#blobs = new PeerConnections({ connectTimeout: CONNECT_TIMEOUT, idleTimeout, buffers })
   }
 
   close(): Promise<void> {
+    this.#blobs.close()
     return this.#agent.destroy()
   }
 
@@ -103,6 +132,7 @@ export class PeerClient {
         target: requestPath(repository, 'blobs', digest),
         headers,
         headerTimeout: options.headerTimeout,
+        isBlob: true,
       },
       options,
     )
@@ -129,7 +159,7 @@ export class PeerClient {
       { method: 'HEAD', target: requestPath(repository, 'blobs', digest), headers: {} },
       options,
     )
-    await response.body.dump()
+    await response.body.dump(DUMP)
     const size = Number(response.header('content-length') ?? Number.NaN)
     return response.status === 200 && Number.isSafeInteger(size) ? size : undefined
   }
@@ -160,7 +190,7 @@ export class PeerClient {
       options,
     )
     if (response.status === 404) return this.#absent(response)
-    await response.body.dump()
+    await response.body.dump(DUMP)
     const digest = parseDigest(response.header('docker-content-digest') ?? '')
     const size = Number(response.header('content-length') ?? Number.NaN)
     const mediaType = response.header('content-type')
@@ -183,53 +213,60 @@ export class PeerClient {
     return this.#readAll(peer, response, options.limit)
   }
 
-  async #send(
-    peer: Peer,
-    asked: {
-      method: 'GET' | 'HEAD' | 'POST'
-      target: string
-      headers: Record<string, string>
-      headerTimeout?: number | undefined
-      body?: Uint8Array
-    },
-    { signal, verified = false }: AskOptions,
-  ): Promise<PeerResponse> {
+  async #send(peer: Peer, asked: Asked, { signal, verified = false }: AskOptions): Promise<PeerResponse> {
     // An announcement has time, and finds out that the peer is back.
     if (asked.method !== 'POST' && this.#silent.isFailing(peer.address))
       throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
-    const body = asked.body ?? new Uint8Array()
-    const { method, target } = asked
+    const { method, target, body = new Uint8Array() } = asked
     const proof = this.#key && proveRequest(this.#key, { method, target, body, verified })
     const claim = verified && proof !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
-    let response: Awaited<ReturnType<typeof request>>
+    const headers = proof === undefined ? asked.headers : { ...asked.headers, ...claim, authorization: proof }
+    let response: PeerResponse
     try {
-      response = await request(`http://${peer.address}${target}`, {
-        method,
-        headers: proof === undefined ? asked.headers : { ...asked.headers, ...claim, authorization: proof },
-        body: asked.body ?? null,
-        headersTimeout: asked.headerTimeout ?? HEADER_TIMEOUT,
-        signal,
-        dispatcher: this.#agent,
-      })
+      response = await (asked.isBlob === true
+        ? this.#askForBlob(peer, { ...asked, headers }, signal)
+        : this.#ask(peer, { ...asked, headers }, signal))
     } catch (cause) {
       signal.throwIfAborted()
       if (isTimeout(cause)) this.#silent.failed(peer.address)
       throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
     }
     this.#silent.recovered(peer.address)
+    const { status } = response
+    const answers = status === 404 ? response.header(ABSENT_HEADER) !== undefined : [200, 206].includes(status)
+    if (answers) return response
+    await response.body.dump(DUMP).catch(() => {})
+    if (response.header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
+    throw new PeerError('refused', `${peer.address} answered ${status}`)
+  }
+
+  async #ask({ address }: Peer, asked: Asked, signal: AbortSignal): Promise<PeerResponse> {
+    const response = await request(`http://${address}${asked.target}`, {
+      method: asked.method,
+      headers: asked.headers,
+      body: asked.body ?? null,
+      headersTimeout: asked.headerTimeout ?? HEADER_TIMEOUT,
+      signal,
+      dispatcher: this.#agent,
+    })
     // A body that ends badly after its reader has gone is nobody's error.
     response.body.on('error', () => {})
     const header = (name: string) => headerText(response.headers[name])
-    const answers =
-      response.statusCode === 404 ? header(ABSENT_HEADER) !== undefined : [200, 206].includes(response.statusCode)
-    if (answers) return { status: response.statusCode, header, body: response.body }
-    await response.body.dump({ limit: 16 * 1024 }).catch(() => {})
-    if (header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
-    throw new PeerError('refused', `${peer.address} answered ${response.statusCode}`)
+    return { status: response.statusCode, header, body: response.body }
+  }
+
+  async #askForBlob({ address }: Peer, asked: Asked, signal: AbortSignal): Promise<PeerResponse> {
+    const { target, headers, headerTimeout = HEADER_TIMEOUT } = asked
+    const {
+      status,
+      headers: answered,
+      body,
+    } = await this.#blobs.get({ address, target, headers, headerTimeout }, { signal })
+    return { status, header: (name) => answered.get(name), body }
   }
 
   async #absent(response: PeerResponse): Promise<undefined> {
-    await response.body.dump({ limit: 16 * 1024 }).catch(() => {})
+    await response.body.dump(DUMP).catch(() => {})
     return undefined
   }
 
@@ -256,7 +293,8 @@ function rangeHeader(start: number, end: number | undefined): string | undefined
 }
 
 function isTimeout(error: unknown): boolean {
-  return error instanceof errors.HeadersTimeoutError || error instanceof errors.ConnectTimeoutError
+  const { HeadersTimeoutError, ConnectTimeoutError } = errors
+  return [HeadersTimeoutError, ConnectTimeoutError, PeerTimeoutError].some((kind) => error instanceof kind)
 }
 
 function headerText(value: string | string[] | undefined): string | undefined {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 
+import { BufferPool } from '../../src/mover/buffer-pool.ts'
 import { moveChunks, moveFile } from '../../src/mover/file-mover.ts'
 import { FileBlob, openFile } from '../../src/store/file-blob.ts'
 import { noise } from '../support/image-maker.ts'
@@ -185,5 +186,33 @@ describe('moving chunks', () => {
       throw new Error('it broke')
     }
     await assert.rejects(moveChunks(chunks(), new Client({ patient: false })), /it broke/)
+  })
+
+  it('gives a buffer back when its chunk has left, and not before', async () => {
+    const buffers = new BufferPool({ bufferBytes: 100_000 })
+    const used = [buffers.take(), buffers.take()]
+    async function* chunks() {
+      for (const buffer of used) yield buffers.lend(buffer, 100_000)
+    }
+    const client = new Client({ patient: true })
+    const moving = moveChunks(chunks(), client, buffers)
+    await eventually('a chunk is on its way', () => client.writableLength > 0, { everyMs: 1 })
+    assert.ok(!used.includes(buffers.take()))
+    client.takeOne()
+    await eventually('the second one is on its way', () => client.takeOne(), { everyMs: 1 })
+    await moving
+    assert.deepEqual(new Set([buffers.take(), buffers.take()]), new Set(used))
+  })
+
+  it('keeps a buffer whose chunk did not leave from being used again', async () => {
+    const buffers = new BufferPool({ bufferBytes: 100_000 })
+    const buffer = buffers.take()
+    async function* chunks() {
+      yield buffers.lend(buffer, 100_000)
+    }
+    const client = new Writable({ write: (_chunk, _encoding, done) => setImmediate(done, new Error('it was reset')) })
+    client.on('error', () => {})
+    await assert.rejects(moveChunks(chunks(), client, buffers), /the client has gone/)
+    assert.notEqual(buffers.take(), buffer)
   })
 })
