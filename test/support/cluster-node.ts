@@ -158,6 +158,17 @@ export class ClusterNode {
     return this.containerd.ctr('--namespace', NAMESPACE, 'images', 'remove', '--sync', image)
   }
 
+  /**
+   * Adds the record `name@digest` for an image that `pull` got by its tag, as the CRI does for a kubelet and `ctr` does not. Some mirrors look at
+   * nothing else. Throws if it cannot.
+   */
+  async recordDigest(image: string, digest: string): Promise<void> {
+    const record = `${image.slice(0, image.lastIndexOf(':'))}@${digest}`
+    // Not by force: that would remove one that is there first, and mirrors would see that.
+    const { code, stderr } = await this.containerd.ctr('--namespace', NAMESPACE, 'images', 'tag', image, record)
+    if (code !== 0 && !stderr.includes('already exists')) throw new Error(`${this.name} has no ${record}: ${stderr}`)
+  }
+
   /** Reads a blob out of containerd's content store. Rejects if it is not there. */
   async blobSha256(digest: string): Promise<string> {
     const path = join(this.containerd.contentPath, 'blobs', digest.replace(':', '/'))

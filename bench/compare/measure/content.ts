@@ -5,7 +5,10 @@ import type { ClusterNode } from '../../../test/support/cluster-node.ts'
 import type { Version } from '../images.ts'
 
 /** Hashes what a node's containerd keeps of an image. Returns the digests of what is not there or not right. */
-export async function wrongContent(node: ClusterNode, { image }: Version): Promise<string[]> {
+export async function wrongContent(
+  node: Pick<ClusterNode, 'blobSha256'>,
+  { image }: Pick<Version, 'image'>,
+): Promise<string[]> {
   const wanted = [image.root, image.manifest, image.config, ...image.layers].map(({ descriptor }) => descriptor.digest)
   const wrong: string[] = []
   for (const digest of new Set(wanted)) {

@@ -3,8 +3,8 @@ import type { Act, Stage } from '../rig/stage.ts'
 import type { Cast, Scenario } from './scenario.ts'
 
 const QUOTA = 10
-/** Of all nodes, that a rolling update replaces at a time. */
-const STEP = 0.2
+/** Of each that many a rolling update replaces one at a time. */
+const NODES_PER_STEP = 5
 
 const bothVersions = ({ first, update }: Cast) => [first.words, update.words]
 const firstVersion = ({ first }: Cast) => [first.words]
@@ -52,17 +52,15 @@ const rollingUpdate: Scenario = {
   id: 'd',
   title: 'rolling update',
   description:
-    'All nodes have the first version; a fifth of them at a time pulls the update, when the fifth before has it. The pauses in between are not counted.',
+    'All nodes have the first version; a fifth of them at a time, rounded up (of six: two), pulls the update, when the ones before have it and others can know that. The pauses in between are not counted.',
   withUpdate: true,
   variants: ({ update }) => [update.words],
   play: async (stage, { first, update }) => {
     const numbers = stage.numbers()
     await stage.seed(numbers, first)
     await stage.settle(numbers, [first])
-    const size = Math.max(1, Math.round(STEP * numbers.length))
     await stage.measure({ ...actOf(update), isUpdate: true }, async () => {
-      for (let from = 0; from < numbers.length; from += size) {
-        const batch = numbers.slice(from, from + size)
+      for (const batch of batchesOf(numbers)) {
         await stage.pullAll(batch, update)
         await stage.settle(batch, [update])
       }
@@ -80,7 +78,9 @@ const registryDown: Scenario = {
     await stage.settle([0], [first])
     const down = { down: true }
     const prepare = () => stage.site.cluster.hub.setFaults({ registry: down, auth: down, cdn: down })
-    await stage.measure({ ...actOf(first), seeds: [0], prepare }, () => stage.pullAll(stage.numbers(1), first))
+    await stage.measure({ ...actOf(first), seeds: [0], prepare, registryFails: true }, () =>
+      stage.pullAll(stage.numbers(1), first),
+    )
   },
 }
 
@@ -88,7 +88,7 @@ const peerKilled: Scenario = {
   id: 'f',
   title: 'a mirror is killed midway',
   description:
-    'Two nodes (of three or fewer: one) have the image and all the others pull it; when a third of it has arrived, the mirror process of one that has it is killed, or the one cache that all share.',
+    'Two nodes (of three or fewer: one) have the image and all the others pull it; when a third of it has arrived, the mirror process of the one that has sent most of it is killed, or the one cache that all share. What its containerd holds stays.',
   variants: firstVersion,
   play: async (stage, { first }) => {
     const seeds = stage.numbers().length > 3 ? [0, 1] : [0]
@@ -96,7 +96,7 @@ const peerKilled: Scenario = {
     await stage.seed(seeds, first)
     await stage.settle(seeds, [first])
     await stage.measure({ ...actOf(first), seeds }, async () => {
-      await Promise.all([stage.pullAll(pullers, first), stage.killMidway(0, pullers, first, 1 / 3)])
+      await Promise.all([stage.pullAll(pullers, first), stage.killMidway(seeds, pullers, first, 1 / 3)])
     })
   },
 }
@@ -110,7 +110,7 @@ const smallQuota: Scenario = {
   variants: (cast) => [quotaWords(cast)],
   play: async (stage, cast) => {
     const versions = [cast.first, ...cast.others]
-    await stage.measure({ variant: quotaWords(cast), versions }, async () => {
+    await stage.measure({ variant: quotaWords(cast), versions, registryFails: true }, async () => {
       for (const version of versions) await stage.pullAll(stage.numbers(), version)
     })
   },
@@ -125,6 +125,13 @@ export const SCENARIOS: readonly Scenario[] = [
   peerKilled,
   smallQuota,
 ]
+
+/** A fifth of all at a time, rounded up. */
+export function batchesOf(numbers: readonly number[]): number[][] {
+  const size = Math.ceil(numbers.length / NODES_PER_STEP)
+  const count = Math.ceil(numbers.length / size)
+  return Array.from({ length: count }, (_, i) => numbers.slice(i * size, (i + 1) * size))
+}
 
 async function eachVersion(stage: Stage, cast: Cast, play: (version: Version) => Promise<void>): Promise<void> {
   await stage.measure(actOf(cast.first), () => play(cast.first))
