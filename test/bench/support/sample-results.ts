@@ -9,6 +9,8 @@ const nodeBytesPerSecond = 125 * MB
 const registryBytesPerSecond = 25 * MB
 const nodeCount = 6
 const repeats = 3
+/** After each node, or each few, until the others know. */
+const pauseSeconds = 0.5
 
 type Random = () => number
 type Contender = 'none' | 'pull-through' | 'nabo'
@@ -123,6 +125,7 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
   const nodes: RunNode[] = plan.seeds.map((name) => ({ name, role: 'seed', pulls: [] }))
   let clock = 0
   let done = 0
+  let paused = 0
   for (let first = 0; first < pulling.length; first += width) {
     const wave = pulling.slice(first, first + width)
     const ends = wave.map((name, index) => {
@@ -152,7 +155,9 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
         )
       return clock + (ok ? took : 0.4)
     })
-    clock = Math.max(...ends)
+    const pause = width < pulling.length && contender === 'nabo' ? pauseSeconds : 0
+    clock = Math.max(...ends) + pause
+    paused += pause
     done += wave.length
   }
   const bytesFrom = (source: string) =>
@@ -165,7 +170,8 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
     repeat,
     images: [image],
     nodes,
-    wallSeconds: round(clock),
+    wallSeconds: round(clock - paused),
+    pausedSeconds: round(paused),
     upstream: {
       bytes: bytesFrom('upstream') + fromCache,
       countedPulls: contender === 'none' ? pulling.length : 1,
@@ -191,14 +197,13 @@ function errorOf(scenario: string, node: string): string {
     : '429 Too Many Requests: toomanyrequests'
 }
 
-/** What only some runs have: pauses, a kill (in the last repeat too early to strike anything), a busy machine, a failure of the rig. */
+/** What only some runs have: a kill (in the last repeat too early to strike anything), a busy machine, a failure of the rig. */
 function remarksOn({ scenario, variant, killed }: Plan, contender: Contender, repeat: number): Partial<Run> {
   const sentBytes = repeat === repeats - 1 ? 512 : 12 * MB
   const isKilled = killed !== undefined && contender !== 'none'
   const isSpoilt = JSON.stringify({ scenario, variant, contender, repeat }) === JSON.stringify(spoilt)
   return {
     busy: contender === 'nabo' && scenario === 'b' && variant.startsWith('1 GB') ? 0.97 : 0.4,
-    ...(scenario === 'a' || scenario === 'd' ? { pausedSeconds: contender === 'nabo' ? 2.5 : 0 } : {}),
     ...(isKilled ? { killed: { node: contender === 'nabo' ? killed : 'cache', at: 0.8, sentBytes } } : {}),
     ...(isSpoilt ? { rigFailure: 'a namespace could not be made: file exists' } : {}),
   }

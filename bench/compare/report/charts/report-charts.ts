@@ -173,8 +173,9 @@ function copiesChart(id: string, title: string, groups: Group[], look: Looks): C
 function timelineCharts(id: string, { variant, runs }: Timeline): Chart[] {
   return runs.map(({ contender, run }) => {
     const ends = run.nodes.flatMap(({ pulls }) => pulls.map(({ at, seconds }) => at + seconds))
-    const end = `the last pull ended after ${seconds(Math.max(0, ...ends))}`
-    const remarks = timelineRemarks(run)
+    const last = Math.max(0, ...ends)
+    const end = `the last pull ended after ${seconds(last)}`
+    const remarks = timelineRemarks(run, last)
     const said = [end, ...remarks].join('; ')
     return timelineChart({
       id: `${id}-${contender.id}`,
@@ -188,11 +189,14 @@ function timelineCharts(id: string, { variant, runs }: Timeline): Chart[] {
 }
 
 /** What a reader would otherwise take for what it is not, a line each. */
-function timelineRemarks({ pausedSeconds = 0, killed, peerBytes = 0, transfers = [] }: Run): string[] {
+function timelineRemarks(run: Run, end: number): string[] {
+  const { pausedSeconds = 0, wallSeconds, killed, peerBytes = 0, transfers = [] } = run
+  // A pause after the last pull is not on the axis.
+  const paused = Math.min(pausedSeconds, Math.max(0, end - wallSeconds))
   const tellsSenders = transfers.some(({ source }) => source === 'peer' || source === 'mirror')
   return [
-    pausedSeconds > 0 ? `including ${seconds(pausedSeconds)} of pauses, which are not counted` : [],
-    killed === undefined ? [] : `dashed: the mirror of ${killed.node} was killed after ${seconds(killed.at)}`,
+    paused > 0 ? `including ${seconds(paused)} of pauses, which are not counted` : [],
+    killed === undefined ? [] : `dashed: the mirror on ${killed.node} was killed after ${seconds(killed.at)}`,
     tellsSenders || peerBytes === 0
       ? []
       : ['this contender does not tell who sent what;', 'shown is what the registry saw'],
