@@ -21,7 +21,7 @@ const columns: Column[] = [
     title: '≈ Until all have it (median)',
     show: (cell) => cell.wall && seconds(cell.wall.median) + wallShortfall(cell),
   },
-  { title: 'Pauses not counted', show: ({ pausedSeconds }) => pausedSeconds && seconds(pausedSeconds.median) },
+  { title: 'Pauses not counted', show: pauses },
   { title: '≈ Pull: median', show: (cell) => cell.seconds && seconds(cell.seconds.median) + shortfall(cell) },
   { title: '≈ Pull: p95', show: (cell) => cell.seconds && seconds(cell.seconds.p95) + shortfall(cell) },
   { title: '≈ Pull: max', show: (cell) => cell.seconds && seconds(cell.seconds.max) + shortfall(cell) },
@@ -140,6 +140,10 @@ export function hasShortfall(cell: Cell): boolean {
 function pullsThatWorked({ pulls, runs, unmeasured }: Cell): string | undefined {
   if (runs === 0 && unmeasured > 0) return 'not measured'
   return pulls.all === 0 ? undefined : `${pulls.ok} of ${pulls.all}`
+}
+
+function pauses({ pausedSeconds }: Cell): string | undefined {
+  return pausedSeconds === undefined || pausedSeconds.max === 0 ? undefined : seconds(pausedSeconds.median)
 }
 
 function machineBusy({ busy, atLimit }: Cell): string | undefined {

@@ -1,5 +1,6 @@
 import { baseline } from '../../results.ts'
 import type { Run } from '../../results.ts'
+import { lackingBytes } from '../../stats.ts'
 import type { Cell, ScenarioSummary, Summary, Timeline } from '../summary.ts'
 import { ratioShortfall, shortfall, struckNothingWords, withoutMirror } from '../figures.ts'
 import { copies, counted, extremes, seconds, tick, times } from '../words.ts'
@@ -194,10 +195,12 @@ function timelineRemarks(run: Run, end: number): string[] {
   // A pause after the last pull is not on the axis.
   const paused = Math.min(pausedSeconds, Math.max(0, end - wallSeconds))
   const tellsSenders = transfers.some(({ source }) => source === 'peer' || source === 'mirror')
+  // Less than this is what mirrors say to each other, and no layers.
+  const talk = 0.1 * lackingBytes(run)
   return [
     paused > 0 ? `including ${seconds(paused)} of pauses, which are not counted` : [],
     killed === undefined ? [] : `dashed: the mirror on ${killed.node} was killed after ${seconds(killed.at)}`,
-    tellsSenders || peerBytes === 0
+    tellsSenders || peerBytes <= talk
       ? []
       : ['this contender does not tell who sent what;', 'shown is what the registry saw'],
   ].flat()
