@@ -7,11 +7,13 @@ export type Spread = { n: number; min: number; q1: number; median: number; q3: n
 export type Ratios = {
   /** Contender over baseline, one a pair, smallest first: below 1 means less time, or fewer bytes. */
   values: number[]
+  /** How many pairs each variant has, in the order of the runs; 0 where none could be formed. */
+  pairs: number[]
   /** Absent when there was no pair. */
   spread: Spread | undefined
   /** How many of them are below 1. */
   below: number
-  /** Runs that could not be compared, since they or their other half failed or do not exist. */
+  /** Runs that could not be compared, since they or their other half failed or do not exist, or a kill struck nothing. */
   unpaired: number
 }
 
@@ -36,6 +38,23 @@ export function median(values: readonly number[]): number | undefined {
   return spread(values)?.median
 }
 
+/** The scenario in which a mirror is killed on purpose. */
+export const killScenario = 'f'
+
+/** Less than this is no share in a pull: a request or two, and the layer came from elsewhere. */
+const leastStruckBytes = 64 * 1024
+
+/** Whether a kill was due and met nothing: it was not made, or the mirror had hardly sent anything. Such a run says nothing of kills. */
+export function killStruckNothing({ scenario, killed, mirrors }: Run): boolean {
+  if (killed !== undefined) return killed.sentBytes < leastStruckBytes
+  return scenario === killScenario && mirrors !== undefined && mirrors.length > 0
+}
+
+/** Bytes that a node of the run lacked. */
+export function lackingBytes({ images }: Run): number {
+  return images.reduce((sum, { bytes, heldBytes }) => sum + bytes - (heldBytes ?? 0), 0)
+}
+
 /** The pulls that count: not those of nodes that had the image before, nor of the one that was killed on purpose. */
 export function countedPulls(run: Run): Pull[] {
   return run.nodes.filter(({ role }) => role === undefined).flatMap(({ pulls }) => pulls)
@@ -44,7 +63,8 @@ export function countedPulls(run: Run): Pull[] {
 /** Whether every pull that counts worked and gave the right bytes: only such runs have a time that means something. */
 export function isComplete(run: Run): boolean {
   const pulls = countedPulls(run)
-  return run.failure === undefined && run.contentOk !== false && pulls.length > 0 && pulls.every(({ ok }) => ok)
+  if (run.failure !== undefined || run.rigFailure !== undefined) return false
+  return run.contentOk !== false && pulls.length > 0 && pulls.every(({ ok }) => ok)
 }
 
 /** Seconds until all nodes had it, of a complete run. */
@@ -67,8 +87,9 @@ export function upstreamBytes(run: Run): number | undefined {
  * bytes for a pull that fails are bytes too.
  */
 export function copiesFromUpstream(run: Run): number | undefined {
-  const lacking = run.images.reduce((sum, { bytes, heldBytes }) => sum + bytes - (heldBytes ?? 0), 0)
-  if (run.upstream === undefined || run.failure !== undefined || lacking <= 0) return undefined
+  const lacking = lackingBytes(run)
+  const broken = run.failure !== undefined || run.rigFailure !== undefined
+  if (run.upstream === undefined || broken || lacking <= 0) return undefined
   return run.upstream.bytes / lacking
 }
 
@@ -79,12 +100,17 @@ export function copiesFromUpstream(run: Run): number | undefined {
 export function ratios(runs: readonly Run[], base: readonly Run[], measure: (run: Run) => number | undefined): Ratios {
   const bases = new Map(base.map((run) => [pairKey(run), measure(run)]))
   const values: number[] = []
+  const pairs = new Map<string, number>()
   for (const run of runs) {
-    const [mine, theirs] = [measure(run), bases.get(pairKey(run))]
-    if (mine !== undefined && theirs !== undefined && theirs > 0) values.push(mine / theirs)
+    const before = pairs.get(run.variant) ?? 0
+    const [mine, theirs] = [killStruckNothing(run) ? undefined : measure(run), bases.get(pairKey(run))]
+    const isPair = mine !== undefined && theirs !== undefined && theirs > 0
+    if (isPair) values.push(mine / theirs)
+    pairs.set(run.variant, before + (isPair ? 1 : 0))
   }
   return {
     values: values.toSorted((a, b) => a - b),
+    pairs: [...pairs.values()],
     spread: spread(values),
     below: values.filter((value) => value < 1).length,
     unpaired: runs.length - values.length,

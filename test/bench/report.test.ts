@@ -7,13 +7,14 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { reportCharts } from '../../bench/compare/report/charts/report-charts.ts'
+import { verdict } from '../../bench/compare/report/figures.ts'
 import { markdownReport } from '../../bench/compare/report/markdown.ts'
 import { mergeResults } from '../../bench/compare/report/merge.ts'
 import { pngRenderer } from '../../bench/compare/report/png.ts'
 import { summarize } from '../../bench/compare/report/summary.ts'
 import { writeReport } from '../../bench/compare/report/write-report.ts'
 import type { Results } from '../../bench/compare/results.ts'
-import { parseResults, readResults, writeResults } from '../../bench/compare/results.ts'
+import { baseline, parseResults, readResults, writeResults } from '../../bench/compare/results.ts'
 import { sampleResults, withoutRigFigures } from './support/sample-results.ts'
 
 const golden = fileURLToPath(new URL('./golden/results-md.txt', import.meta.url))
@@ -128,6 +129,101 @@ describe('the report', () => {
     const { failures } = summarize(sampleResults({ runs }))
     const crash = failures.find(({ message }) => message === 'crashed')
     assert.equal(crash?.places.length, runs.filter(({ contender }) => contender === 'nabo').length)
+  })
+})
+
+describe('what is no finding', () => {
+  const markdownOf = (runs: Results['runs']) => markdownReport([summarize(sampleResults({ runs }))])
+  const cellOf = (scenario: string, contender: string, runs = sampleResults().runs) => {
+    const cells = summarize(sampleResults({ runs })).scenarios.find((one) => one.scenario.id === scenario)?.overall
+    const find = (id: string) => cells?.find((cell) => cell.contender.id === id)
+    const cell = find(contender)
+    assert.ok(cell !== undefined)
+    return { cell, said: verdict(cell, find(baseline), scenario) }
+  }
+
+  it('has no colour: ratios of fewer than three repeats of an image, however many images there are', () => {
+    const once = sampleResults().runs.filter(({ repeat }) => repeat === 0)
+    assert.equal(cellOf('b', 'nabo').said.tone, 'good')
+    const { cell, said } = cellOf('b', 'nabo', once)
+    assert.equal(cell.wallRatios.values.length, 4)
+    assert.equal(said.tone, 'plain')
+    assert.ok(said.details.some((detail) => detail.includes('faster in 4 of 4 pairs')))
+    assert.ok(said.details.includes('over 4 image cases × 1 repeat'))
+  })
+
+  it('is a failure of the benchmark itself: it is in no figure and no contender’s', () => {
+    const runs = sampleResults().runs.map((run) =>
+      run.scenario === 'b' && run.contender === 'nabo'
+        ? { ...run, rigFailure: 'no space left', failure: 'killed' }
+        : run,
+    )
+    const { cell, said } = cellOf('b', 'nabo', runs)
+    assert.deepEqual([cell.runs, cell.broken, cell.pulls.all, cell.wall, cell.copies], [0, 0, 0, undefined, undefined])
+    assert.deepEqual([said.main, said.tone], ['not measured', 'plain'])
+    assert.match(markdownOf(runs), /not measured: the benchmark itself failed: no space left/u)
+    assert.doesNotMatch(markdownOf(runs), /\*\*Nabo\*\*: killed/u)
+  })
+
+  it('is a kill that struck nothing, and the report says what was struck', () => {
+    assert.equal(cellOf('f', 'nabo').cell.wallRatios.values.length, 2)
+    assert.ok(cellOf('f', 'nabo').said.details.includes('the kill struck nothing in 1 of 3 runs'))
+    assert.ok(page.includes('n1 after 0.8 s, when it had sent 12 MB; '))
+    assert.ok(page.includes('there is no mirror to kill'))
+  })
+
+  it('is what a busy machine shows', () => {
+    assert.ok(page.includes('97 % ▲'))
+    assert.ok(page.includes('The machine was the limit'))
+    const idle = sampleResults().runs.map((run) => ({ ...run, busy: 0.9 }))
+    assert.doesNotMatch(markdownOf(idle), /▲|The machine was the limit/u)
+  })
+
+  it('is content that nobody could check', () => {
+    assert.match(markdownOf(sampleResults().runs), /\| not checked: no pull worked \|/u)
+    assert.match(markdownOf(sampleResults().runs), /\| right \(9 of 18 pulls\) \|/u)
+  })
+
+  it('is explained only where it is to be seen', () => {
+    const whole = sampleResults().runs.filter(({ scenario }) => scenario === 'a')
+    assert.match(markdownOf(sampleResults().runs), / s \(9\/18\) \|[\s\S]*\(9\/18\) behind a value/u)
+    assert.doesNotMatch(markdownOf(whole), /\(9\/18\)/u)
+  })
+})
+
+describe('timelines', () => {
+  const drawn = (id: string, runs: Results['runs']) => {
+    const charts = reportCharts(summarize(sampleResults({ runs })), '').scenarios
+    const found = [...charts.values()].flatMap(({ timeline }) => timeline).find((chart) => chart.id === id)
+    assert.ok(found !== undefined)
+    return found
+  }
+
+  it('say how much of their axis is pauses, and when a mirror was killed', () => {
+    assert.match(drawn('a-timeline-nabo', sampleResults().runs).body, /including 2\.5 s of pauses/u)
+    assert.doesNotMatch(drawn('a-timeline-none', sampleResults().runs).body, /pauses/u)
+    assert.match(drawn('f-timeline-nabo', sampleResults().runs).body, /n1 was killed after 0\.8 s/u)
+  })
+
+  it('say so when only the registry told what was sent', () => {
+    const quiet = sampleResults().runs.map((run) => ({
+      ...run,
+      transfers: (run.transfers ?? []).filter(({ source }) => source === 'upstream'),
+    }))
+    assert.match(drawn('b-timeline-nabo', quiet).body, /does not tell who sent what/u)
+    assert.doesNotMatch(drawn('b-timeline-none', quiet).body, /does not tell/u)
+  })
+})
+
+describe('ideal times', () => {
+  it('stand beside the figures, except where the speed of the links is not known or the registry is down', () => {
+    const { settings } = sampleResults()
+    const { registryBitsPerSecond: _, ...unknown } = settings
+    const known = markdownReport([summarize(sampleResults())])
+    assert.match(known, /- 100 MB, 4 layers, update: one copy 2 s, 6 copies 12 s/u)
+    assert.equal(known.split('**Ideal times').length - 1, sampleResults().scenarios.length - 1)
+    const other = markdownReport([summarize(sampleResults({ settings: unknown }))])
+    assert.doesNotMatch(other, /Ideal times|What follows from them/u)
   })
 })
 

@@ -6,6 +6,7 @@ import {
   copiesFromUpstream,
   countedPulls,
   isComplete,
+  killScenario,
   medianPullSeconds,
   quantile,
   ratios,
@@ -68,7 +69,12 @@ describe('what of a run counts', () => {
   it('is no time when a pull failed, the bytes were wrong or the contender broke down', () => {
     const [first, ...others] = run().nodes
     const failed = { ...first, name: 'n1', pulls: [{ image: 'app:1', at: 0, seconds: 0.1, ok: false }] }
-    for (const one of [run({ nodes: [failed, ...others] }), run({ contentOk: false }), run({ failure: 'crashed' })]) {
+    for (const one of [
+      run({ nodes: [failed, ...others] }),
+      run({ contentOk: false }),
+      run({ failure: 'crashed' }),
+      run({ rigFailure: 'no space left' }),
+    ]) {
       assert.equal(isComplete(one), false)
       assert.equal(wallSeconds(one), undefined)
       assert.equal(medianPullSeconds(one), undefined)
@@ -102,7 +108,13 @@ describe('ratios', () => {
 
   it('are not formed across repeats, variants or scenarios', () => {
     const runs = [run({ repeat: 9 }), run({ variant: '2 kB' }), run({ scenario: 'a' })]
-    assert.deepEqual(ratios(runs, base, wallSeconds), { values: [], spread: undefined, below: 0, unpaired: 3 })
+    assert.deepEqual(ratios(runs, base, wallSeconds), {
+      values: [],
+      pairs: [0, 0],
+      spread: undefined,
+      below: 0,
+      unpaired: 3,
+    })
   })
 
   it('leave out pairs of which one half failed, and say how many', () => {
@@ -111,6 +123,23 @@ describe('ratios', () => {
     const { values, below, unpaired } = ratios(runs, broken, wallSeconds)
     assert.deepEqual(values, [20 / 30, 2])
     assert.deepEqual([below, unpaired], [1, 1])
+  })
+
+  it('are counted for each variant, also where there are none', () => {
+    const runs = [run(), run({ repeat: 1 }), run({ variant: '2 kB' })]
+    assert.deepEqual(ratios(runs, base, wallSeconds).pairs, [2, 0])
+  })
+
+  it('leave out runs in which a kill struck nothing', () => {
+    const mirrors = [{ node: 'n1', cpuSeconds: 1, peakRssBytes: 1 }]
+    const killed = (sentBytes: number) => ({ node: 'n1', at: 1, sentBytes })
+    const inKills = (wish: Partial<Run>) => run({ scenario: killScenario, ...wish })
+    const reference = [inKills({ contender: 'none', mirrors: [] })]
+    assert.equal(ratios([inKills({ mirrors, killed: killed(65_536) })], reference, wallSeconds).values.length, 1)
+    assert.equal(ratios([inKills({ mirrors, killed: killed(65_535) })], reference, wallSeconds).values.length, 0)
+    assert.equal(ratios([inKills({ mirrors })], reference, wallSeconds).values.length, 0)
+    assert.equal(ratios(reference, reference, wallSeconds).values.length, 1)
+    assert.equal(ratios([run({ mirrors })], base, wallSeconds).values.length, 1)
   })
 
   it('of the baseline to itself are 1', () => {

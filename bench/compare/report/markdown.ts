@@ -1,6 +1,9 @@
 import { conditions, howToRead } from './conditions.ts'
 import { columnsFor, verdict } from './figures.ts'
+import type { Remark } from './remarks.ts'
+import { remarks } from './remarks.ts'
 import type { Failure, ScenarioSummary, Summary } from './summary.ts'
+import type { Contender, Results } from '../results.ts'
 import { baseline } from '../results.ts'
 import type { Cell } from './summary.ts'
 
@@ -10,7 +13,7 @@ export function markdownReport(summaries: readonly Summary[]): string {
     ...(summaries.length > 1 ? [`## Results ${index + 1} of ${summaries.length}`] : []),
     ...chapter(summary),
   ])
-  const reading = ['## How to read this', ...howToRead.map(({ term, text }) => `**${term}.** ${text}`)]
+  const reading = ['## How to read this', ...howToRead(summaries).map(({ term, text }) => `**${term}.** ${text}`)]
   return `${['# Pull times, side by side', ...parts, ...reading].join('\n\n')}\n`
 }
 
@@ -20,22 +23,31 @@ function chapter(summary: Summary): string[] {
     conditions(results)
       .map(([name, value]) => `- ${name}: ${inline(value)}`)
       .join('\n'),
+    contenderList(results.contenders),
     ...(interleaved
       ? []
       : ['**Contenders did not take turns in these runs: ratios may show the hour and not the contender.**']),
     '## At a glance',
-    'Time until all nodes have the image, times what it takes without a mirror: median, extremes, pairs.',
+    'Time until all nodes have the image, times what it takes without a mirror: median, extremes, pairs. Different images are put together here: the spread is over images too, and not noise alone.',
     glance(summary),
     ...(failures.length === 0 ? [] : ['## What failed', ...failures.map(failure)]),
-    ...scenarios.flatMap(scenario),
+    ...scenarios.flatMap((one) => scenario(one, results)),
   ]
+}
+
+function contenderList(contenders: readonly Contender[]): string {
+  const lines = contenders.map(({ title, version, description }) => {
+    const name = `**${inline(title)}**${version === undefined ? '' : ` ${inline(version)}`}`
+    return `- ${name}${description === undefined ? '' : `: ${inline(description)}`}`
+  })
+  return ['Contenders:', lines.join('\n')].join('\n\n')
 }
 
 function glance({ results, scenarios }: Summary): string {
   const rows = scenarios.map(({ scenario, overall }) => {
     const base = overall.find(({ contender }) => contender.id === baseline)
     const said = overall.map((cell) => {
-      const { main, details } = verdict(cell, base)
+      const { main, details } = verdict(cell, base, scenario.id)
       return [`**${inline(main)}**`, ...details.map(inline)].join('<br>')
     })
     return [inline(scenario.title), ...said]
@@ -43,7 +55,8 @@ function glance({ results, scenarios }: Summary): string {
   return table(['Scenario', ...results.contenders.map(({ title }) => inline(title))], rows)
 }
 
-function scenario({ scenario, variants }: ScenarioSummary): string[] {
+function scenario(summary: ScenarioSummary, { settings }: Results): string[] {
+  const { scenario, variants } = summary
   const rows: { variant: string; cell: Cell }[] = variants.flatMap(({ variant, cells }) =>
     cells.map((cell) => ({ variant, cell })),
   )
@@ -57,7 +70,13 @@ function scenario({ scenario, variants }: ScenarioSummary): string[] {
     `## ${inline(scenario.title)}`,
     ...(scenario.description === undefined ? [] : [inline(scenario.description)]),
     table(['Image', 'Contender', ...columns.map(({ title }) => title)], lines),
+    ...remarks(summary, settings).map(remark),
   ]
+}
+
+function remark({ title, text, items }: Remark): string {
+  const lines = items.map(({ subject, text }) => `- ${inline(subject)}: ${inline(text)}`)
+  return [`**${title}.**${text === undefined ? '' : ` ${text}`}`, lines.join('\n')].join('\n\n')
 }
 
 function failure({ contender, places, message, log }: Failure): string {

@@ -4,6 +4,7 @@ import {
   copiesFromUpstream,
   countedPulls,
   isComplete,
+  killStruckNothing,
   medianPullSeconds,
   ratios,
   spread,
@@ -16,9 +17,14 @@ import { capital } from './words.ts'
 /** What one contender did in some runs: one variant of a scenario, or all of the scenario's. */
 export type Cell = {
   contender: Contender
+  /** Runs that were measured. */
   runs: number
   /** Runs in which it broke down. */
   broken: number
+  /** Runs that the benchmark itself spoilt: they are in no other figure, `runs` included. */
+  unmeasured: number
+  /** Runs with a kill that struck nothing: they have no ratio. */
+  struckNothing: number
   pulls: { ok: number; all: number }
   /** Seconds of each node's pulls that worked. */
   seconds: Spread | undefined
@@ -31,13 +37,23 @@ export type Cell = {
   peerBytes: Spread | undefined
   /** CPU seconds of all its mirrors together, per run. */
   cpuSeconds: Spread | undefined
+  /** The sum of its mirrors' peaks, per run: they need not have come at the same time. */
+  allRssBytes: Spread | undefined
   /** The largest of its mirrors, per run. */
   peakRssBytes: Spread | undefined
-  content: { right: number; wrong: number; unchecked: number }
+  pausedSeconds: Spread | undefined
+  /** Share of all cores' time that was used. */
+  busy: Spread | undefined
+  /** Runs whose limit was the machine. */
+  atLimit: number
+  content: Content
   wallRatios: Ratios
   pullRatios: Ratios
   upstreamRatios: Ratios
 }
+
+/** Runs by what the check of their contents came to; `pulls` worked and were found right. */
+export type Content = { right: number; wrong: number; unchecked: number; pulls: number }
 
 export type VariantSummary = { variant: string; cells: Cell[] }
 
@@ -54,6 +70,8 @@ export type ScenarioSummary = {
   /** Each variant, of the contenders that ran in this scenario. */
   variants: VariantSummary[]
   timeline: Timeline | undefined
+  /** All of its runs, those that were not measured included. */
+  runs: Run[]
 }
 
 export type Summary = {
@@ -104,12 +122,13 @@ function summarizeScenario(scenario: Scenario, { runs, contenders }: Results): S
         mine.filter((run) => run.variant === variant),
       ),
     })),
-    timeline: timeline(contenders, mine),
+    timeline: timeline(contenders, mine.filter(isMeasured)),
+    runs: mine,
   }
 }
 
 function cells(contenders: readonly Contender[], runs: readonly Run[]): Cell[] {
-  const base = runs.filter(({ contender }) => contender === baseline)
+  const base = runs.filter((run) => run.contender === baseline && isMeasured(run))
   return contenders.map((contender) =>
     cell(
       contender,
@@ -119,14 +138,30 @@ function cells(contenders: readonly Contender[], runs: readonly Run[]): Cell[] {
   )
 }
 
-function cell(contender: Contender, runs: readonly Run[], base: readonly Run[]): Cell {
+function isMeasured({ rigFailure }: Run): boolean {
+  return rigFailure === undefined
+}
+
+/** Above this share of all cores' time, the machine is what a run waited for. */
+const busyLimit = 0.9
+
+function isAtLimit({ busy = 0 }: Run): boolean {
+  return busy > busyLimit
+}
+
+function cell(contender: Contender, all: readonly Run[], base: readonly Run[]): Cell {
+  const runs = all.filter(isMeasured)
   const whole = runs.filter(({ failure }) => failure === undefined)
   const pulls = runs.flatMap(countedPulls)
   const of = (measure: (run: Run) => number | undefined) => spread(whole.flatMap((run) => measure(run) ?? []))
+  const ofMirrors = (measure: (mirrors: NonNullable<Run['mirrors']>) => number) =>
+    of(({ mirrors = [] }) => (mirrors.length === 0 ? undefined : measure(mirrors)))
   return {
     contender,
     runs: runs.length,
     broken: runs.length - whole.length,
+    unmeasured: all.length - runs.length,
+    struckNothing: whole.filter(killStruckNothing).length,
     pulls: { ok: pulls.filter(({ ok }) => ok).length, all: pulls.length },
     seconds: spread(whole.flatMap((run) => countedPulls(run).flatMap(({ ok, seconds }) => (ok ? seconds : [])))),
     wall: of(wallSeconds),
@@ -135,16 +170,26 @@ function cell(contender: Contender, runs: readonly Run[], base: readonly Run[]):
     countedPulls: of(({ upstream }) => upstream?.countedPulls),
     manifestGets: of(({ upstream }) => upstream?.manifestGets),
     peerBytes: of(({ peerBytes }) => peerBytes),
-    cpuSeconds: of(({ mirrors }) => mirrors?.reduce((sum, mirror) => sum + mirror.cpuSeconds, 0)),
-    peakRssBytes: of(({ mirrors }) => mirrors && Math.max(0, ...mirrors.map((mirror) => mirror.peakRssBytes))),
-    content: {
-      right: runs.filter(({ contentOk }) => contentOk === true).length,
-      wrong: runs.filter(({ contentOk }) => contentOk === false).length,
-      unchecked: runs.filter(({ contentOk }) => contentOk === undefined).length,
-    },
+    cpuSeconds: ofMirrors((mirrors) => mirrors.reduce((sum, mirror) => sum + mirror.cpuSeconds, 0)),
+    allRssBytes: ofMirrors((mirrors) => mirrors.reduce((sum, mirror) => sum + mirror.peakRssBytes, 0)),
+    peakRssBytes: ofMirrors((mirrors) => Math.max(...mirrors.map((mirror) => mirror.peakRssBytes))),
+    pausedSeconds: of(({ pausedSeconds }) => pausedSeconds),
+    busy: of(({ busy }) => busy),
+    atLimit: whole.filter(isAtLimit).length,
+    content: content(runs),
     wallRatios: ratios(runs, base, wallSeconds),
     pullRatios: ratios(runs, base, medianPullSeconds),
     upstreamRatios: ratios(runs, base, upstreamBytes),
+  }
+}
+
+function content(runs: readonly Run[]): Content {
+  const right = runs.filter(({ contentOk }) => contentOk === true)
+  return {
+    right: right.length,
+    wrong: runs.filter(({ contentOk }) => contentOk === false).length,
+    unchecked: runs.filter(({ contentOk }) => contentOk === undefined).length,
+    pulls: right.flatMap(countedPulls).filter(({ ok }) => ok).length,
   }
 }
 
@@ -177,7 +222,7 @@ function failures({ contenders, runs, scenarios }: Results): Failure[] {
   for (const contender of contenders) {
     if (contender.failure !== undefined) note(contender, contender.failure, 'It could not take part.', contender.log)
     for (const { contender: id, failure, log, ...run } of runs) {
-      if (id !== contender.id || failure === undefined) continue
+      if (id !== contender.id || failure === undefined || run.rigFailure !== undefined) continue
       note(contender, failure, `${titles.get(run.scenario)}; ${run.variant}; repeat ${run.repeat + 1}`, log)
     }
   }

@@ -41,6 +41,11 @@ export function bitRate(value: number): string {
   return value >= 1e9 ? `${number(value / 1e9)} Gbit/s` : `${number(value / 1e6)} Mbit/s`
 }
 
+/** A share of 0 to 1: `96 %`. */
+export function percent(value: number): string {
+  return `${Math.round(100 * value)} %`
+}
+
 /** A ratio to the baseline: `0.31×`. */
 export function times(value: number): string {
   return `${Math.abs(value) >= 10 ? number(value) : value.toFixed(2)}×`

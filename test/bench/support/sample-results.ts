@@ -9,9 +9,13 @@ const nodeBytesPerSecond = 125 * MB
 const registryBytesPerSecond = 25 * MB
 const nodeCount = 6
 const repeats = 3
+/** After each node, or each few, until the others know. */
+const pauseSeconds = 0.5
 
 type Random = () => number
 type Contender = 'none' | 'pull-through' | 'nabo'
+/** One run of these was spoilt by the benchmark itself. */
+const spoilt = { scenario: 'd', variant: '10 MB, 1 layer', contender: 'pull-through', repeat: 2 }
 type Plan = { scenario: string; variant: string; image: Image; seeds: string[]; killed?: string }
 
 /** Made-up results of a full run; `wish` changes parts of them. */
@@ -34,6 +38,8 @@ export function sampleResults(wish: Partial<Results> = {}): Results {
       memoryBytes: 8 * 1024 ** 3,
       os: 'Debian GNU/Linux 13 (trixie)',
       kernel: '6.12.48',
+      fileSystem: 'ext4 on /dev/vda1',
+      loadAtStart: 0.12,
       software: { node: '26.10.0', containerd: '1.7.24', 'docker-registry': '2.8.3' },
     },
     settings: {
@@ -79,7 +85,7 @@ function scenarios() {
       description: 'The next nodes start when the ones before are done.',
     },
     { id: 'e', title: 'Registry down', description: 'One node has the image, the registry does not answer.' },
-    { id: 'f', title: 'One peer killed midway', description: 'A node dies while the others pull.' },
+    { id: 'f', title: 'A mirror is killed midway', description: 'A mirror is killed while the others pull.' },
     { id: 'g', title: 'Quota of 10 pulls', description: 'The nodes pull more than the registry allows.' },
   ]
 }
@@ -104,7 +110,7 @@ function plans(): Plan[] {
   return [
     ...all,
     { scenario: 'e', variant: '100 MB, 4 layers', image: medium, seeds: ['n1'] },
-    { scenario: 'f', variant: '100 MB, 4 layers', image: medium, seeds: [], killed: 'n2' },
+    { scenario: 'f', variant: '100 MB, 4 layers', image: medium, seeds: ['n1', 'n2'], killed: 'n1' },
     { scenario: 'g', variant: 'three images: 10 MB, 1 layer', image: image('bench/small:1', 10 * MB, 1), seeds: [] },
   ]
 }
@@ -119,20 +125,20 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
   const nodes: RunNode[] = plan.seeds.map((name) => ({ name, role: 'seed', pulls: [] }))
   let clock = 0
   let done = 0
+  let paused = 0
   for (let first = 0; first < pulling.length; first += width) {
     const wave = pulling.slice(first, first + width)
     const ends = wave.map((name, index) => {
       const known = plan.seeds.length > 0 || done > 0
       const took = secondsOf(contender, lacking, wave.length, known) * (1 + 0.02 * index) * (0.92 + 0.16 * random())
       const ok = pullWorks(scenario, contender, index)
-      const role = name === plan.killed ? { role: 'killed' as const } : {}
       const pull = {
         image: image.name,
         at: round(clock),
         seconds: round(ok ? took : 0.4),
-        ok: ok && name !== plan.killed,
+        ok,
       }
-      nodes.push({ name, ...role, pulls: [pull.ok ? pull : { ...pull, error: errorOf(scenario) }] })
+      nodes.push({ name, pulls: [pull.ok ? pull : { ...pull, error: errorOf(scenario, name) }] })
       if (ok)
         transfers.push(
           ...transfersOf({
@@ -149,7 +155,9 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
         )
       return clock + (ok ? took : 0.4)
     })
-    clock = Math.max(...ends)
+    const pause = width < pulling.length && contender === 'nabo' ? pauseSeconds : 0
+    clock = Math.max(...ends) + pause
+    paused += pause
     done += wave.length
   }
   const bytesFrom = (source: string) =>
@@ -162,7 +170,8 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
     repeat,
     images: [image],
     nodes,
-    wallSeconds: round(clock),
+    wallSeconds: round(clock - paused),
+    pausedSeconds: round(paused),
     upstream: {
       bytes: bytesFrom('upstream') + fromCache,
       countedPulls: contender === 'none' ? pulling.length : 1,
@@ -171,7 +180,8 @@ function run(plan: Plan, contender: Contender, repeat: number, random: Random): 
     peerBytes: bytesFrom('peer') + bytesFrom('mirror'),
     ...(contender === 'none' ? {} : { mirrors: mirrors(contender, names, lacking, random) }),
     transfers,
-    contentOk: true,
+    ...remarksOn(plan, contender, repeat),
+    ...(nodes.some(({ pulls }) => pulls.some(({ ok }) => ok)) ? { contentOk: true } : {}),
   }
 }
 
@@ -180,9 +190,23 @@ function pullWorks(scenario: string, contender: Contender, index: number): boole
   return scenario !== 'g' || contender !== 'none' || index < 3
 }
 
-function errorOf(scenario: string): string {
-  if (scenario === 'e') return 'dial tcp 10.9.0.1:443: connect: connection refused'
-  return scenario === 'g' ? '429 Too Many Requests: toomanyrequests' : 'killed'
+function errorOf(scenario: string, node: string): string {
+  const port = 40_000 + Number(node.slice(1))
+  return scenario === 'e'
+    ? `dial tcp 10.9.0.1:443: read 10.9.0.2:${port}: connect: connection refused`
+    : '429 Too Many Requests: toomanyrequests'
+}
+
+/** What only some runs have: a kill (in the last repeat too early to strike anything), a busy machine, a failure of the rig. */
+function remarksOn({ scenario, variant, killed }: Plan, contender: Contender, repeat: number): Partial<Run> {
+  const sentBytes = repeat === repeats - 1 ? 512 : 12 * MB
+  const isKilled = killed !== undefined && contender !== 'none'
+  const isSpoilt = JSON.stringify({ scenario, variant, contender, repeat }) === JSON.stringify(spoilt)
+  return {
+    busy: contender === 'nabo' && scenario === 'b' && variant.startsWith('1 GB') ? 0.97 : 0.4,
+    ...(isKilled ? { killed: { node: contender === 'nabo' ? killed : 'cache', at: 0.8, sentBytes } } : {}),
+    ...(isSpoilt ? { rigFailure: 'a namespace could not be made: file exists' } : {}),
+  }
 }
 
 function secondsOf(contender: Contender, bytes: number, nodes: number, known: boolean): number {

@@ -1,5 +1,8 @@
 import { baseline } from '../../results.ts'
+import type { Run } from '../../results.ts'
+import { lackingBytes } from '../../stats.ts'
 import type { Cell, ScenarioSummary, Summary, Timeline } from '../summary.ts'
+import { ratioShortfall, shortfall, struckNothingWords, withoutMirror } from '../figures.ts'
 import { copies, counted, extremes, seconds, tick, times } from '../words.ts'
 import { linearScale, logScale } from './scale.ts'
 import type { Look } from './theme.ts'
@@ -26,7 +29,7 @@ export function reportCharts(summary: Summary, prefix: string): ReportCharts {
         'Time until all nodes have it',
         groups,
         look,
-        ({ wallRatios }) => wallRatios,
+        '× time without a mirror; left is faster; spread over images too',
       ),
       ...copiesChart(`${prefix}overview-registry`, 'What the registry sent', groups, look),
     ].flat(),
@@ -40,7 +43,13 @@ function scenarioCharts({ scenario, variants, timeline }: ScenarioSummary, look:
   return {
     figures: [
       ...pullsChart(`${id}-pulls`, groups, look),
-      ...ratioChart(`${id}-ratio`, 'Until all nodes have it', groups, look, ({ wallRatios }) => wallRatios),
+      ...ratioChart(
+        `${id}-ratio`,
+        'Until all nodes have it',
+        groups,
+        look,
+        'times what it takes without a mirror; left of 1 is faster',
+      ),
       ...copiesChart(`${id}-registry`, 'What the registry sent', groups, look),
     ],
     timeline: timeline === undefined ? [] : timelineCharts(`${id}-timeline`, timeline),
@@ -60,18 +69,13 @@ function absent(cell: Cell, look: Look, otherwise: string): Row {
   if (cell.contender.failure !== undefined || (cell.runs > 0 && cell.broken === cell.runs)) {
     return { kind: 'words', label, look, text: 'failed: see its log', color: 'bad' }
   }
+  if (cell.runs === 0 && cell.unmeasured > 0) return { kind: 'words', label, look, text: 'not measured', color: 'soft' }
   if (cell.runs === 0) return { kind: 'words', label, look, text: 'not run', color: 'soft' }
   if (cell.content.wrong > 0) return { kind: 'words', label, look, text: 'wrong bytes', color: 'bad' }
   const { ok, all } = cell.pulls
   if (ok < all)
     return { kind: 'words', label, look, text: `${ok} of ${all} pulls worked`, color: ok === 0 ? 'bad' : 'ink' }
   return { kind: 'words', label, look, text: otherwise, color: 'soft' }
-}
-
-/** A value of which some pulls or runs are missing says so: those that failed are not in it. */
-function shortfall({ pulls, runs, broken }: Cell): string {
-  if (pulls.ok < pulls.all) return ` (${pulls.ok}/${pulls.all})`
-  return broken > 0 ? ` (${runs - broken}/${runs})` : ''
 }
 
 function pullsChart(id: string, groups: Group[], look: Looks): Chart[] {
@@ -103,41 +107,38 @@ function pullsChart(id: string, groups: Group[], look: Looks): Chart[] {
   return [chart]
 }
 
-function ratioChart(
-  id: string,
-  title: string,
-  groups: Group[],
-  look: Looks,
-  pick: (cell: Cell) => Cell['wallRatios'],
-): Chart[] {
-  const values = groups.flatMap(({ cells }) => cells.flatMap((cell) => pick(cell).values))
+function ratioChart(id: string, title: string, groups: Group[], look: Looks, subtitle: string): Chart[] {
+  const values = groups.flatMap(({ cells }) => cells.flatMap(({ wallRatios }) => wallRatios.values))
   if (values.length === 0 || groups.every(({ cells }) => cells.every(({ contender }) => contender.id === baseline)))
     return []
-  const withoutMirror = new Map(
+  const bases = new Map(
     groups.flatMap(({ cells }) => {
-      const pulls = cells.find(({ contender }) => contender.id === baseline)?.pulls
-      return cells.map((cell) => [cell, pulls === undefined ? 'not run' : `${pulls.ok} of ${pulls.all}`] as const)
+      const base = cells.find(({ contender }) => contender.id === baseline)
+      return cells.map((cell) => [cell, base] as const)
     }),
   )
   const show = (cell: Cell, look: Look): Row => {
-    const { spread, values } = pick(cell)
-    if (spread === undefined)
-      return absent(cell, look, `all ${cell.pulls.all} pulls worked; no mirror: ${withoutMirror.get(cell)}`)
+    const { spread, values } = cell.wallRatios
+    if (spread === undefined) {
+      const isUnstruck = cell.runs > 0 && cell.struckNothing === cell.runs
+      const why = isUnstruck ? struckNothingWords : `no mirror: ${withoutMirror(bases.get(cell))}`
+      return absent(cell, look, `all ${cell.pulls.all} pulls worked; ${why}`)
+    }
     return {
       kind: 'range',
       label: cell.contender.title,
       look,
       spread,
       strokes: values.length <= 30 ? values : [],
-      text: times(spread.median) + shortfall(cell),
+      text: times(spread.median) + ratioShortfall(cell),
     }
   }
   const chart = rowsChart({
     id,
     title,
-    subtitle: 'times what it takes without a mirror; left of 1 is faster',
+    subtitle,
     description: describe(groups, (cell) => {
-      const { spread } = pick(cell)
+      const { spread } = cell.wallRatios
       return spread && `median ${times(spread.median)}, between ${extremes(spread)} in ${counted(spread.n, 'pair')}`
     }),
     rows: rows(groups, look, show),
@@ -172,16 +173,37 @@ function copiesChart(id: string, title: string, groups: Group[], look: Looks): C
 /** Each on a time axis of its own: who got what from whom can't be seen any more on the axis of one that takes ten times as long. */
 function timelineCharts(id: string, { variant, runs }: Timeline): Chart[] {
   return runs.map(({ contender, run }) => {
-    const all = `the last pull ended after ${seconds(run.wallSeconds)}`
+    const ends = run.nodes.flatMap(({ pulls }) => pulls.map(({ at, seconds }) => at + seconds))
+    const last = Math.max(0, ...ends)
+    const end = `the last pull ended after ${seconds(last)}`
+    const remarks = timelineRemarks(run, last)
+    const said = [end, ...remarks].join('; ')
     return timelineChart({
       id: `${id}-${contender.id}`,
       title: `${contender.title}: who got what from whom`,
-      subtitle: `${variant}; ${all}`,
-      description: `${counted(run.nodes.length, 'node')}, ${counted(run.transfers?.length ?? 0, 'transfer')}; ${all}. A table lists them.`,
+      subtitle: [`${variant}; ${end}`, ...remarks],
+      description: `${counted(run.nodes.length, 'node')}, ${counted(run.transfers?.length ?? 0, 'transfer')}; ${said}. A table lists them.`,
       run,
-      scale: linearScale(run.nodes.flatMap(({ pulls }) => pulls.map(({ at, seconds }) => at + seconds))),
+      scale: linearScale(ends),
     })
   })
+}
+
+/** What a reader would otherwise take for what it is not, a line each. */
+function timelineRemarks(run: Run, end: number): string[] {
+  const { pausedSeconds = 0, wallSeconds, killed, peerBytes = 0, transfers = [] } = run
+  // A pause after the last pull is not on the axis.
+  const paused = Math.min(pausedSeconds, Math.max(0, end - wallSeconds))
+  const tellsSenders = transfers.some(({ source }) => source === 'peer' || source === 'mirror')
+  // Less than this is what mirrors say to each other, and no layers.
+  const talk = 0.1 * lackingBytes(run)
+  return [
+    paused > 0 ? `including ${seconds(paused)} of pauses, which are not counted` : [],
+    killed === undefined ? [] : `dashed: the mirror on ${killed.node} was killed after ${seconds(killed.at)}`,
+    tellsSenders || peerBytes <= talk
+      ? []
+      : ['this contender does not tell who sent what;', 'shown is what the registry saw'],
+  ].flat()
 }
 
 /** The figures in sentences, for who cannot see the chart. */

@@ -6,16 +6,26 @@ import type { Scale } from './scale.ts'
 import type { Token } from './theme.ts'
 import { paint } from './theme.ts'
 
-export type TimelineChart = { id: string; title: string; subtitle: string; description: string; run: Run; scale: Scale }
+export type TimelineChart = {
+  id: string
+  title: string
+  /** Lines under the title. */
+  subtitle: string[]
+  description: string
+  run: Run
+  scale: Scale
+}
 
 /** More nodes than this are not drawn. */
 export const maxNodesDrawn = 40
 
 const left = 76
 const right = 16
-const top = 84
+const lineHeight = 17
 const bottom = 30
 const laneHeight = 13
+/** A node that fetches in many pieces at once gets thinner lanes, so that its band stays one of several. */
+const lanesHeight = 6 * laneHeight
 const gap = 9
 
 const sources: { source: Transfer['source']; color: Token; name: string }[] = [
@@ -28,20 +38,26 @@ const sources: { source: Transfer['source']; color: Token; name: string }[] = [
 /** Who got what from whom, and when: a band for each node, a bar for each transfer, the sender's name in it. */
 export function timelineChart({ id, title, subtitle, description, run, scale }: TimelineChart): Chart {
   const bands = run.nodes.slice(0, maxNodesDrawn).map((node) => ({ node, lanes: lanes(node, run.transfers ?? []) }))
-  const heights = bands.map(({ node, lanes }) => Math.max(fewest(node), lanes.length) * laneHeight + gap)
+  const heights = bands.map(
+    ({ node, lanes }) => Math.max(fewest(node) * laneHeight, lanes.length * laneOf(lanes)) + gap,
+  )
+  const top = 67 + subtitle.length * lineHeight
   const height = top + heights.reduce((sum, one) => sum + one, 0) + bottom
   const width = chartWidth - left - right
   const x = (value: number) => left + Math.min(1, scale.place(value) / scale.max) * width
   let y = top
   const shapes: Shape[] = [
     words({ x: 8, y: 18, text: title, bold: true, size: 15, width: chartWidth - 16 }),
-    words({ x: 8, y: 40, text: subtitle, color: 'soft', width: chartWidth - 16 }),
-    ...legend(run),
+    ...subtitle.map((text, index) =>
+      words({ x: 8, y: 40 + index * lineHeight, text, color: 'soft', width: chartWidth - 16 }),
+    ),
+    ...legend(run, top - 28),
   ]
   for (const [index, band] of bands.entries()) {
     shapes.push(...bandShapes(band.node, band.lanes, { y, height: heights[index] ?? 0, x }))
     y += heights[index] ?? 0
   }
+  if (run.killed !== undefined) shapes.push(killLine(x(run.killed.at), top, height - bottom))
   return draw({
     id,
     title,
@@ -66,13 +82,19 @@ export function timelineChart({ id, title, subtitle, description, run, scale }: 
   })
 }
 
-function legend(run: Run): Shape[] {
+/** When a mirror was killed. */
+function killLine(x: number, from: number, to: number): Shape {
+  const style = { fill: 'none', stroke: paint('bad'), lineWidth: 1.5, lineDash: [4, 3] }
+  return { type: 'line', shape: { x1: x, y1: from, x2: x, y2: to }, style }
+}
+
+function legend(run: Run, y: number): Shape[] {
   const used = sources.filter(({ source }) => run.transfers?.some((transfer) => transfer.source === source))
   return used.flatMap(({ color, name }, index) => {
     const x = 8 + index * 104
     return [
-      box({ x, y: 56, width: 14, height: 10 }, color, { r: 2 }),
-      words({ x: x + 20, y: 61, text: name, color: 'soft' }),
+      box({ x, y, width: 14, height: 10 }, color, { r: 2 }),
+      words({ x: x + 20, y: y + 5, text: name, color: 'soft' }),
     ]
   })
 }
@@ -127,16 +149,27 @@ function bandShapes(node: RunNode, lanes: Transfer[][], { y, height, x }: Band):
       r: 2,
     }),
   )
-  const bars = lanes.flatMap((lane, index) => lane.flatMap((transfer) => bar(transfer, y + index * laneHeight, x)))
+  const each = laneOf(lanes)
+  const bars = lanes.flatMap((lane, index) =>
+    lane.flatMap((transfer) => bar(transfer, { y: y + index * each, height: each, x })),
+  )
   const separator = line([8, y + height - gap / 2], [chartWidth - 8, y + height - gap / 2], 'line')
   return [...name, ...pulls, ...bars, separator]
 }
 
-function bar({ at, seconds, source, from }: Transfer, y: number, x: Band['x']): Shape[] {
+/** The height of one of a node's lanes. */
+function laneOf(lanes: readonly unknown[]): number {
+  return Math.max(2, Math.min(laneHeight, lanesHeight / lanes.length))
+}
+
+function bar({ at, seconds, source, from }: Transfer, { y, height, x }: Band): Shape[] {
   const start = x(at)
   const width = Math.max(1.5, x(at + seconds) - start)
   const color = sources.find((one) => one.source === source)?.color ?? 'fromLocal'
-  const shown = box({ x: start, y: y + 1, width, height: laneHeight - 2 }, color, { r: 2 })
-  if (from === undefined || width < from.length * 6 + 10) return [shown]
-  return [shown, words({ x: start + 5, y: y + laneHeight / 2, text: from, size: 10, color: 'surface', bold: true })]
+  const space = height < laneHeight ? 0.5 : 1
+  const shown = box({ x: start, y: y + space, width, height: height - 2 * space }, color, {
+    r: height < laneHeight ? 1 : 2,
+  })
+  if (from === undefined || height < laneHeight || width < from.length * 6 + 10) return [shown]
+  return [shown, words({ x: start + 5, y: y + height / 2, text: from, size: 10, color: 'surface', bold: true })]
 }

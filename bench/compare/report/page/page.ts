@@ -4,6 +4,8 @@ import { inlineSvg } from '../charts/drawing.ts'
 import { themeCss } from '../charts/theme.ts'
 import { counted } from '../words.ts'
 import { conditions, howToRead } from '../conditions.ts'
+import type { Remark } from '../remarks.ts'
+import { remarks } from '../remarks.ts'
 import type { Failure, ScenarioSummary, Summary } from '../summary.ts'
 import { figuresTable, glanceTable, transfersTable } from './tables.ts'
 import type { Html } from './html.ts'
@@ -39,7 +41,7 @@ export function htmlReport(chapters: readonly Chapter[], css: string): string {
           <section id="reading">
             <h2>How to read this</h2>
             <dl>
-              ${howToRead.map(
+              ${howToRead(chapters.map(({ summary }) => summary)).map(
                 ({ term, text }) =>
                   html`<dt>${term}</dt>
                     <dd>${text}</dd>`,
@@ -86,7 +88,8 @@ function chapter({ summary, charts, prefix }: Chapter, name: string | undefined)
       <h2>At a glance</h2>
       <p>
         Time until all nodes have the image, as a multiple of what it takes without a mirror: the median of all pairs,
-        their extremes, and in how many the contender was faster. <a href="#reading">How to read this</a>
+        their extremes, and in how many the contender was faster. Different images are put together here: the spread is
+        over images too, and not noise alone. <a href="#reading">How to read this</a>
       </p>
       ${glanceTable(summary, prefix)} ${figures(charts.overview)}
     </section>
@@ -98,13 +101,15 @@ function chapter({ summary, charts, prefix }: Chapter, name: string | undefined)
             ${failures.map(failure)}
           </section>`
     }
-    ${scenarios.map((one) => scenario(one, charts, prefix))}`
+    ${scenarios.map((one) => scenario(one, summary, { charts, prefix }))}`
 }
 
-function scenario(summary: ScenarioSummary, charts: ReportCharts, prefix: string): Html {
+type Drawn = { charts: ReportCharts; prefix: string }
+
+function scenario(summary: ScenarioSummary, { results }: Summary, { charts, prefix }: Drawn): Html {
   const { scenario, timeline } = summary
   const drawn = charts.scenarios.get(scenario.id)
-  const shown = html`${figures(drawn?.figures ?? [])}
+  const shown = html`${figures(drawn?.figures ?? [])} ${remarks(summary, results.settings).map(remark)}
     <details>
       <summary>All figures (those with ≈ are noisy)</summary>
       ${figuresTable(summary)}
@@ -127,6 +132,17 @@ function scenario(summary: ScenarioSummary, charts: ReportCharts, prefix: string
     <p>${scenario.description}</p>
     ${shown} ${flow}
   </section>`
+}
+
+function remark({ title, text, items }: Remark): Html {
+  const said = items.map(({ subject, text }) => html`<li><b>${subject}</b>: ${text}</li>`)
+  return html`<div class="remark">
+    <h3>${title}</h3>
+    ${text === undefined ? undefined : html`<p>${text}</p>`}
+    <ul>
+      ${said}
+    </ul>
+  </div>`
 }
 
 function figures(charts: readonly Chart[]): Html {

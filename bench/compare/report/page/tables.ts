@@ -13,7 +13,7 @@ export function glanceTable({ results, scenarios }: Summary, prefix: string): Ht
   const rows = scenarios.map(({ scenario, overall }) => {
     const base = overall.find(({ contender }) => contender.id === baseline)
     const cells = overall.map((cell) => {
-      const { main, details, tone } = verdict(cell, base)
+      const { main, details, tone } = verdict(cell, base, scenario.id)
       return html`<td class="${tone}"><b>${main}</b>${details.map((detail) => html`<small>${detail}</small>`)}</td>`
     })
     return html`<tr>
