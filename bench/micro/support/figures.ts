@@ -24,7 +24,8 @@ export function ratio(values: readonly number[], partners: readonly number[]): s
   return `${median(ratios).toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`
 }
 
+/** `32 MiB`, to one decimal. */
 export function sizeName(bytes: number): string {
-  if (bytes >= GiB) return `${bytes / GiB} GiB`
-  return bytes >= MiB ? `${bytes / MiB} MiB` : `${bytes / KiB} KiB`
+  const [unit, name] = bytes >= GiB ? [GiB, 'GiB'] : bytes >= MiB ? [MiB, 'MiB'] : [KiB, 'KiB']
+  return `${Number((bytes / unit).toFixed(1))} ${name}`
 }
