@@ -10,6 +10,7 @@ import { parseDescription } from '../../bench/compare/contenders/description.ts'
 import { freePort } from '../../bench/micro/support/servers.ts'
 import { Child } from '../support/child.ts'
 import type { ClusterNode } from '../support/cluster-node.ts'
+import { eventually } from '../support/poll.ts'
 
 /** Answers with its own arguments. */
 const SERVER = `
@@ -74,6 +75,20 @@ describe('a mirror that is known by its description', () => {
     assert.deepEqual(words[1], ['--peer', 'node-0:127.0.0.11', '--peer', 'node-2:127.0.0.13'])
     await mirror.processes[0]?.kill()
     assert.match(mirror.processes[0]?.ended() ?? '', /^SIGKILL/)
+  })
+
+  it('is killed with what stands behind a shell', async () => {
+    const script = `'${process.execPath}' -e "$1" ${port} "$2"; echo over`
+    const mirror = await contender({ command: ['/bin/sh', '-c', script, 'sh', SERVER, '{ip}'] }).start(site(1))
+    const url = `http://127.0.0.11:${port}`
+    assert.equal((await fetch(url)).status, 200)
+    await mirror.processes[0]?.kill()
+    await eventually('nobody answers', () =>
+      fetch(url).then(
+        () => false,
+        () => true,
+      ),
+    )
   })
 
   it('fails with its exit code and its last words when it ends at once', async () => {

@@ -7,6 +7,7 @@ import type { Child } from '../../../test/support/child.ts'
 import type { ClusterNode } from '../../../test/support/cluster-node.ts'
 import { eventually } from '../../../test/support/poll.ts'
 import type { Version } from '../images.ts'
+import { descendantsOf } from '../measure/process-tree.ts'
 import type { Transfer } from '../results.ts'
 import { type Contender, type Mirror, MirrorFailure, type MirrorProcess, type Site } from './contender.ts'
 import { type MirrorDescription, type Placeholders, commandWords, fill } from './description.ts'
@@ -172,6 +173,19 @@ function processOf(node: ClusterNode, child: Child): MirrorProcess {
     pid: child.pid ?? 0,
     ended: () => endOf(child),
     log: () => child.lines,
-    kill: async () => void (await child.kill()),
+    kill: () => killWhole(child),
+  }
+}
+
+/** What stands behind a shell would go on without it. */
+async function killWhole(child: Child): Promise<void> {
+  const behind = child.pid === undefined ? [] : descendantsOf(child.pid)
+  await child.kill()
+  for (const pid of behind) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended with the one before it.
+    }
   }
 }

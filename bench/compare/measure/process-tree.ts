@@ -69,6 +69,11 @@ export class ProcessTree {
   }
 }
 
+/** All that a process has started and that still comes from it, the process itself not among them. */
+export function descendantsOf(pid: number): number[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
+}
+
 /** undefined if there is no such process any more. */
 export function sampleProcess(pid: number): ProcessSample | undefined {
   try {
