@@ -44,23 +44,50 @@ export function emptyResults(nodes: readonly ClusterNode[], contender: Contender
   }
 }
 
-/** Puts a contender's runs beside those of others: what is compared was measured one after the other, in the same cluster. */
+/** What is there already was measured under other conditions; the message says which. */
+export class ConditionsError extends Error {
+  override readonly name = 'ConditionsError'
+}
+
+/**
+ * Puts a contender's runs beside those of others: what is compared was measured one after the other, in the same cluster. Throws
+ * {@link ConditionsError} if the number of nodes, their software, or the version of the same mirror has changed since.
+ */
 export function joined(before: Results | undefined, now: Results): Results {
   if (before === undefined) return now
-  const contenders = new Map([...before.contenders, ...now.contenders].map((each) => [each.id, each]))
+  const different = differences(before, now)
+  if (different.length > 0)
+    throw new ConditionsError(`what is there already cannot be compared: ${different.join('; ')}; name another --out`)
+  const contenders = new Map(before.contenders.map((each) => [each.id, each]))
+  // A version that is not told this time is the one that was told before.
+  for (const each of now.contenders) contenders.set(each.id, { ...contenders.get(each.id), ...each })
   const runs = [...before.runs, ...now.runs]
   return {
     ...now,
     startedAt: before.startedAt,
     settings: {
       ...now.settings,
-      nodes: Math.max(before.settings.nodes, now.settings.nodes),
       repeats: Math.max(1, ...runs.map(({ repeat }) => repeat + 1)),
       notes: [...new Set([...(before.settings.notes ?? []), ...(now.settings.notes ?? [])])].slice(-MAX_NOTES),
     },
     contenders: [...contenders.values()],
     runs,
   }
+}
+
+function differences(before: Results, now: Results): string[] {
+  const conditions = [
+    ['the number of nodes', before.settings.nodes, now.settings.nodes],
+    ['the kubelet', before.machine.software['kubelet'], now.machine.software['kubelet']],
+    ['the container runtime', before.machine.software['container-runtime'], now.machine.software['container-runtime']],
+    ...now.contenders.flatMap(({ id, title, version }) => {
+      const known = before.contenders.find((each) => each.id === id)?.version
+      return known === undefined || version === undefined ? [] : [[`the version of ${title}`, known, version] as const]
+    }),
+  ] as const
+  return conditions
+    .filter(([, was, is]) => was !== is)
+    .map(([what, was = 'unknown', is = 'unknown']) => `${what} was ${was} and is ${is}`)
 }
 
 /** The number of the next run of a variant by a contender: the same numbers of two contenders are a pair. */

@@ -5,13 +5,14 @@ import { join } from 'node:path'
 import { errorCode } from '../../src/store/file-blob.ts'
 import { errorText } from '../../src/telemetry/log.ts'
 import { second } from '../../src/time/units.ts'
-import { readResults, type Run, writeResults } from '../compare/results.ts'
+import { type Contender, readResults, type Run, writeResults } from '../compare/results.ts'
 import { BenchCluster, type ClusterPull } from './cluster.ts'
 import { Kubectl, KubectlError } from './kubectl.ts'
-import { emptyResults, joined, nextRepeat, runOf } from './outcome.ts'
+import { ConditionsError, emptyResults, joined, nextRepeat, runOf } from './outcome.ts'
 import { type ClusterPlan, imageAt, parseClusterPlan, USAGE, UsageError } from './settings.ts'
 
 const EXIT_USAGE = 64
+const EXIT_DATA = 65
 const EXIT_UNAVAILABLE = 69
 const EXIT_INTERRUPTED = 130
 const POLL_MS = 2 * second
@@ -30,6 +31,7 @@ try {
 } catch (error) {
   if (interrupt.signal.aborted) process.exitCode = EXIT_INTERRUPTED
   else if (error instanceof UsageError) fail(`${error.message}\n\n${USAGE}`, EXIT_USAGE)
+  else if (error instanceof ConditionsError) fail(error.message, EXIT_DATA)
   else if (error instanceof KubectlError) fail(error.message, EXIT_UNAVAILABLE)
   else throw error
 }
@@ -50,7 +52,9 @@ async function main(plan: ClusterPlan): Promise<void> {
     signal: interrupt.signal,
   })
   const notes = [`${plan.label}: pull policy ${plan.pullPolicy}`]
-  const start = emptyResults(await cluster.nodes(), { id: plan.label, title: plan.title }, notes)
+  const start = emptyResults(await cluster.nodes(), contenderOf(plan), notes)
+  // Before anything is pulled for nothing.
+  joined(before, start)
   const runs: Run[] = []
   for (let i = 0; i < plan.repeats; i += 1) {
     for (const each of plan.images) {
@@ -67,6 +71,10 @@ async function main(plan: ClusterPlan): Promise<void> {
   }
   process.stdout.write(`wrote ${path}\n`)
   await report(plan.out, path)
+}
+
+function contenderOf({ label: id, title, mirrorVersion: version }: ClusterPlan): Contender {
+  return { id, title, ...(version === undefined ? {} : { version }) }
 }
 
 /** What was measured is there already: a report that cannot be drawn is no failure. */

@@ -7,6 +7,8 @@ import type { NamedImage } from './outcome.ts'
 export interface ClusterPlan {
   readonly label: string
   readonly title: string
+  /** Of the mirror; undefined if it was not told. */
+  readonly mirrorVersion: string | undefined
   readonly out: string
   readonly images: readonly NamedImage[]
   readonly repeats: number
@@ -31,6 +33,7 @@ node bench/cluster/run.ts --label none [options] [name=]image…
 
   --label <id>             what the nodes use now: none (no mirror, what the others are compared with), nabo, …
   --title <words>          how the report calls it
+  --mirror-version <text>  of the mirror, for the report: 0.9
   --out <directory>        where results.json is, or comes; other labels' results in it stay (.nabo/bench-cluster)
   --repeats <count>        (1)
   --context, --kubeconfig  of kubectl
@@ -49,6 +52,7 @@ node bench/cluster/run.ts --label none [options] [name=]image…
 const OPTIONS = {
   label: { type: 'string' },
   title: { type: 'string' },
+  'mirror-version': { type: 'string' },
   out: { type: 'string', default: '.nabo/bench-cluster' },
   repeats: { type: 'string', default: '1' },
   context: { type: 'string' },
@@ -76,6 +80,9 @@ export function parseClusterPlan(args: readonly string[]): ClusterPlan {
   const policy = values['pull-policy']
   if (policy !== 'Always' && policy !== 'IfNotPresent') throw new UsageError('--pull-policy is IfNotPresent or Always')
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(values.namespace)) throw new UsageError('--namespace is no name')
+  const mirrorVersion = values['mirror-version']
+  if (mirrorVersion !== undefined && !/^.{1,80}$/.test(mirrorVersion))
+    throw new UsageError('--mirror-version is a line of 1 to 80 characters')
   if (positionals.length === 0) throw new UsageError('no image is named')
   const images = positionals.map(parseImage)
   if (new Set(images.map(({ variant }) => variant)).size < images.length)
@@ -83,6 +90,7 @@ export function parseClusterPlan(args: readonly string[]): ClusterPlan {
   return {
     label,
     title: values.title ?? TITLES[label] ?? label,
+    mirrorVersion,
     out: values.out,
     images,
     repeats: count('--repeats', values.repeats),

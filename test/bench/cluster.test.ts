@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { BenchCluster, type ClusterOptions, pullsOf } from '../../bench/cluster/cluster.ts'
 import { Kubectl, KubectlError } from '../../bench/cluster/kubectl.ts'
 import { type KubeEvent, quantity } from '../../bench/cluster/kubernetes.ts'
-import { emptyResults, joined, nextRepeat, runOf } from '../../bench/cluster/outcome.ts'
+import { ConditionsError, emptyResults, joined, nextRepeat, runOf } from '../../bench/cluster/outcome.ts'
 import { goDuration, pullOutcome } from '../../bench/cluster/pull-events.ts'
 import { imageAt, parseClusterPlan, UsageError } from '../../bench/cluster/settings.ts'
-import { parseResults } from '../../bench/compare/results.ts'
+import { type Results, parseResults, writeResults } from '../../bench/compare/results.ts'
 import { Child } from '../support/child.ts'
 import { readFakeCluster } from '../support/fake-kubectl.ts'
 import { eventually } from '../support/poll.ts'
@@ -160,6 +160,7 @@ describe('the command line of the cluster’s benchmark', () => {
       ['--label', 'nabo', '--repeats', '0', 'app:1'],
       ['--label', 'nabo', '--node-selector', 'pool', 'app:1'],
       ['--label', 'nabo', '--namespace', 'Kube System', 'app:1'],
+      ['--label', 'nabo', '--mirror-version', '', 'app:1'],
       ['--label', 'nabo', '--frobnicate', 'app:1'],
     ]
     for (const args of wrong) assert.throws(() => parseClusterPlan(args), UsageError, args.join(' '))
@@ -303,11 +304,38 @@ describe('a benchmark in a cluster', () => {
     assert.equal(results.settings.nodes, 3)
   })
 
+  it('refuses to put results side by side that were measured under other conditions', async () => {
+    await using cluster = await BenchCluster.create(options())
+    const nodes = await cluster.nodes()
+    const before = emptyResults(nodes, { id: 'nabo', title: 'Nabo', version: '0.9' }, [])
+    const refused = (now: Results, message: RegExp) =>
+      assert.throws(
+        () => joined(before, now),
+        (error) => error instanceof ConditionsError && message.test(error.message),
+      )
+    const none = { id: 'none', title: 'No mirror' }
+    refused(emptyResults(nodes.slice(1), none, []), /the number of nodes was 3 and is 2; name another --out/)
+    const later = structuredClone(nodes)
+    for (const { status } of later) {
+      status.nodeInfo.kubeletVersion = 'v9.9.9'
+      status.nodeInfo.containerRuntimeVersion = 'containerd://9.9.9'
+    }
+    refused(
+      emptyResults(later, none, []),
+      /the kubelet was v[\d.]+ and is v9\.9\.9; the container runtime was .* and is/,
+    )
+    const other = { id: 'nabo', title: 'Nabo', version: '1.0' }
+    refused(emptyResults(nodes, other, []), /the version of Nabo was 0\.9 and is 1\.0/)
+    const again = joined(before, emptyResults(nodes, { id: 'nabo', title: 'Nabo' }, []))
+    assert.deepEqual(again.contenders, before.contenders)
+  })
+
   it('is a command that adds its results to those that are there', async () => {
     const program = fileURLToPath(new URL('../../bench/cluster/run.ts', import.meta.url))
     const env = { ...process.env, PATH: `${directory}:${process.env['PATH']}` }
     const measure = async (label: string) => {
-      const args = [program, '--label', label, '--out', join(directory, 'out'), 'app=r.example/app:{label}']
+      const version = label === 'none' ? [] : ['--mirror-version', '0.9']
+      const args = [program, '--label', label, ...version, '--out', join(directory, 'out'), 'app=r.example/app:{label}']
       const child = new Child(process.execPath, args, { env })
       assert.deepEqual(await child.exited, { code: 0, signal: null }, child.lines.join('\n'))
     }
@@ -320,6 +348,26 @@ describe('a benchmark in a cluster', () => {
         ['none', 'r.example/app:none', 3],
         ['nabo', 'r.example/app:nabo', 3],
       ],
+    )
+    assert.deepEqual(results.contenders, [
+      { id: 'none', title: 'No mirror' },
+      { id: 'nabo', title: 'Nabo', version: '0.9' },
+    ])
+    assert.deepEqual(now().namespaces, {})
+  })
+
+  it('is a command that pulls nothing where conditions have changed', async () => {
+    const program = fileURLToPath(new URL('../../bench/cluster/run.ts', import.meta.url))
+    const env = { ...process.env, PATH: `${directory}:${process.env['PATH']}` }
+    const out = join(directory, 'out')
+    await mkdir(out)
+    const before = emptyResults([], { id: 'none', title: 'No mirror' }, [])
+    await writeResults(join(out, 'results.json'), before)
+    const child = new Child(process.execPath, [program, '--label', 'nabo', '--out', out, 'app:1'], { env })
+    assert.deepEqual(await child.exited, { code: 65, signal: null }, child.lines.join('\n'))
+    assert.deepEqual(
+      now().created.map(({ kind }) => kind),
+      ['Namespace'],
     )
     assert.deepEqual(now().namespaces, {})
   })

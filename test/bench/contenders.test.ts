@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
-import { fill, parseDescription, readDescription } from '../../bench/compare/contenders/description.ts'
-import { transfersIn } from '../../bench/compare/contenders/pull-through.ts'
+import { commandWords, fill, parseDescription, readDescription } from '../../bench/compare/contenders/description.ts'
+import { descriptionOf, transfersIn } from '../../bench/compare/contenders/pull-through.ts'
 
 const MINIMAL = {
   id: 'other',
@@ -12,6 +12,17 @@ const MINIMAL = {
   command: ['mirror', '--content={contentPath}'],
   readyUrl: 'http://{ip}:5000/ready',
   mirrorUrl: 'http://127.0.0.1:5000',
+}
+
+const VALUES = {
+  name: 'node-0',
+  number: '0',
+  ip: '10.0.0.1',
+  firstIp: '10.0.0.1',
+  directory: '/d',
+  registryUrl: 'http://hub',
+  secretFile: '/s',
+  peers: '',
 }
 
 describe('the description of a mirror', () => {
@@ -41,6 +52,31 @@ describe('the description of a mirror', () => {
     assert.throws(() => fill('{sokcet}', { socket: '/s' }), /\{sokcet\} is none of socket/)
   })
 
+  it('is refused when a template names what means nothing in its place', () => {
+    const refused = (changes: object, message: RegExp) =>
+      assert.throws(() => parseDescription({ ...MINIMAL, ...changes }), message)
+    refused({ command: ['mirror', '{sokcet}'] }, /\{sokcet\} means nothing here, known are \{name\}, .*\{certsDir\}/)
+    refused({ env: { HOME: '{home}' } }, /\{home\} means nothing/)
+    refused({ files: { 'a.toml': ['port = 1', 'peer = {peer}'] } }, /\{peer\} means nothing/)
+    refused({ readyUrl: 'http://{address}/' }, /\{address\} means nothing/)
+    refused({ mirrorUrl: 'http://{address}/' }, /\{address\} means nothing/)
+    refused({ peers: { each: '{directory}' } }, /\{directory\} means nothing here, known are \{name\}, \{ip\}/)
+    refused({ command: ['mirror', { each: ['{directory}'] }] }, /\{directory\} means nothing here, known are \{name\}/)
+    refused({ place: 'one-host' }, /\{contentPath\} means nothing/)
+    refused({ command: [{ each: ['{ip}'] }] }, /command/)
+  })
+
+  it('makes words for each of the other nodes', () => {
+    const { command } = parseDescription({ ...MINIMAL, command: ['m', '-v', { each: ['--peer', '{name}={ip}:5001'] }] })
+    const others = [
+      { name: 'node-1', ip: '10.0.0.2' },
+      { name: 'node-2', ip: '10.0.0.3' },
+    ]
+    const flags = ['--peer', 'node-1=10.0.0.2:5001', '--peer', 'node-2=10.0.0.3:5001']
+    assert.deepEqual(commandWords(command, VALUES, others), ['m', '-v', ...flags])
+    assert.deepEqual(commandWords(command, VALUES, []), ['m', '-v'])
+  })
+
   it('exists as an example that can be read', async () => {
     const example = join(import.meta.dirname, '../../bench/compare/contenders/examples/spegel.json')
     assert.equal((await readDescription(example)).id, 'spegel')
@@ -48,6 +84,15 @@ describe('the description of a mirror', () => {
 
   it('says which file is wrong', async () => {
     await assert.rejects(readDescription('/nowhere.json'), /\/nowhere\.json does not describe a mirror/)
+  })
+})
+
+describe("the pull-through cache's description", () => {
+  it('says why registry 2 fetches more than once, and of others does not', () => {
+    const two = descriptionOf('2.8.2+ds1')
+    assert.match(two, /2\.8\.2\+ds1 .* once for each client that waits and once to store it/)
+    assert.ok(two.length <= 500)
+    assert.doesNotMatch(descriptionOf('3.0.0'), /once for each/)
   })
 })
 

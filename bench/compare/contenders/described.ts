@@ -7,9 +7,16 @@ import type { Child } from '../../../test/support/child.ts'
 import type { ClusterNode } from '../../../test/support/cluster-node.ts'
 import { eventually } from '../../../test/support/poll.ts'
 import type { Version } from '../images.ts'
+import { descendantsOf } from '../measure/process-tree.ts'
 import type { Transfer } from '../results.ts'
 import { type Contender, type Mirror, MirrorFailure, type MirrorProcess, type Site } from './contender.ts'
-import { type MirrorDescription, type Placeholders, fill } from './description.ts'
+import { type MirrorDescription, type Placeholders, commandWords, fill } from './description.ts'
+
+/** Of what it wrote before it ended, in the sentence about that. */
+const LAST_LINES = 3
+const LAST_CHARS = 1000
+/** An end may be known before the last words are read. */
+const LAST_WORDS_MS = 100
 
 /** What is known of a mirror beyond its description. */
 export interface Insight {
@@ -33,7 +40,9 @@ export function described(description: MirrorDescription, insight: Insight = {})
 }
 
 async function startAll(description: MirrorDescription, site: Site, insight: Insight): Promise<Mirror> {
-  const { place, mirrorUrl, settleSeconds } = description
+  const { place, mirrorUrl } = description
+  // What a mirror knows cannot be asked in general.
+  const pause = () => sleep(description.settleSeconds * 1000)
   const places = place === 'one-host' ? [site.host] : site.nodes
   const running = await Promise.all(
     places.map(async (node, number) => ({ node, ...(await startOne(description, site, node, number)) })),
@@ -41,6 +50,9 @@ async function startAll(description: MirrorDescription, site: Site, insight: Ins
   const processes = running.map(({ node, child }) => processOf(node, child))
   try {
     await Promise.all(running.map(({ node, child, values }) => ready(description, node, child, values)))
+    // One that answers may not have found the others yet.
+    await pause()
+    await Promise.all(running.map(({ node, child }) => assertRuns(node, child)))
   } catch (cause) {
     const log = processes.flatMap((process) =>
       process
@@ -58,8 +70,7 @@ async function startAll(description: MirrorDescription, site: Site, insight: Ins
     },
     settle: async (_holders, versions) => {
       if (insight.settle !== undefined) return insight.settle(versions, site)
-      // What a mirror knows cannot be asked in general.
-      await sleep(settleSeconds * 1000)
+      await pause()
     },
     transfers: (began) =>
       insight.transfers?.(
@@ -82,7 +93,7 @@ async function startOne(
   for (const [name, lines] of Object.entries(description.files)) {
     await writeFile(join(directory, name), `${lines.map((line) => fill(line, values)).join('\n')}\n`)
   }
-  const [command = '', ...args] = description.command.map((word) => fill(word, values))
+  const [command = '', ...args] = commandWords(description.command, values, othersOf(description, site, node))
   const filled = Object.entries(description.env).map(([name, value]) => [name, fill(value, values)])
   const env = { ...process.env, ...Object.fromEntries(filled) }
   return { child: node.spawn(command, args, { env, cwd: directory }), values }
@@ -93,14 +104,19 @@ export function directoryOf(node: ClusterNode): string {
   return join(node.directory, 'mirror')
 }
 
+function othersOf({ place }: MirrorDescription, { nodes }: Site, node: ClusterNode): readonly ClusterNode[] {
+  return place === 'one-host' ? nodes : nodes.filter((other) => other !== node)
+}
+
 function placeholders(
-  { peers, place }: MirrorDescription,
-  { cluster, nodes, host }: Site,
+  description: MirrorDescription,
+  site: Site,
   node: ClusterNode,
   number: number,
   directory: string,
 ): Placeholders {
-  const others = place === 'one-host' ? nodes : nodes.filter((other) => other !== node)
+  const { cluster, nodes, host } = site
+  const { peers } = description
   const runtime =
     node === host
       ? {}
@@ -117,7 +133,9 @@ function placeholders(
     directory,
     registryUrl: cluster.hubUrl,
     secretFile: cluster.secretFile,
-    peers: others.map(({ name, ip }) => fill(peers.each, { name, ip })).join(peers.separator),
+    peers: othersOf(description, site, node)
+      .map(({ name, ip }) => fill(peers.each, { name, ip }))
+      .join(peers.separator),
     ...runtime,
   }
 }
@@ -131,15 +149,43 @@ async function ready(
   const url = fill(readyUrl, values)
   const answers = async () => child.exit !== undefined || (await node.fetch(url)).status === 200
   await eventually(`${title} answers on ${node.name}`, answers, { timeoutMs: readySeconds * 1000, everyMs: 100 })
-  if (child.exit !== undefined) throw new Error(`it ended at once on ${node.name}`)
+  await assertRuns(node, child)
+}
+
+async function assertRuns(node: ClusterNode, child: Child): Promise<void> {
+  if (child.exit === undefined) return
+  await sleep(LAST_WORDS_MS)
+  throw new Error(`it ended on ${node.name} (${endOf(child)})`)
+}
+
+/** How it ended, with its last words; undefined while it runs. */
+function endOf({ exit, lines }: Child): string | undefined {
+  if (exit === undefined) return undefined
+  const { code, signal } = exit
+  const how = signal ?? (code === null ? 'could not be started' : `exit code ${code}`)
+  const last = lines.filter((line) => line.trim() !== '').slice(-LAST_LINES)
+  return last.length === 0 ? how : `${how}: ${last.join(' / ').slice(-LAST_CHARS)}`
 }
 
 function processOf(node: ClusterNode, child: Child): MirrorProcess {
   return {
     node: node.name,
     pid: child.pid ?? 0,
-    ended: () => child.exit && `${child.exit.signal ?? child.exit.code}`,
+    ended: () => endOf(child),
     log: () => child.lines,
-    kill: async () => void (await child.kill()),
+    kill: () => killWhole(child),
+  }
+}
+
+/** What stands behind a shell would go on without it. */
+async function killWhole(child: Child): Promise<void> {
+  const behind = child.pid === undefined ? [] : descendantsOf(child.pid)
+  await child.kill()
+  for (const pid of behind) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended with the one before it.
+    }
   }
 }

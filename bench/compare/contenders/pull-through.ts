@@ -24,17 +24,21 @@ const lineSchema = z.object({
 const STORE_MS = 300_000
 const MICROSECONDS: Readonly<Record<string, number>> = { µs: 1, ms: 1e3, s: 1e6, m: 60e6, h: 3600e6 }
 
-/** Debian's docker-registry as a pull-through cache on a host of its own. Says instead why it cannot be had here. */
+/**
+ * Debian's docker-registry as a pull-through cache on a host of its own. Says instead why it cannot be had here. It is 2.8, which does not
+ * share one fetch between clients that wait for the same blob.
+ */
 export async function pullThrough(): Promise<Contender | { readonly skip: string }> {
   const tool = await findTool('docker-registry')
   if ('skip' in tool) return tool
   const program = join(tool.binDir, 'docker-registry')
   const { stdout } = await execute(program, ['--version'])
+  const version = stdout.trim().split(' ').at(-1) ?? ''
   const description = parseDescription({
     id: 'pull-through',
     title: 'pull-through cache',
-    description: "Debian's docker-registry in proxy mode on a host of its own, whose link is a node's",
-    version: stdout.trim().split(' ').at(-1) ?? '',
+    description: descriptionOf(version),
+    version,
     place: 'one-host',
     files: {
       'config.yml': [
@@ -54,6 +58,15 @@ export async function pullThrough(): Promise<Contender | { readonly skip: string
     mirrorUrl: 'http://{ip}:5000',
   })
   return described(description, { transfers: transfersIn, settle: stored })
+}
+
+/** Whoever wonders at its copies reads this in the report. */
+export function descriptionOf(version: string): string {
+  const what = `Debian's docker-registry ${version} in proxy mode on a host of its own, whose link is a node's`
+  if (!/^v?2\./.test(version)) return what
+  const copies = 'copies can be one more than there are nodes'
+  const why = `2.x fetches a blob that it does not have yet once for each client that waits and once to store it: ${copies}`
+  return `${what}; ${why}. Registry 3, or another cache, can be described as a contender (bench/README.md)`
 }
 
 /** It stores blobs by a fetch of its own, beside the one that it passes on, and so may be done later than its client. */

@@ -18,7 +18,7 @@ const { values } = parseArgs({
 const { quick } = values
 const repeats = Number(values.repeats ?? (quick ? 1 : 5))
 const transfers = Number(values.transfers ?? (quick ? 8 : 64))
-const PROBES = quick ? 50 : 300
+const PROBES = quick ? 20 : 300
 /** Between an answer and the next question. */
 const PAUSE_MS = 5
 

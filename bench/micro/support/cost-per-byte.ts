@@ -1,7 +1,7 @@
 import type { Blob } from './content.ts'
 import { cpuSeconds } from './cpu.ts'
 import { GiB, median, MiB, ratio, sizeName } from './figures.ts'
-import { type Demand, take } from './load.ts'
+import { type Demand, rangeSize, take } from './load.ts'
 import type { Server } from './servers.ts'
 
 export interface CostOptions {
@@ -24,16 +24,24 @@ export async function costPerByte(options: CostOptions): Promise<Record<string, 
   const rows = []
   for (const blob of blobs) {
     for (const count of clients) {
+      const demand = { clients: count, bytes, short }
       const samples = servers.map(() => [] as Sample[])
       for (let round = 0; round < repeats; round += 1) {
-        for (const [i, server] of servers.entries())
-          samples[i]?.push(await sample(server, blob, { clients: count, bytes, short }))
+        for (const [i, server] of servers.entries()) samples[i]?.push(await sample(server, blob, demand))
       }
-      rows.push(...rowsOf(`${sizeName(blob.size)} × ${count}`, servers, samples))
-      process.stderr.write(`${sizeName(blob.size)} × ${count}\n`)
+      const what = labelOf(blob, demand)
+      rows.push(...rowsOf(what, servers, samples))
+      process.stderr.write(`${what}\n`)
     }
   }
   return rows
+}
+
+/** `1 GiB × 8 (ranges of 256 MiB)`: small ranges of a large blob cost what small answers cost. */
+export function labelOf(blob: Pick<Blob, 'size'>, demand: Demand): string {
+  const range = rangeSize(blob, demand)
+  const what = `${sizeName(blob.size)} × ${demand.clients}`
+  return range === undefined ? what : `${what} (ranges of ${sizeName(range)})`
 }
 
 interface Sample {

@@ -17,14 +17,16 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2
 }
 
-/** `1.23 (1.10–1.40)`: the median of each value over its partner of the same round, with the smallest and the largest. */
+/** `1.23 (1.10–1.40)`: the median of each value over its partner of the same round, with the smallest and the largest; `–` where a partner is 0. */
 export function ratio(values: readonly number[], partners: readonly number[]): string {
   const ratios = values.map((value, i) => value / (partners[i] ?? Number.NaN))
+  if (!ratios.every(Number.isFinite)) return '–'
   const [low, high] = [Math.min(...ratios), Math.max(...ratios)]
   return `${median(ratios).toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`
 }
 
+/** `32 MiB`, to one decimal. */
 export function sizeName(bytes: number): string {
-  if (bytes >= GiB) return `${bytes / GiB} GiB`
-  return bytes >= MiB ? `${bytes / MiB} MiB` : `${bytes / KiB} KiB`
+  const [unit, name] = bytes >= GiB ? [GiB, 'GiB'] : bytes >= MiB ? [MiB, 'MiB'] : [KiB, 'KiB']
+  return `${Number((bytes / unit).toFixed(1))} ${name}`
 }

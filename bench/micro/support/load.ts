@@ -23,21 +23,27 @@ const TIMEOUT_MS = 300_000
 const BUFFER_BYTES = 256 * 1024
 const MAX_HEAD = 16 * 1024
 
+/** The size of the ranges that are asked for, in bytes; undefined where whole blobs are. */
+export function rangeSize(blob: Pick<Blob, 'size'>, { clients, bytes }: Demand): number | undefined {
+  const each = Math.max(1, Math.ceil(bytes / clients))
+  return each < blob.size ? each : undefined
+}
+
 /** Takes a blob over and over, bytes counted and thrown away. Throws unless every answer is complete. */
 export async function take(url: string, blob: Blob, demand: Demand): Promise<Taken> {
   const { clients } = demand
-  const each = Math.max(1, Math.ceil(demand.bytes / clients))
+  const range = rangeSize(blob, demand)
   const signal = AbortSignal.timeout(TIMEOUT_MS)
   const began = performance.now()
   const taken = await Promise.all(
     Array.from({ length: clients }, (_, i) => {
-      const times = Math.round(each / blob.size)
-      if (each >= blob.size && demand.short === true)
+      const times = Math.round(demand.bytes / clients / blob.size)
+      if (range === undefined && demand.short === true)
         return takeAnswers(url, times, `bytes=0-${blob.size - 2}`, blob.size - 1, signal)
-      if (each >= blob.size) return takeAnswers(url, times, undefined, blob.size, signal)
+      if (range === undefined) return takeAnswers(url, times, undefined, blob.size, signal)
       // Each its own part of the blob, so that not all read the same pages.
-      const start = Math.floor(((blob.size - each) * i) / clients)
-      return takeAnswers(url, 1, `bytes=${start}-${start + each - 1}`, each, signal)
+      const start = Math.floor(((blob.size - range) * i) / clients)
+      return takeAnswers(url, 1, `bytes=${start}-${start + range - 1}`, range, signal)
     }),
   )
   return { bytes: taken.reduce((sum, bytes) => sum + bytes, 0), seconds: (performance.now() - began) / 1000 }
