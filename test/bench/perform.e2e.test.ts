@@ -29,7 +29,9 @@ async function play(start: Contender['start'], wish: Partial<Plan> = {}) {
 
 describe('what breaks a run', { skip }, () => {
   it('is the rig, when the network cannot be made', async () => {
-    for (const { failure, rigFailure, contentOk } of await play(noMirror.start, { registryRate: 'nonsense' })) {
+    for (const { failure, rigFailure, contentOk } of await play((site) => noMirror.start(site), {
+      registryRate: 'nonsense',
+    })) {
       assert.match(rigFailure ?? '', /nonsense/)
       assert.deepEqual([failure, contentOk], [undefined, undefined])
     }

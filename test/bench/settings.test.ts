@@ -59,7 +59,7 @@ describe("the benchmark's command line", () => {
   it('leaves out the update of an image of one layer, except as what follows the first version', () => {
     const [one, four] = [1, 4].map((layers) => {
       const cast = { ...makeVersions({ megabytes: 1, layers: layers === 1 ? 1 : 4 }), others: [] }
-      return Object.fromEntries(SCENARIOS.map(({ id, variants }) => [id, variants(cast).length]))
+      return Object.fromEntries(SCENARIOS.map((scenario) => [scenario.id, scenario.variants(cast).length]))
     })
     assert.deepEqual([one?.['a'], one?.['b'], one?.['d']], [1, 1, 1])
     assert.deepEqual([four?.['a'], four?.['b'], four?.['d']], [2, 2, 1])

@@ -131,7 +131,7 @@ interface Teardown {
   /** Runs once, whoever calls first: the test, or a signal. */
   readonly end: () => Promise<void>
   /** To be asked after each wait while the cluster is made: what is made after its end would stay. */
-  throwIfEnded(): void
+  readonly throwIfEnded: () => void
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
