@@ -57,7 +57,9 @@ export async function playAll(campaign: Campaign, listener: Listener, signal: Ab
         const why = rigFailureIn(runs)
         failedInARow = why === undefined ? 0 : failedInARow + 1
         if (failedInARow === RIG_FAILURES_IN_A_ROW) {
-          throw new RigFailure(`the benchmark itself failed in ${failedInARow} runs in a row, last with: ${why}`)
+          throw new RigFailure(
+            `the benchmark itself failed in ${failedInARow} runs in a row, last with: ${why?.slice(0, 500)}`,
+          )
         }
       }
     }

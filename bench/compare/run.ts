@@ -81,7 +81,7 @@ async function measure(plan: Plan, chosen: Chosen): Promise<void> {
   }
   const listener: Listener = {
     beginning: (words, done, all) => say(`[${done + 1}/${all}] ${words}`),
-    again: (why) => say(`    the benchmark itself failed, and tries again: ${why}`),
+    again: (why) => say(`    the benchmark itself failed, and tries again: ${why.slice(0, 200)}`),
     // Saved each time: whoever stops in the middle keeps what there is.
     ended: async (ended) => {
       runs.push(...ended)

@@ -39,6 +39,7 @@ const rate = z
   .string()
   .regex(/^(none|\d+(\.\d+)?[kmg]bit)$/, 'is as 400mbit, or none')
   .transform((text) => (text === 'none' ? undefined : text))
+  .refine((text) => (bitsPerSecond(text) ?? Infinity) >= 1000, 'is 1kbit at least')
 const list = z.string().transform((text) => text.split(',').filter((item) => item !== ''))
 
 const optionsSchema = z.object({

@@ -26,6 +26,7 @@ describe("the benchmark's command line", () => {
     const wrong = [
       ['--nodes', '1'],
       ['--rate', 'fast'],
+      ['--registry-rate', '0mbit'],
       ['--scenarios', 'a,z'],
       ['--images', '100x3'],
       ['--images', '0x1'],

@@ -92,7 +92,15 @@ async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<
 
 /** Whose fault it was: only a contender's own is called a failure of it. */
 function failureOf(error: unknown): Pick<Run, 'failure' | 'rigFailure' | 'log'> {
-  if (!(error instanceof MirrorFailure)) return { rigFailure: errorText(error).slice(0, 2000) }
+  // Of a command that failed it has what that wrote, on lines of its own.
+  if (!(error instanceof MirrorFailure)) {
+    return {
+      rigFailure: errorText(error)
+        .trim()
+        .replaceAll(/\s*\n\s*/g, '; ')
+        .slice(0, 2000),
+    }
+  }
   return { failure: error.message.slice(0, 2000), log: logTail(error.log) }
 }
 
