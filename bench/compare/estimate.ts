@@ -1,5 +1,5 @@
-import type { ImageCase } from './images.ts'
-import type { Scenario } from './scenarios/scenario.ts'
+import { type ImageCase, sharesLayers } from './images.ts'
+import { type Scenario, pullsUpdate } from './scenarios/scenario.ts'
 import { type Plan, bitsPerSecond } from './settings.ts'
 
 /** Making and ending a network with its processes, and checking what came. */
@@ -36,9 +36,10 @@ export function takesOf(plan: Plan, scenarios: readonly Scenario[]): Take[] {
 export function estimateSeconds(plan: Plan, takes: readonly Take[]): number {
   const bitRate = bitsPerSecond(plan.registryRate) ?? Infinity
   const seconds = takes.map(({ image, scenario }) => {
-    const { manyImages = false, withUpdate = false } = scenario
-    // Of an update half is new.
-    const megabytes = image.megabytes * (manyImages ? 3 : withUpdate ? 1.5 : 1) * plan.nodes
+    const { manyImages = false } = scenario
+    const withUpdate = pullsUpdate(scenario, sharesLayers(image))
+    const newShare = sharesLayers(image) ? 0.5 : 1
+    const megabytes = image.megabytes * (manyImages ? 3 : withUpdate ? 1 + newShare : 1) * plan.nodes
     const made = image.megabytes * (manyImages ? 3 : withUpdate ? 2 : 1)
     return (
       AROUND_SECONDS +

@@ -25,6 +25,11 @@ export interface Version {
 const PARTS = { 1: [1], 4: [0.4, 0.1, 0.3, 0.2] } as const
 const SHARED_LAYERS = { 1: 0, 4: 2 } as const
 
+/** Whether an update shares layers with the version before: who has only one changes all of it. */
+export function sharesLayers({ layers }: ImageCase): boolean {
+  return SHARED_LAYERS[layers] > 0
+}
+
 /** `100x4` is 100 MB in 4 layers. Throws a sentence if it is something else. */
 export function parseImageCase(text: string): ImageCase {
   const [, megabytes = '', layers] = /^(\d{1,5})x([14])$/.exec(text) ?? []

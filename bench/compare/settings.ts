@@ -39,6 +39,7 @@ const rate = z
   .string()
   .regex(/^(none|\d+(\.\d+)?[kmg]bit)$/, 'is as 400mbit, or none')
   .transform((text) => (text === 'none' ? undefined : text))
+  .refine((text) => (bitsPerSecond(text) ?? Infinity) >= 1000, 'is 1kbit at least')
 const list = z.string().transform((text) => text.split(',').filter((item) => item !== ''))
 
 const optionsSchema = z.object({
@@ -61,7 +62,8 @@ export const USAGE = `npm run bench -- [options]      (as root, on Linux)
   --quick                    3 nodes, 10 MB, scenarios a, b, e: a minute or two
   --full                     all scenarios, 10 and 100 MB (b and c: 1 GB too) in 1 and 4 layers, once: see --estimate
   --out DIR                  where results.json, results.md and report.html go (.nabo/bench)
-  --merge                    keep what DIR/results.json has, and measure again only what is asked for now
+  --merge                    add to what DIR/results.json has: what is measured again counts as further repeats, so that a --full
+                             of several repeats can be made in as many sittings (same machine, links and versions)
   --estimate                 say how long it may take, and end
   --nodes N                  (6)
   --rate R                   of each node's link, as 400mbit, or none (400mbit)
@@ -72,6 +74,13 @@ export const USAGE = `npm run bench -- [options]      (as root, on Linux)
   --images 100x4,...         megabytes x 1 or 4 layers (100x4)
   --repeats N                (3; --quick and --full: 1)
   --unpack                   measure the unpacking into snapshots too
+
+Stopped by Ctrl-C or an error, it still writes the report of the runs that there are. It ends with
+  0    all contenders took part, and all pulls worked that should (in e and g, and in f without its cache, they may fail)
+  1    a contender could not take part, failed, or brought wrong content; a pull failed; or the benchmark itself failed
+  64   the command line is wrong
+  77   it cannot run here
+  130  interrupted (by SIGTERM 143, by SIGHUP 129)
 `
 
 /** Reads the command line. Throws {@link UsageError}. */
@@ -92,6 +101,9 @@ export function bitsPerSecond(rate: string | undefined): number | undefined {
   return factor === undefined ? undefined : Number(number) * factor
 }
 
+const HOW_PULLED =
+  'through containerd’s hosts directory, as one call a node; then the record by digest that the CRI would make is added.'
+
 /** What results say of a plan. */
 export function settingsOf(plan: Plan): Settings {
   const nodeBits = bitsPerSecond(plan.rate)
@@ -105,8 +117,9 @@ export function settingsOf(plan: Plan): Settings {
     registryLatencyMs: plan.latencyMs,
     notes: [
       plan.unpack
-        ? 'Pulls unpack into snapshots.'
-        : 'Pulls fetch content and do not unpack: all contenders would do that alike.',
+        ? `A pull is ctr images pull ${HOW_PULLED} Pulls unpack into snapshots.`
+        : `A pull is ctr content fetch ${HOW_PULLED} It does not unpack: all contenders would do that alike.`,
+      'The update of an image of one layer is left out of a and b: it would share nothing, as a first version does.',
       'All nodes share the processors, memory and disk of one machine.',
       'Each run begins with empty content stores and newly started mirrors; the page cache is not dropped, and the registry serves from memory.',
       'The latency is in the registry’s answers, not in its packets: long distances also slow TCP down, which does not show here.',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { estimateSeconds, takesOf } from '../../bench/compare/estimate.ts'
+import { makeVersions } from '../../bench/compare/images.ts'
 import { SCENARIOS } from '../../bench/compare/scenarios/all.ts'
 import { UsageError, bitsPerSecond, parsePlan, settingsOf } from '../../bench/compare/settings.ts'
 
@@ -25,6 +26,7 @@ describe("the benchmark's command line", () => {
     const wrong = [
       ['--nodes', '1'],
       ['--rate', 'fast'],
+      ['--registry-rate', '0mbit'],
       ['--scenarios', 'a,z'],
       ['--images', '100x3'],
       ['--images', '0x1'],
@@ -53,6 +55,23 @@ describe("the benchmark's command line", () => {
     assert.deepEqual(new Set(large.map(({ scenario }) => scenario.id)), new Set(['b', 'c']))
     assert.equal(takes.length, 4 * 6 + 2 * 2 + 1)
     assert.equal(takesOf(parsePlan(['--images', '1000x1', '--repeats', '1']), SCENARIOS).length, 7)
+  })
+
+  it('leaves out the update of an image of one layer, except as what follows the first version', () => {
+    const [one, four] = [1, 4].map((layers) => {
+      const cast = { ...makeVersions({ megabytes: 1, layers: layers === 1 ? 1 : 4 }), others: [] }
+      return Object.fromEntries(SCENARIOS.map((scenario) => [scenario.id, scenario.variants(cast).length]))
+    })
+    assert.deepEqual([one?.['a'], one?.['b'], one?.['d']], [1, 1, 1])
+    assert.deepEqual([four?.['a'], four?.['b'], four?.['d']], [2, 2, 1])
+    const plan = parsePlan(['--images', '100x1,100x4', '--scenarios', 'b,d'])
+    const estimate = (id: string, layers: number) =>
+      estimateSeconds(
+        plan,
+        takesOf(plan, SCENARIOS).filter(({ scenario, image }) => scenario.id === id && image.layers === layers),
+      )
+    assert.ok(estimate('b', 1) < estimate('b', 4))
+    assert.ok(estimate('d', 1) > estimate('d', 4))
   })
 
   it('expects larger images, more nodes and slower links to take longer', () => {

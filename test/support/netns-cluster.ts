@@ -41,7 +41,10 @@ export interface Cluster {
   readonly secretFile: string
   /** The node with this number, from 0. */
   node(number: number): ClusterNode
-  /** Ends all processes, takes the namespaces down and removes the directory. Also runs by itself on SIGINT, SIGTERM and exit. */
+  /**
+   * Ends all processes, takes the namespaces down and removes the directory. Also runs by itself on exit and on SIGINT, SIGTERM and SIGHUP, which
+   * then end the process, unless it listens for them itself.
+   */
   dispose(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -67,7 +70,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const name = uniqueName()
   const directory = join(tmpdir(), name)
   const network = new Network(name)
-  const end = endOnce(network, directory)
+  const { end, throwIfEnded } = teardownOf(network, directory)
   try {
     mkdirSync(directory)
     const secretFile = join(directory, 'secret')
@@ -83,7 +86,9 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
       ...options.hub,
       netns: hubHost.netns,
     })
+    throwIfEnded()
     const mirror = options.mirror === undefined ? undefined : await startMirror(network, options.mirror)
+    throwIfEnded()
     const shared = {
       hubUrl: hub.registryUrl,
       secretFile,
@@ -122,23 +127,42 @@ async function startMirror(network: Network, options: HubOptions): Promise<Hub> 
   return startHub({ registry: at(5000), auth: at(5001), cdn: at(5002), ...options, netns: host.netns })
 }
 
-/** A teardown that runs once, whoever calls first: the test, a signal or the end of the process. */
-function endOnce(network: Network, directory: string): () => Promise<void> {
+interface Teardown {
+  /** Runs once, whoever calls first: the test, or a signal. */
+  readonly end: () => Promise<void>
+  /** To be asked after each wait while the cluster is made: what is made after its end would stay. */
+  readonly throwIfEnded: () => void
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+function teardownOf(network: Network, directory: string): Teardown {
   let ended: Promise<void> | undefined
+  let signalled = false
   const onExit = () => demolishNow(network.namespaces, directory)
-  const onSignal = (signal: NodeJS.Signals) => {
-    void end().finally(() => process.kill(process.pid, signal))
-  }
   const end = (): Promise<void> => {
     ended ??= demolish(network.namespaces, directory).finally(() => {
-      process.off('exit', onExit)
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+      // What was interrupted may go on for a moment, and make a file or two: they go when the process does.
+      if (!signalled) process.off('exit', onExit)
+      for (const signal of SIGNALS) process.off(signal, onSignal)
     })
     return ended
   }
-  process.once('exit', onExit)
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
-  return end
+  // As long as it goes on it listens: otherwise a second, impatient Ctrl-C would kill this process in the middle of it.
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (signalled) return
+    signalled = true
+    void end().finally(() => {
+      // Whoever else listens, another cluster or the program itself, ends this process.
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+    })
+  }
+  process.on('exit', onExit)
+  for (const signal of SIGNALS) process.on(signal, onSignal)
+  const throwIfEnded = () => {
+    if (ended !== undefined) throw new Error('the cluster was taken down while it was made')
+  }
+  return { end, throwIfEnded }
 }
 
 function failNoNode(number: number): never {

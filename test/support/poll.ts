@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  options: { timeoutMs?: number; everyMs?: number } = {},
+  options: { timeoutMs?: number; everyMs?: number; signal?: AbortSignal } = {},
 ): Promise<T> {
-  const { timeoutMs = 30_000, everyMs = 50 } = options
+  const { timeoutMs = 30_000, everyMs = 50, signal } = options
   const deadline = performance.now() + timeoutMs
   let cause: unknown
   for (;;) {
@@ -17,6 +17,6 @@ export async function eventually<T>(
       cause = error
     }
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`, { cause })
-    await sleep(everyMs)
+    await sleep(everyMs, undefined, signal === undefined ? {} : { signal })
   }
 }

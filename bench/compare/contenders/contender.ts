@@ -35,13 +35,18 @@ export interface MirrorProcess {
   readonly kill: () => Promise<void>
 }
 
+export interface Settling {
+  /** When to stop waiting. */
+  readonly signal?: AbortSignal
+}
+
 /** A contender that runs. Its processes end with the cluster. */
 export interface Mirror {
   readonly processes: readonly MirrorProcess[]
   /** What a node's hosts.toml names; undefined: the registry alone. */
   urlFor(node: ClusterNode): string | undefined
   /** Waits until what these nodes have pulled can be found by the others, as it would be a while later. */
-  settle(holders: readonly ClusterNode[], versions: readonly Version[]): Promise<void>
+  settle(holders: readonly ClusterNode[], versions: readonly Version[], options?: Settling): Promise<void>
   /** Who got what from whom since then, as far as its processes say; undefined: only the registry knows. Times are since `began`. */
   transfers(began: Date): readonly Transfer[] | undefined
 }

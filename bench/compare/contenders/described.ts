@@ -9,7 +9,14 @@ import { eventually } from '../../../test/support/poll.ts'
 import type { Version } from '../images.ts'
 import { descendantsOf } from '../measure/process-tree.ts'
 import type { Transfer } from '../results.ts'
-import { type Contender, type Mirror, MirrorFailure, type MirrorProcess, type Site } from './contender.ts'
+import {
+  type Contender,
+  type Mirror,
+  MirrorFailure,
+  type MirrorProcess,
+  type Settling,
+  type Site,
+} from './contender.ts'
 import { type MirrorDescription, type Placeholders, commandWords, fill } from './description.ts'
 
 /** Of what it wrote before it ended, in the sentence about that. */
@@ -23,7 +30,7 @@ export interface Insight {
   /** Reads from its log who got what from whom since then. */
   readonly transfers?: (log: readonly string[], began: Date, site: Site) => readonly Transfer[]
   /** Waits until it can give all of these to everybody. A pause if absent. */
-  readonly settle?: (versions: readonly Version[], site: Site) => Promise<void>
+  readonly settle?: (versions: readonly Version[], site: Site, options?: Settling) => Promise<void>
 }
 
 /** A contender that is known by its description alone. */
@@ -42,7 +49,7 @@ export function described(description: MirrorDescription, insight: Insight = {})
 async function startAll(description: MirrorDescription, site: Site, insight: Insight): Promise<Mirror> {
   const { place, mirrorUrl } = description
   // What a mirror knows cannot be asked in general.
-  const pause = () => sleep(description.settleSeconds * 1000)
+  const pause = (options: Settling = {}) => sleep(description.settleSeconds * 1000, undefined, options)
   const places = place === 'one-host' ? [site.host] : site.nodes
   const running = await Promise.all(
     places.map(async (node, number) => ({ node, ...(await startOne(description, site, node, number)) })),
@@ -68,9 +75,9 @@ async function startAll(description: MirrorDescription, site: Site, insight: Ins
       const server = running.find((one) => one.node === node) ?? running[0]
       return server && fill(mirrorUrl, server.values)
     },
-    settle: async (_holders, versions) => {
-      if (insight.settle !== undefined) return insight.settle(versions, site)
-      await pause()
+    settle: async (_holders, versions, options) => {
+      if (insight.settle !== undefined) return insight.settle(versions, site, options)
+      await pause(options)
     },
     transfers: (began) =>
       insight.transfers?.(

@@ -41,9 +41,12 @@ export const nabo: Contender = {
         kill: async () => void (await daemon.kill()),
       })),
       urlFor: () => 'http://127.0.0.1:7950',
-      settle: async (holders, versions) => {
+      settle: async (holders, versions, options) => {
         const told = holders.flatMap((node) => daemons.get(node) ?? [])
-        await eventually('what nodes hold is known', () => areAnnounced(told, versions), { timeoutMs: READY_MS })
+        await eventually('what nodes hold is known', () => areAnnounced(told, versions), {
+          timeoutMs: READY_MS,
+          ...options,
+        })
       },
       transfers: (began) => transfersOf(site, daemons, began),
     }

@@ -7,7 +7,7 @@ import { execute } from '../../../test/support/netns/commands.ts'
 import { eventually } from '../../../test/support/poll.ts'
 import type { Version } from '../images.ts'
 import type { Transfer } from '../results.ts'
-import type { Contender, Site } from './contender.ts'
+import type { Contender, Settling, Site } from './contender.ts'
 import { described, directoryOf } from './described.ts'
 import { parseDescription } from './description.ts'
 
@@ -70,7 +70,7 @@ export function descriptionOf(version: string): string {
 }
 
 /** It stores blobs by a fetch of its own, beside the one that it passes on, and so may be done later than its client. */
-async function stored(versions: readonly Version[], { host }: Site): Promise<void> {
+async function stored(versions: readonly Version[], { host }: Site, options?: Settling): Promise<void> {
   const digests = versions.flatMap(({ image }) =>
     [image.config, ...image.layers].map(({ descriptor }) => descriptor.digest),
   )
@@ -80,6 +80,7 @@ async function stored(versions: readonly Version[], { host }: Site): Promise<voi
   })
   await eventually('the cache has stored all blobs', () => paths.every((path) => existsSync(path)), {
     timeoutMs: STORE_MS,
+    ...options,
   })
 }
 

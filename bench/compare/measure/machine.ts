@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import os from 'node:os'
 import { join } from 'node:path'
@@ -30,11 +31,21 @@ export async function describeMachine(): Promise<Machine> {
   }
 }
 
-/** The commit of this checkout; undefined if it is none. */
+/**
+ * The commit of this checkout; undefined if it is none. With changed files their hash is added, so that results of the same changes belong
+ * together, and others do not.
+ */
 export async function revision(): Promise<string | undefined> {
   const directory = join(import.meta.dirname, '../../..')
   const { code, stdout } = await execute('git', ['-C', directory, 'describe', '--always', '--dirty', '--abbrev=12'])
-  return code === 0 ? stdout.trim() : undefined
+  if (code !== 0) return undefined
+  const commit = stdout.trim()
+  if (!commit.endsWith('-dirty')) return commit
+  const changes = await execute('git', ['-C', directory, 'diff', '--binary', 'HEAD'])
+  // Without it the revision is `-dirty` alone, which is not taken for the same as any other.
+  return changes.code === 0
+    ? `${commit}-${createHash('sha256').update(changes.stdout).digest('hex').slice(0, 8)}`
+    : commit
 }
 
 async function osName(): Promise<string> {

@@ -1,3 +1,4 @@
+import { isNotPlayed, withNotPlayed } from '../not-played.ts'
 import type { Contender, Results, Run } from '../results.ts'
 
 /**
@@ -16,18 +17,21 @@ export function mergeResults(all: readonly Results[]): Results[] {
 }
 
 function haveSameConditions(a: Results, b: Results): boolean {
+  // Changed files that nobody committed may be any.
+  if (a.revision?.endsWith('-dirty') === true) return false
   return conditions(a) === conditions(b) && b.contenders.every((contender) => versionsAgree(contender, a.contenders))
 }
 
 function conditions({ revision, machine, settings }: Results): string {
   const { nodes, nodeBitsPerSecond, registryBitsPerSecond, registryLatencyMs, notes } = settings
+  const how = notes?.filter((note) => !isNotPlayed(note))
   const software = Object.entries(machine.software).toSorted(([a], [b]) => (a < b ? -1 : 1))
   const hardware = [machine.cpu, machine.cores, machine.memoryBytes, machine.os, machine.kernel]
   return JSON.stringify([
     revision,
     hardware,
     software,
-    [nodes, nodeBitsPerSecond, registryBitsPerSecond, registryLatencyMs, notes],
+    [nodes, nodeBitsPerSecond, registryBitsPerSecond, registryLatencyMs, how],
   ])
 }
 
@@ -39,6 +43,7 @@ function versionsAgree(contender: Contender, others: readonly Contender[]): bool
 function joined(a: Results, b: Results): Results {
   const offset = a.runs.reduce((most, { repeat }) => Math.max(most, repeat + 1), 0)
   const moved: Run[] = b.runs.map((run) => ({ ...run, repeat: run.repeat + offset }))
+  const runs = [...a.runs, ...moved]
   return {
     ...a,
     startedAt: a.startedAt < b.startedAt ? a.startedAt : b.startedAt,
@@ -47,11 +52,20 @@ function joined(a: Results, b: Results): Results {
       ...a.settings,
       mode: a.settings.mode === b.settings.mode ? a.settings.mode : 'custom',
       repeats: Math.max(a.settings.repeats, b.settings.repeats),
+      ...notesOf(a, b, runs),
     },
     contenders: union(a.contenders, b.contenders),
     scenarios: union(a.scenarios, b.scenarios).toSorted((x, y) => (x.id < y.id ? -1 : 1)),
-    runs: [...a.runs, ...moved],
+    runs,
   }
+}
+
+/** Where the parts say what was not played, the whole says it of itself. */
+function notesOf(a: Results, b: Results, runs: readonly Run[]): Pick<Results['settings'], 'notes'> {
+  const { notes } = a.settings
+  if (notes === undefined) return {}
+  const say = [...notes, ...(b.settings.notes ?? [])].some(isNotPlayed)
+  return { notes: say ? withNotPlayed(notes, runs) : notes }
 }
 
 /** A contender that failed in one file only is shown as failed all the same: what it said there must not get lost. */

@@ -1,8 +1,8 @@
 import { errorText } from '../../../src/telemetry/log.ts'
-import { createCluster } from '../../../test/support/netns-cluster.ts'
+import { type Cluster, createCluster } from '../../../test/support/netns-cluster.ts'
 import { type Contender, MirrorFailure } from '../contenders/contender.ts'
 import { type Run, logTail } from '../results.ts'
-import type { Cast, Scenario } from '../scenarios/scenario.ts'
+import { type Cast, type Scenario, pullsUpdate } from '../scenarios/scenario.ts'
 import { type Plan, bitsPerSecond } from '../settings.ts'
 import { Stage } from './stage.ts'
 
@@ -19,53 +19,99 @@ const SLACK = 4
 
 /**
  * Plays one scenario with one contender: makes a network, a registry, nodes with empty content stores and the contender's mirrors, and takes
- * everything down in the end. What goes wrong stands in the runs, so that the next ones can go on.
+ * everything down in the end. What goes wrong stands in the runs, as the contender's failure or as the rig's, so that the next ones can go on.
+ * When the signal comes it returns as soon as everything is down; what it returns then is no result.
  */
 export async function perform(performance: Performance, plan: Plan, signal: AbortSignal): Promise<Run[]> {
-  const { scenario, contender, cast, repeat } = performance
-  await using cluster = await createCluster({
-    nodes: plan.nodes,
-    hosts: ['cache'],
-    ...(plan.rate === undefined ? {} : { rate: plan.rate }),
-    ...(plan.registryRate === undefined ? {} : { hubRate: plan.registryRate }),
-    hub: { ...scenario.hub, latencyMs: plan.latencyMs },
-  })
-  // A Ctrl-C from before the cluster was there: nobody else acts on it.
-  signal.throwIfAborted()
-  const { withUpdate = false, manyImages = false } = scenario
-  const images = [cast.first, ...(withUpdate ? [cast.update] : []), ...(manyImages ? cast.others : [])]
-  for (const { repository, tag, image } of images) await cluster.hub.publish(repository, tag, image)
-  const [host] = cluster.hosts
-  if (host === undefined) throw new Error('there is no host beside the nodes')
-  const site = { cluster, nodes: cluster.nodes, host }
-  await Promise.all(site.nodes.map((node) => node.startContainerd({ cri: contender.cri === true })))
-
+  const { scenario, cast } = performance
   const runs: Run[] = []
-  let stage: Stage | undefined
   try {
-    const pullTimeoutMs = timeoutOf(plan, cast)
-    const mirror = await contender.start(site)
-    stage = new Stage(site, mirror, { scenario: scenario.id, contender, repeat, unpack: plan.unpack, pullTimeoutMs })
-    await scenario.play(stage, cast)
-    runs.push(...stage.runs)
+    await using cluster = await createCluster({
+      nodes: plan.nodes,
+      hosts: ['cache'],
+      ...(plan.rate === undefined ? {} : { rate: plan.rate }),
+      ...(plan.registryRate === undefined ? {} : { hubRate: plan.registryRate }),
+      hub: { ...scenario.hub, latencyMs: plan.latencyMs },
+    })
+    // A Ctrl-C from before the cluster was there: nobody else acts on it.
+    signal.throwIfAborted()
+    await unlessAborted(playOn(cluster, performance, plan, runs), signal)
   } catch (error) {
-    runs.push(...(stage?.runs ?? []), ...broken(performance, runs.length + (stage?.runs.length ?? 0), error))
+    const failure = failureOf(error)
+    const missing = scenario.variants(cast).slice(runs.length)
+    const last = runs.at(-1)
+    // All was played, and what could not be taken down may have been disturbing it.
+    if (missing.length === 0 && last !== undefined) runs.splice(-1, 1, { ...last, ...failure })
+    runs.push(...missing.map((variant) => brokenRun(performance, variant, failure)))
   }
   return runs
 }
 
-/** The runs that did not come about. */
-function broken({ scenario, contender, cast, repeat }: Performance, done: number, error: unknown): Run[] {
-  const isItsFault = error instanceof MirrorFailure
-  const failure = isItsFault ? error.message : `the benchmark itself failed: ${errorText(error)}`
-  const log = isItsFault ? { log: logTail(error.log) } : {}
-  return scenario
-    .variants(cast)
-    .slice(done)
-    .map((variant) => {
-      const named = { scenario: scenario.id, variant, contender: contender.id, repeat }
-      return { ...named, images: [], nodes: [], wallSeconds: 0, failure: failure.slice(0, 2000), ...log }
-    })
+/** Adds each run as soon as all are over, or one broke. */
+async function playOn(
+  cluster: Cluster,
+  { scenario, contender, cast, repeat }: Performance,
+  plan: Plan,
+  runs: Run[],
+): Promise<void> {
+  const updates = pullsUpdate(scenario, cast.update.heldBytes > 0) ? [cast.update] : []
+  for (const { repository, tag, image } of [cast.first, ...updates, ...cast.others]) {
+    await cluster.hub.publish(repository, tag, image)
+  }
+  const [host] = cluster.hosts
+  if (host === undefined) throw new Error('there is no host beside the nodes')
+  const site = { cluster, nodes: cluster.nodes, host }
+  await Promise.all(site.nodes.map((node) => node.startContainerd({ cri: contender.cri === true })))
+  const pullTimeoutMs = timeoutOf(plan, cast)
+  const mirror = await contender.start(site)
+  const stage = new Stage(site, mirror, {
+    scenario: scenario.id,
+    contender,
+    repeat,
+    unpack: plan.unpack,
+    pullTimeoutMs,
+  })
+  try {
+    await scenario.play(stage, cast)
+  } finally {
+    runs.push(...stage.runs)
+  }
+}
+
+/** Rejects when the signal comes: what still waits for something of a network that is going down is left to itself. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort)
+  try {
+    await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Whose fault it was: only a contender's own is called a failure of it. */
+function failureOf(error: unknown): Pick<Run, 'failure' | 'rigFailure' | 'log'> {
+  // Of a command that failed it has what that wrote, on lines of its own.
+  if (!(error instanceof MirrorFailure)) {
+    return {
+      rigFailure: errorText(error)
+        .trim()
+        .replaceAll(/\s*\n\s*/g, '; ')
+        .slice(0, 2000),
+    }
+  }
+  return { failure: error.message.slice(0, 2000), log: logTail(error.log) }
+}
+
+/** One that did not come about. */
+function brokenRun(
+  { scenario, contender, repeat }: Performance,
+  variant: string,
+  failure: Pick<Run, 'failure' | 'rigFailure' | 'log'>,
+): Run {
+  const named = { scenario: scenario.id, variant, contender: contender.id, repeat }
+  return { ...named, images: [], nodes: [], wallSeconds: 0, ...failure }
 }
 
 function timeoutOf({ nodes, rate, registryRate }: Plan, { first }: Cast): number {

@@ -200,8 +200,9 @@ export class Stage {
     if (got.length === 0) return
     const versions = new Set(got.map(({ version }) => version))
     const holders = new Set(got.map(({ node }) => node))
-    const settled = this.#mirror.settle([...holders], [...versions]).catch(() => {})
-    await Promise.race([settled, sleep(AFTERWARDS_MS, undefined, { ref: false })])
+    await this.#mirror
+      .settle([...holders], [...versions], { signal: AbortSignal.timeout(AFTERWARDS_MS) })
+      .catch(() => {})
   }
 
   #named({

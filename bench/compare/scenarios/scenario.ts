@@ -18,10 +18,15 @@ export interface Scenario {
   readonly manyImages?: boolean
   /** Plays with images of a gigabyte too: where every node fetches at once, their size is the question. */
   readonly withLarge?: boolean
-  /** Pulls the update too. */
-  readonly withUpdate?: boolean
+  /** Pulls the update too: if it shares layers with the first version, or always. */
+  readonly withUpdate?: 'if-shared' | 'always'
   readonly hub?: HubOptions
   /** The variants that it measures, in that order. */
   variants(cast: Cast): readonly string[]
   play(stage: Stage, cast: Cast): Promise<void>
+}
+
+/** Whether it pulls the update of an image whose versions share layers, or do not. */
+export function pullsUpdate({ withUpdate }: Pick<Scenario, 'withUpdate'>, shareLayers: boolean): boolean {
+  return withUpdate === 'always' || (withUpdate === 'if-shared' && shareLayers)
 }

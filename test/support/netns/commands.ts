@@ -26,6 +26,9 @@ export function execute(
   })
 }
 
+/** What a terminal sends to all that runs in it. */
+const TERMINAL = new Set<unknown>(['SIGINT', 'SIGHUP'])
+
 /** Runs a short command and returns its output. Throws if it fails. A Ctrl-C does not stop it: networks are not left half-made. */
 export function runSync(command: string, ...args: readonly string[]): string {
   try {
@@ -37,7 +40,7 @@ export function runSync(command: string, ...args: readonly string[]): string {
     })
   } catch (error) {
     // Reached before it had its session, so before the command began.
-    if (error instanceof Error && 'signal' in error && error.signal === 'SIGINT') return runSync(command, ...args)
+    if (error instanceof Error && 'signal' in error && TERMINAL.has(error.signal)) return runSync(command, ...args)
     throw error
   }
 }
