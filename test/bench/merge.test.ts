@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { notPlayed } from '../../bench/compare/not-played.ts'
 import { mergeResults } from '../../bench/compare/report/merge.ts'
 import type { Results } from '../../bench/compare/results.ts'
 import { sampleResults } from './support/sample-results.ts'
@@ -26,13 +27,14 @@ describe('results of changed files', () => {
 })
 
 describe('results of which each leaves out something', () => {
-  it('are one, and say what both leave out', () => {
+  it('are one, which says what is missing in the whole', () => {
     const part = (id: string, note: string) => {
       const { settings } = sampleResults()
       return only(id, { settings: { ...settings, notes: [...(settings.notes ?? []), note] } })
     }
-    const [merged, ...others] = mergeResults([part('a', 'Not played: 1x1 in a.'), part('b', 'Not played: 2x1 in b.')])
+    const [merged, ...others] = mergeResults([part('a', 'Not played: 1x1 in a.'), part('g', 'Not played: 2x1 in g.')])
     assert.equal(others.length, 0)
+    assert.equal(merged?.settings.notes?.at(-1), notPlayed(merged?.runs ?? []))
     assert.ok(merged?.settings.notes?.every((note) => !note.includes('1x1') && !note.includes('2x1')))
   })
 

@@ -52,20 +52,13 @@ function joined(a: Results, b: Results): Results {
       ...a.settings,
       mode: a.settings.mode === b.settings.mode ? a.settings.mode : 'custom',
       repeats: Math.max(a.settings.repeats, b.settings.repeats),
-      ...notesOf(a, b, runs),
+      // Only the whole can say what is missing in it.
+      ...(a.settings.notes === undefined ? {} : { notes: withNotPlayed(a.settings.notes, runs) }),
     },
     contenders: union(a.contenders, b.contenders),
     scenarios: union(a.scenarios, b.scenarios).toSorted((x, y) => (x.id < y.id ? -1 : 1)),
     runs,
   }
-}
-
-/** Where the parts say what was not played, the whole says it of itself. */
-function notesOf(a: Results, b: Results, runs: readonly Run[]): Pick<Results['settings'], 'notes'> {
-  const { notes } = a.settings
-  if (notes === undefined) return {}
-  const say = [...notes, ...(b.settings.notes ?? [])].some(isNotPlayed)
-  return { notes: say ? withNotPlayed(notes, runs) : notes }
 }
 
 /** A contender that failed in one file only is shown as failed all the same: what it said there must not get lost. */
