@@ -1,5 +1,6 @@
 // Pull times side by side: see bench/README.md.
-import { mkdir } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 
@@ -60,7 +61,12 @@ async function main(): Promise<void> {
     process.exitCode = EXIT_UNAVAILABLE
     return
   }
-  await measure(plan, await chooseContenders(plan.contenders))
+  const workshop = await mkdtemp(join(tmpdir(), 'nabo-bench-'))
+  try {
+    await measure(plan, await chooseContenders(plan.contenders, workshop))
+  } finally {
+    await rm(workshop, { recursive: true, force: true })
+  }
 }
 
 async function measure(plan: Plan, chosen: Chosen): Promise<void> {

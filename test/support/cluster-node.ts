@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Child, type ChildOptions } from './child.ts'
 import { type Containerd, type FoundContainerd, startContainerd } from './containerd.ts'
 import { CriClient, type CriPull, type PullAuth } from './cri/cri-client.ts'
-import { NaboProcess } from './nabo-process.ts'
+import { type NaboOptions, NaboProcess } from './nabo-process.ts'
 import { type CommandResult, execute } from './netns/commands.ts'
 import { type AgentResponse, HttpAgent, type RequestOptions } from './netns/http-agent.ts'
 import type { NetHost } from './netns/network.ts'
@@ -103,9 +103,13 @@ export class ClusterNode {
 
   /**
    * Starts a Nabo in front of this node's containerd and the cluster's hub. `flags` win over what it gets by default; of that
-   * the flags in `without` are left out.
+   * the flags in `without` are left out. `how` it is run: this checkout's sources, unless it says something else.
    */
-  startNabo(flags: readonly string[] = [], without: readonly string[] = []): NaboProcess {
+  startNabo(
+    flags: readonly string[] = [],
+    without: readonly string[] = [],
+    how: Pick<NaboOptions, 'program' | 'env'> = {},
+  ): NaboProcess {
     const defaults: Record<string, string> = {
       '--store': 'containerd',
       '--containerd-socket': join(this.directory, 'c', 'c.sock'),
@@ -117,6 +121,7 @@ export class ClusterNode {
     }
     const kept = Object.entries(defaults).filter(([flag]) => ![...flags, ...without].includes(flag))
     return new NaboProcess({
+      ...how,
       flags: [...kept.flat(), ...flags],
       netns: this.host.netns,
       cwd: this.directory,

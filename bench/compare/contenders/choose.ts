@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+
 import type { Contender as ContenderEntry } from '../results.ts'
 import type { Contender } from './contender.ts'
 import { described } from './described.ts'
@@ -12,12 +14,15 @@ export interface Chosen {
   readonly entries: readonly ContenderEntry[]
 }
 
-/** Finds the contenders by their ids, or by the files that describe them. Throws a sentence about a file that does not. */
-export async function chooseContenders(names: readonly string[]): Promise<Chosen> {
+/**
+ * Finds the contenders by their ids, or by the files that describe them. What has to be made of them is made in `workshop`.
+ * Throws a sentence about a file that does not.
+ */
+export async function chooseContenders(names: readonly string[], workshop: string): Promise<Chosen> {
   const contenders: Contender[] = []
   const entries: ContenderEntry[] = []
   for (const name of new Set(names)) {
-    const found = await find(name)
+    const found = await find(name, workshop)
     if ('skip' in found) {
       entries.push({ id: name, title: name, failure: found.skip })
       continue
@@ -35,9 +40,9 @@ export async function chooseContenders(names: readonly string[]): Promise<Chosen
   return { contenders, entries }
 }
 
-async function find(name: string): Promise<Contender | { readonly skip: string }> {
+async function find(name: string, workshop: string): Promise<Contender | { readonly skip: string }> {
   if (name === 'none') return noMirror
-  if (name === 'nabo') return nabo
+  if (name === 'nabo') return nabo(join(workshop, 'nabo'))
   if (name === 'pull-through') return pullThrough()
   return described(await readDescription(name))
 }

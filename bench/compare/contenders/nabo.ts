@@ -3,11 +3,12 @@ import { z } from 'zod'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { errorText } from '../../../src/telemetry/log.ts'
 import type { ClusterNode } from '../../../test/support/cluster-node.ts'
-import type { NaboProcess, RequestLine } from '../../../test/support/nabo-process.ts'
+import { makeImageProgram } from '../../../test/support/nabo-bundle.ts'
+import type { NaboOptions, NaboProcess, RequestLine } from '../../../test/support/nabo-process.ts'
 import { eventually } from '../../../test/support/poll.ts'
 import type { Version } from '../images.ts'
 import type { Transfer } from '../results.ts'
-import { type Contender, MirrorFailure, type Site } from './contender.ts'
+import { type Contender, type Mirror, MirrorFailure, type Site } from './contender.ts'
 
 const statusSchema = z.object({
   peers: z.number(),
@@ -17,40 +18,45 @@ const statusSchema = z.object({
 
 const READY_MS = 60_000
 
-/** This checkout's Nabo on every node, with its defaults. */
-export const nabo: Contender = {
-  id: 'nabo',
-  title: 'Nabo',
-  description: 'a Nabo on every node, with its defaults',
-  version: packageJson.version,
-  start: async (site) => {
-    const daemons = new Map(site.nodes.map((node) => [node, node.startNabo()]))
-    const all = [...daemons.values()]
-    try {
-      await Promise.all(all.map((daemon) => daemon.ready(READY_MS)))
-      await eventually('all Nabos know each other', () => knowEachOther(all), { timeoutMs: READY_MS, everyMs: 200 })
-    } catch (cause) {
-      throw new MirrorFailure(`Nabo did not become ready: ${errorText(cause)}`, logOf(daemons), { cause })
-    }
-    return {
-      processes: [...daemons].map(([node, daemon]) => ({
-        node: node.name,
-        pid: daemon.pid,
-        ended: () => daemon.exit && `${daemon.exit.signal ?? daemon.exit.code}`,
-        log: () => daemon.logs,
-        kill: async () => void (await daemon.kill()),
-      })),
-      urlFor: () => 'http://127.0.0.1:7950',
-      settle: async (holders, versions, options) => {
-        const told = holders.flatMap((node) => daemons.get(node) ?? [])
-        await eventually('what nodes hold is known', () => areAnnounced(told, versions), {
-          timeoutMs: READY_MS,
-          ...options,
-        })
-      },
-      transfers: (began) => transfersOf(site, daemons, began),
-    }
-  },
+/** This checkout's Nabo on every node, as its image has it, which is made in `directory`. */
+export async function nabo(directory: string): Promise<Contender> {
+  const how = await makeImageProgram(directory)
+  return {
+    id: 'nabo',
+    title: 'Nabo',
+    description: 'a Nabo on every node, with its defaults, as its image has it: one bundle that was compiled ahead',
+    version: packageJson.version,
+    start: (site) => startAll(site, how),
+  }
+}
+
+async function startAll(site: Site, how: Pick<NaboOptions, 'program' | 'env'>): Promise<Mirror> {
+  const daemons = new Map(site.nodes.map((node) => [node, node.startNabo([], [], how)]))
+  const all = [...daemons.values()]
+  try {
+    await Promise.all(all.map((daemon) => daemon.ready(READY_MS)))
+    await eventually('all Nabos know each other', () => knowEachOther(all), { timeoutMs: READY_MS, everyMs: 200 })
+  } catch (cause) {
+    throw new MirrorFailure(`Nabo did not become ready: ${errorText(cause)}`, logOf(daemons), { cause })
+  }
+  return {
+    processes: [...daemons].map(([node, daemon]) => ({
+      node: node.name,
+      pid: daemon.pid,
+      ended: () => daemon.exit && `${daemon.exit.signal ?? daemon.exit.code}`,
+      log: () => daemon.logs,
+      kill: async () => void (await daemon.kill()),
+    })),
+    urlFor: () => 'http://127.0.0.1:7950',
+    settle: async (holders, versions, options) => {
+      const told = holders.flatMap((node) => daemons.get(node) ?? [])
+      await eventually('what nodes hold is known', () => areAnnounced(told, versions), {
+        timeoutMs: READY_MS,
+        ...options,
+      })
+    },
+    transfers: (began) => transfersOf(site, daemons, began),
+  }
 }
 
 async function knowEachOther(all: readonly NaboProcess[]): Promise<boolean> {

@@ -1,13 +1,13 @@
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 
 import { digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { type Containerd, findContainerd, startContainerd } from '../../../test/support/containerd.ts'
 import { makeImage, toOciTar } from '../../../test/support/image-maker.ts'
+import { makeBundle, makeImageProgram } from '../../../test/support/nabo-bundle.ts'
 import { NaboProcess } from '../../../test/support/nabo-process.ts'
 import { eventually } from '../../../test/support/poll.ts'
 import { cpuSeconds, rssBytes } from '../support/cpu.ts'
@@ -49,15 +49,12 @@ try {
 
 /** The source as it is, or what is in the image: with `bundle` V8 compiles it, with `image` it has been compiled before. */
 async function programOf(name: string): Promise<Program> {
-  const root = resolve(import.meta.dirname, '../../..')
-  if (name === 'source') return [process.execPath, join(root, 'src/main.ts')]
+  if (name === 'source') return [process.execPath, resolve(import.meta.dirname, '../../../src/main.ts')]
   if (name !== 'bundle' && name !== 'image') throw new Error(`--program ${name}: source, bundle or image is expected`)
   const dist = join(workshop, name)
-  const node = promisify(execFile)
-  await node(process.execPath, [join(root, 'scripts/bundle.ts'), '--outdir', dist])
-  if (name === 'bundle') return [process.execPath, join(dist, 'main.js')]
-  await node(process.execPath, [join(root, 'scripts/image/compile.ts'), dist])
-  return [process.execPath, join(dist, 'nabo.js')]
+  if (name === 'image') return (await makeImageProgram(dist)).program
+  await makeBundle(dist)
+  return [process.execPath, join(dist, 'main.js')]
 }
 
 async function measure(program: Program, blobs: number, seconds: number): Promise<Record<string, string | number>> {
