@@ -17,6 +17,7 @@ export async function serve(config: ServeConfig): Promise<number> {
     log.fatal({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'an error that nobody handled')
     process.exit(EXIT.internal)
   }
+  // It has to end: after an exception out of a read the system would go on writing to a buffer that was handed out (peers/blobs).
   process.on('uncaughtException', unforeseen)
   process.on('unhandledRejection', unforeseen)
 

@@ -55,7 +55,7 @@ interface PeerResponse {
   header(name: string): string | undefined
   readonly body: AsyncIterable<Uint8Array> & {
     destroy(): unknown
-    dump(options: { limit: number }): Promise<void>
+    dump(options: { limit: number; signal: AbortSignal }): Promise<void>
   }
 }
 
@@ -80,8 +80,9 @@ const CONNECT_TIMEOUT = 1 * second
 const HEADER_TIMEOUT = 5 * second
 /** A peer that let a question time out is not asked again for so long: each one would cost its client the whole timeout. */
 const SILENCE_MEMORY = 5 * second
-/** Of an answer that is not looked at: what is longer costs a connection instead. */
-const DUMP = { limit: 16 * 1024 }
+/** Of an answer that is not looked at: what is longer, or takes longer, costs a connection instead. */
+const MAX_DISCARDED = 16 * 1024
+const MAX_DISCARD_TIME = 1 * second
 
 export interface PeerClientOptions {
   /** undefined in a cluster without a secret. */
@@ -136,7 +137,7 @@ export class PeerClient {
       },
       options,
     )
-    if (response.status === 404) return this.#absent(response)
+    if (response.status === 404) return discard(response)
     const sent = response.status === 206 ? parseContentRange(response.header('content-range')) : undefined
     const size = response.status === 206 ? sent?.size : Number(response.header('content-length') ?? Number.NaN)
     const isAsked =
@@ -159,7 +160,7 @@ export class PeerClient {
       { method: 'HEAD', target: requestPath(repository, 'blobs', digest), headers: {} },
       options,
     )
-    await response.body.dump(DUMP)
+    discard(response)
     const size = Number(response.header('content-length') ?? Number.NaN)
     return response.status === 200 && Number.isSafeInteger(size) ? size : undefined
   }
@@ -176,7 +177,7 @@ export class PeerClient {
       { method: 'GET', target: requestPath(repository, 'manifests', digest), headers: {} },
       options,
     )
-    if (response.status === 404) return this.#absent(response)
+    if (response.status === 404) return discard(response)
     const access = response.header(ACCESS_HEADER)
     const bytes = await this.#readAll(peer, response, MAX_MANIFEST_BYTES)
     return { bytes, access: access === 'public' || access === 'imported' ? access : 'unknown' }
@@ -189,8 +190,8 @@ export class PeerClient {
       { method: 'HEAD', target: requestPath(tag, 'manifests', tag.tag), headers: {} },
       options,
     )
-    if (response.status === 404) return this.#absent(response)
-    await response.body.dump(DUMP)
+    if (response.status === 404) return discard(response)
+    discard(response)
     const digest = parseDigest(response.header('docker-content-digest') ?? '')
     const size = Number(response.header('content-length') ?? Number.NaN)
     const mediaType = response.header('content-type')
@@ -235,7 +236,7 @@ export class PeerClient {
     const { status } = response
     const answers = status === 404 ? response.header(ABSENT_HEADER) !== undefined : [200, 206].includes(status)
     if (answers) return response
-    await response.body.dump(DUMP).catch(() => {})
+    discard(response)
     if (response.header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
     throw new PeerError('refused', `${peer.address} answered ${status}`)
   }
@@ -265,11 +266,6 @@ export class PeerClient {
     return { status, header: (name) => answered.get(name), body }
   }
 
-  async #absent(response: PeerResponse): Promise<undefined> {
-    await response.body.dump(DUMP).catch(() => {})
-    return undefined
-  }
-
   async #readAll(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
     const chunks: Uint8Array[] = []
     let length = 0
@@ -285,6 +281,12 @@ export class PeerClient {
     }
     return Buffer.concat(chunks, length)
   }
+}
+
+/** Lets its connection be used again, and waits for nothing: all that is wanted of it is known. */
+function discard(response: PeerResponse): undefined {
+  const signal = AbortSignal.timeout(MAX_DISCARD_TIME)
+  response.body.dump({ limit: MAX_DISCARDED, signal }).catch(() => {})
 }
 
 function rangeHeader(start: number, end: number | undefined): string | undefined {

@@ -167,6 +167,16 @@ describe('a peer client', () => {
     for (const ask of asks) await assert.rejects(ask, isPeerError('refused'))
   })
 
+  it('does not wait for the rest of an answer that says all at its beginning', async () => {
+    const closed = Promise.withResolvers<void>()
+    answer = (_, response) => {
+      response.on('close', closed.resolve)
+      response.writeHead(404, { 'nabo-absent': '1', 'content-length': 16_000 }).write('x')
+    }
+    assert.equal(await getBlob(), undefined)
+    await closed.promise
+  })
+
   it('tells a peer that is busy from one that refuses', async () => {
     answer = (_, response) => response.writeHead(503, { 'nabo-busy': '1' }).end('{}')
     await assert.rejects(getBlob(), isPeerError('busy'))

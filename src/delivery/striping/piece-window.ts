@@ -5,7 +5,7 @@ import { readSpan } from './read-span.ts'
 
 /** Large enough that a request costs little beside it, small enough that a fast holder does not wait long for a slow one. */
 export const PIECE_BYTES = 2 * 1024 * 1024
-/** Asked for and not yet handed out: 16 MiB a transfer. */
+/** Asked for and not yet handed out: 16 MiB a transfer, in up to twice as much memory, since a buffer that is half full is kept as it is. */
 const MAX_PIECES = 8
 /** A first byte may take so long before a second holder is asked for the piece that everybody waits for. */
 const HEDGE_AFTER = 200

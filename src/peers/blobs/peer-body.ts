@@ -2,6 +2,8 @@ import type { BufferPool } from '../../mover/buffer-pool.ts'
 
 /** Read and not yet asked for: a second buffer's worth, so that one is filled while the other is on its way. */
 const MAX_QUEUED = 256 * 1024
+/** A peer that sends byte by byte must not fill the queue with what each of them costs. */
+const MAX_CHUNKS = 64
 
 export interface PeerBodyOptions {
   /** In bytes; undefined if that is not known: then nothing of it can be read. */
@@ -39,7 +41,7 @@ export class PeerBody implements AsyncIterableIterator<Uint8Array> {
 
   /** Whether more should be read now. */
   get hasRoom(): boolean {
-    return this.#queued < MAX_QUEUED
+    return this.#queued < MAX_QUEUED && this.#chunks.length < MAX_CHUNKS
   }
 
   /** Takes in the next bytes, at most as many as are missing. */
@@ -64,18 +66,27 @@ export class PeerBody implements AsyncIterableIterator<Uint8Array> {
 
   /** Ends it early. Safe to call at any time. */
   destroy(): void {
-    this.fail(new Error('it was not wanted any more'))
+    const error = new Error('it was not wanted any more')
+    this.fail(error)
+    // What was there and is not read must not look like its end.
+    if (this.#chunks.length > 0) this.#error ??= error
     for (const chunk of this.#chunks.splice(0)) this.#options.buffers.giveBack(chunk)
     this.#queued = 0
   }
 
-  /** Reads it and throws it away; what is longer than `limit` bytes is ended early. */
-  async dump({ limit }: { limit: number }): Promise<void> {
-    let length = 0
-    for await (const chunk of this) {
-      length += chunk.length
-      this.#options.buffers.giveBack(chunk)
-      if (length > limit) break
+  /** Reads it and throws it away; what is longer than `limit` bytes, or not over when the signal comes, is ended early. */
+  async dump({ limit, signal }: { limit: number; signal: AbortSignal }): Promise<void> {
+    const onAbort = () => this.destroy()
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      let length = 0
+      for await (const chunk of this) {
+        length += chunk.length
+        this.#options.buffers.giveBack(chunk)
+        if (length > limit) break
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -84,9 +95,9 @@ export class PeerBody implements AsyncIterableIterator<Uint8Array> {
   }
 
   next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    const hadRoom = this.hasRoom
     const chunk = this.#chunks.shift()
     if (chunk !== undefined) {
-      const hadRoom = this.hasRoom
       this.#queued -= chunk.length
       if (!hadRoom && this.hasRoom && !this.#isWhole) this.#options.onRoom()
       return Promise.resolve({ done: false, value: chunk })

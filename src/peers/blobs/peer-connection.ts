@@ -72,32 +72,47 @@ export class PeerConnection {
     this.address = formatHostPort(address)
     this.#options = options
     const { connectTimeout } = options
+    let isConnected = false
     this.#socket = connect({
       ...address,
       noDelay: true,
       onread: { buffer: () => this.#target, callback: (count) => this.#onRead(count) },
     })
-    const late = () => this.destroy(new PeerTimeoutError(`no connection within ${connectTimeout} ms`))
-    const timer = setTimeout(late, connectTimeout)
-    this.#socket.once('connect', () => clearTimeout(timer))
-    this.#socket.once('error', (error) => (this.#failure ??= error))
+    const timer = afterPoll(connectTimeout, () => {
+      if (!isConnected) this.destroy(new PeerTimeoutError(`no connection within ${connectTimeout} ms`))
+    })
+    this.#socket.once('connect', () => {
+      isConnected = true
+      clearTimeout(timer)
+    })
+    this.#socket.on('error', (error) => (this.#failure ??= error))
     this.#socket.once('close', () => {
       clearTimeout(timer)
       this.#onClose()
     })
   }
 
+  /** Whether it can still be asked something, as far as is known. */
+  get isOpen(): boolean {
+    return !this.#socket.destroyed && this.#socket.readable
+  }
+
   /** Sends a GET, as it goes on the wire, and reads the answer's head. Not to be called while another answer is under way. */
   ask(request: string, options: { headerTimeout: number; signal: AbortSignal }): Promise<PeerAnswer> {
     const { headerTimeout, signal } = options
     const answer = Promise.withResolvers<PeerAnswer>()
-    const late = () => this.destroy(new PeerTimeoutError(`no answer within ${headerTimeout} ms`))
-    const timer = setTimeout(late, headerTimeout)
+    let isAnswered = false
+    const timer = afterPoll(headerTimeout, () => {
+      if (!isAnswered) this.destroy(new PeerTimeoutError(`no answer within ${headerTimeout} ms`))
+    })
     const onAbort = () => this.destroy(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
-    const answered = () => clearTimeout(timer)
-    const ended = () => {
+    const answered = () => {
+      isAnswered = true
       clearTimeout(timer)
+    }
+    const ended = () => {
+      answered()
       signal.removeEventListener('abort', onAbort)
     }
     this.#question = { answer, answered, ended }
@@ -156,7 +171,7 @@ export class PeerConnection {
     const { buffers } = this.#options
     const buffer = this.#buffer
     // Little in a large buffer would keep all of it: then a copy is cheap, and the next read goes to the same place.
-    if (buffer === undefined || count < this.#target.length / 2) {
+    if (buffer === undefined || count < buffer.length / 2) {
       body.push(Buffer.from(this.#target.subarray(0, count)))
     } else {
       this.#buffer = undefined
@@ -200,4 +215,9 @@ export class PeerConnection {
     this.#release()
     this.#options.onClosed(this)
   }
+}
+
+/** Calls back when what has come by then was looked at once more: after a pause of this process its peers are not what is late. */
+function afterPoll(ms: number, callback: () => void): NodeJS.Timeout {
+  return setTimeout(() => setImmediate(callback), ms)
 }

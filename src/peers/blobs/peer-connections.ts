@@ -1,7 +1,7 @@
 import type { BufferPool } from '../../mover/buffer-pool.ts'
 import { formatHostPort, type HostPort, parseHostPort } from '../../overlay/host-port.ts'
 import { second } from '../../time/units.ts'
-import { type PeerAnswer, PeerConnection, StaleConnectionError } from './peer-connection.ts'
+import { type PeerAnswer, PeerConnection, PeerTimeoutError, StaleConnectionError } from './peer-connection.ts'
 
 export interface BlobQuestion {
   /** `10.0.0.7:7951`. */
@@ -45,8 +45,8 @@ export class PeerConnections {
   /** Rejects with the signal's reason, PeerTimeoutError, AnswerHeadError, or with what ended the connection. */
   async get(question: BlobQuestion, { signal }: { signal: AbortSignal }): Promise<PeerAnswer> {
     signal.throwIfAborted()
-    if (this.#isClosed) throw new Error('the client was closed')
     const { address, headerTimeout } = question
+    const began = performance.now()
     const request = requestText(question)
     const host = parseHostPort(address, 0)
     if (host === undefined) throw new Error(`${address} is no address`)
@@ -59,7 +59,9 @@ export class PeerConnections {
         signal.throwIfAborted()
       }
     }
-    return this.#open(host).ask(request, { headerTimeout, signal })
+    const left = headerTimeout - (performance.now() - began)
+    if (left <= 0) throw new PeerTimeoutError(`no answer within ${headerTimeout} ms`)
+    return this.#open(host).ask(request, { headerTimeout: left, signal })
   }
 
   /** Ends all that is under way. */
@@ -69,6 +71,7 @@ export class PeerConnections {
   }
 
   #open(host: HostPort): PeerConnection {
+    if (this.#isClosed) throw new Error('the client was closed')
     const connection = new PeerConnection(host, {
       ...this.#options,
       onFree: (connection) => this.#keep(connection),
@@ -82,7 +85,7 @@ export class PeerConnections {
   }
 
   #takeFree(address: string): PeerConnection | undefined {
-    const free = this.#free.findLast(({ connection }) => connection.address === address)
+    const free = this.#free.findLast(({ connection }) => connection.address === address && connection.isOpen)
     if (free !== undefined) this.#remove(free.connection)
     return free?.connection
   }
@@ -90,8 +93,11 @@ export class PeerConnections {
   #keep(connection: PeerConnection): void {
     const { address } = connection
     const ofPeer = this.#free.filter((free) => free.connection.address === address).length
-    const end = () => connection.destroy(new Error('nobody needed it'))
-    if (ofPeer >= MAX_FREE_PER_PEER || this.#free.length >= MAX_FREE) return end()
+    const end = () => {
+      this.#remove(connection)
+      connection.destroy(new Error('nobody needed it'))
+    }
+    if (this.#isClosed || ofPeer >= MAX_FREE_PER_PEER || this.#free.length >= MAX_FREE) return end()
     this.#free.push({ connection, timer: setTimeout(end, KEEP_ALIVE).unref() })
   }
 

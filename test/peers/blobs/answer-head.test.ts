@@ -15,6 +15,11 @@ describe('the head of an answer', () => {
     assert.equal(parse('HTTP/1.1 200', 'content-length: 0').length, 0)
   })
 
+  it('may have long values', () => {
+    const value = `a${' '.repeat(32_000)}b`
+    assert.equal(parse('HTTP/1.1 200 OK', `x: \t${value}\t `).headers.get('x'), value)
+  })
+
   it('says when a connection cannot be used again', () => {
     for (const lines of [
       ['HTTP/1.0 200 OK', 'content-length: 1'],
@@ -48,6 +53,10 @@ describe('the head of an answer', () => {
       ['HTTP/1.1 200 OK', ' folded: line'],
       ['HTTP/1.1 200 OK', 'a : b'],
       ['HTTP/1.1 200 OK', 'a: b\nc: d'],
+      ['HTTP/1.1 200 OK', 'a: b\0'],
+      ['HTTP/1.1 200 OK', 'a: \u00fc'],
+      // As long as a head may be, and what a careless pattern would try in every way.
+      ['HTTP/1.1 200 OK', `a:${' '.repeat(32_000)}\n`],
     ]) {
       assert.throws(() => parse(...lines), AnswerHeadError, lines.join('; '))
     }

@@ -252,6 +252,23 @@ describe('connections to peers', () => {
     await eventually('both have ended', () => sockets.length === 2 && sockets.every(({ closed }) => closed))
   })
 
+  it('do not pass for read what was destroyed when all of it had come', async () => {
+    answers = [(socket) => socket.write(whole(bytes.subarray(0, 1000)))]
+    const { body } = await get()
+    await eventually('all has come', () => body.missing === 0)
+    body.destroy()
+    await assert.rejects(body.next(), /not wanted/)
+  })
+
+  it('hold a peer back that sends byte by byte', async () => {
+    const parts = Array.from({ length: 3000 }, () => 'x')
+    answers = [[headOf(parts.length), ...parts]]
+    const { body } = await get()
+    let length = 0
+    for await (const chunk of body) length += chunk.length
+    assert.equal(length, parts.length)
+  })
+
   it('write no request that would be two', async () => {
     await assert.rejects(get({ target: '/x HTTP/1.1\r\nhost: y\r\n\r\nGET /z' }))
     await assert.rejects(
