@@ -6,7 +6,7 @@ import { describe, it } from 'node:test'
 import { parseServeFlags } from '../support/daemon.ts'
 import { CHART, findHelm, Helm, type KubernetesObject, only, type RenderOptions } from '../support/helm.ts'
 import { schemaErrors } from '../support/kubernetes-schema.ts'
-import { daemonOf, podSpecOf, type RenderedContainer, type RenderedPodSpec } from '../support/rendered-pod.ts'
+import { daemonOf, flagsOf, podSpecOf, type RenderedContainer, type RenderedPodSpec } from '../support/rendered-pod.ts'
 
 const found = await findHelm()
 const helm = 'helm' in found ? found.helm : new Helm('')
@@ -85,7 +85,7 @@ function assertSound(objects: readonly KubernetesObject[]): void {
   const pod = podSpecOf(objects)
   const daemon = daemonOf(pod)
   assert.equal(daemon.args[0], 'serve')
-  parseServeFlags(daemon.args.slice(1))
+  parseServeFlags(flagsOf(daemon))
   const volumes = new Set(pod.volumes.map(({ name }) => name))
   assert.equal(volumes.size, pod.volumes.length, 'two volumes have one name')
   for (const { volumeMounts } of [daemon, ...(pod.initContainers ?? [])]) {
@@ -102,14 +102,16 @@ function assertSound(objects: readonly KubernetesObject[]): void {
     const path = flagOf(daemon, flag)
     if (path !== undefined) assert.ok(isMounted(daemon, path), `nothing is mounted for --${flag}=${path}`)
   }
-  for (const arg of daemon.args.filter((text) => text.startsWith('--registry-ca='))) {
+  for (const arg of flagsOf(daemon).filter((text) => text.startsWith('--registry-ca='))) {
     const path = arg.slice(arg.lastIndexOf('=') + 1)
     assert.ok(isMounted(daemon, path), `nothing is mounted for ${path}`)
   }
 }
 
 function flagOf(container: RenderedContainer, name: string): string | undefined {
-  return container.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3)
+  return flagsOf(container)
+    .find((arg) => arg.startsWith(`--${name}=`))
+    ?.slice(name.length + 3)
 }
 
 function isMounted(container: RenderedContainer, path: string): boolean {

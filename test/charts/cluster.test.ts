@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import { CHART, findHelm, Helm, only, parseManifests } from '../support/helm.ts'
 import { startKubernetesApi } from '../support/kubernetes-api.ts'
-import { daemonOf, podSpecOf } from '../support/rendered-pod.ts'
+import { daemonOf, flagsOf, podSpecOf } from '../support/rendered-pod.ts'
 
 const found = await findHelm()
 const helm = 'helm' in found ? found.helm : new Helm('')
@@ -80,7 +80,7 @@ describe('what the chart finds in the cluster', { skip: 'skip' in found && found
   it('is the DNS of the cluster, whatever it is named', async () => {
     const argsIn = async (list: object, values = {}) => {
       const pod = podSpecOf(await renderIn({ [SERVICES]: list }, values))
-      return [pod['dnsPolicy'], daemonOf(pod).args.find((arg) => arg.startsWith('--bootstrap-dns='))]
+      return [pod['dnsPolicy'], flagsOf(daemonOf(pod)).find((arg) => arg.startsWith('--bootstrap-dns='))]
     }
     const rke2 = services(
       ['metrics-server', '10.43.0.9', { 'k8s-app': 'metrics-server' }],

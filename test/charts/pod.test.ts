@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { findHelm, Helm, only } from '../support/helm.ts'
-import { daemonOf, podSpecOf } from '../support/rendered-pod.ts'
+import { daemonOf, flagsOf, podSpecOf } from '../support/rendered-pod.ts'
 
 const found = await findHelm()
 const helm = 'helm' in found ? found.helm : new Helm('')
@@ -80,9 +80,10 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
   })
 
   it('shows the mirror and the admin listener to its node alone', async () => {
-    const { args, ports } = daemonOf(await podWith({}))
+    const daemon = daemonOf(await podWith({}))
+    const { ports } = daemon
     assert.deepEqual(
-      args.filter((arg) => /-addr=/.test(arg)),
+      flagsOf(daemon).filter((arg) => /-addr=/.test(arg)),
       [
         '--mirror-addr=127.0.0.1:7950',
         '--peer-addr=[::]:7951',
@@ -111,8 +112,8 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     const pod = await podWith({ hostNetwork: false, metrics: { enabled: false } })
     const daemon = daemonOf(pod)
     assert.equal(pod['hostNetwork'], false)
-    assert.ok(daemon.args.includes('--mirror-addr=[::]:7950'))
-    assert.ok(daemon.args.includes('--metrics-addr=[::]:7954'), 'the probes need it')
+    assert.ok(flagsOf(daemon).includes('--mirror-addr=[::]:7950'))
+    assert.ok(flagsOf(daemon).includes('--metrics-addr=[::]:7954'), 'the probes need it')
     assert.deepEqual(daemon.ports?.[0], { name: 'mirror', containerPort: 7950, hostPort: 7950, hostIP: '127.0.0.1' })
     assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz', port: 'metrics' })
     assert.equal(daemon.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'status.podIP')
@@ -131,30 +132,49 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     )
   })
 
+  it('has its settings where the commands that are run in it look as well', async () => {
+    const { args, env = [] } = daemonOf(await podWith({ ports: { mirror: 5000, admin: 5003 } }))
+    assert.deepEqual(args, ['serve'])
+    const valueOf = (name: string) => env.find((variable) => variable.name === name)?.value
+    assert.equal(valueOf('NABO_CONFIG_DIR'), '/etc/containerd/certs.d')
+    assert.equal(valueOf('NABO_CLUSTER_SECRET_FILE'), '/etc/nabo/cluster-secret/secret')
+    assert.equal(valueOf('NABO_ADMIN_URL'), 'http://127.0.0.1:5003')
+    assert.equal(valueOf('NABO_MIRROR_URL'), 'http://127.0.0.1:5000')
+  })
+
+  it('leaves a setting to extraEnv that it names', async () => {
+    const mine = { name: 'NABO_LOG_LEVEL', value: 'debug' }
+    const { env = [] } = daemonOf(await podWith({ extraEnv: [mine] }))
+    assert.deepEqual(
+      env.filter(({ name }) => name === mine.name),
+      [mine],
+    )
+    assert.equal(new Set(env.map(({ name }) => name)).size, env.length)
+  })
+
   it('takes its zone from the label of its node, from a value, or has none', async () => {
     const zoneOf = async (zone: string) => {
-      const { args, env } = daemonOf(await podWith({ zone }))
-      return [env?.find(({ name }) => name === 'NABO_ZONE'), args.find((arg) => arg.startsWith('--zone='))]
+      return daemonOf(await podWith({ zone })).env?.find(({ name }) => name === 'NABO_ZONE')
     }
-    assert.deepEqual(await zoneOf('auto'), [
-      { name: 'NABO_ZONE', valueFrom: { fieldRef: { fieldPath: "metadata.labels['topology.kubernetes.io/zone']" } } },
-      undefined,
-    ])
-    assert.deepEqual(await zoneOf('north'), [undefined, '--zone=north'])
-    assert.deepEqual(await zoneOf(''), [undefined, undefined])
+    assert.deepEqual(await zoneOf('auto'), {
+      name: 'NABO_ZONE',
+      valueFrom: { fieldRef: { fieldPath: "metadata.labels['topology.kubernetes.io/zone']" } },
+    })
+    assert.deepEqual(await zoneOf('north'), { name: 'NABO_ZONE', value: 'north' })
+    assert.equal(await zoneOf(''), undefined)
   })
 
   it('resolves names as its node does, and the bootstrap name by the DNS of the cluster', async () => {
     const pod = await podWith({ clusterDNS: '10.96.0.10' })
     assert.equal(pod['dnsPolicy'], 'Default')
-    assert.ok(daemonOf(pod).args.includes('--bootstrap=dns:nabo.nabo.svc.cluster.local:7952'))
-    assert.ok(daemonOf(pod).args.includes('--bootstrap-dns=10.96.0.10'))
+    assert.ok(flagsOf(daemonOf(pod)).includes('--bootstrap=dns:nabo.nabo.svc.cluster.local:7952'))
+    assert.ok(flagsOf(daemonOf(pod)).includes('--bootstrap-dns=10.96.0.10'))
   })
 
   it('takes all names from the DNS of the cluster where nobody says its address', async () => {
     const pod = await podWith({})
     assert.equal(pod['dnsPolicy'], 'ClusterFirstWithHostNet')
-    assert.ok(!daemonOf(pod).args.some((arg) => arg.startsWith('--bootstrap-dns')))
+    assert.ok(!flagsOf(daemonOf(pod)).some((arg) => arg.startsWith('--bootstrap-dns')))
     assert.equal((await podWith({ hostNetwork: false }))['dnsPolicy'], 'ClusterFirst')
   })
 })
@@ -188,7 +208,7 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     assert.equal((await podWith({}))['terminationGracePeriodSeconds'], 45)
     const patient = await podWith({ shutdownGraceSeconds: 60 })
     assert.equal(patient['terminationGracePeriodSeconds'], 85)
-    assert.ok(daemonOf(patient).args.includes('--shutdown-grace=60s'))
+    assert.ok(flagsOf(daemonOf(patient)).includes('--shutdown-grace=60s'))
   })
 
   it('follows the values', async () => {

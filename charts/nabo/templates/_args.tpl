@@ -1,8 +1,9 @@
-{{- define "nabo.serveArgs" -}}
-- serve
+{{/* The flags of `nabo serve`, as the values say. */}}
+{{- define "nabo.serveFlags" -}}
 - --store=containerd
 - --containerd-socket={{ .Values.containerd.socket }}
 - --content-path={{ .Values.containerd.contentPath }}
+- --config-dir={{ .Values.containerd.configDir }}
 {{- range .Values.containerd.namespaces }}
 - --containerd-namespace={{ . }}
 {{- end }}
@@ -47,7 +48,39 @@
 {{- end }}
 - --shutdown-grace={{ .Values.shutdownGraceSeconds }}s
 - --log-level={{ .Values.logLevel }}
-{{- range .Values.extraArgs }}
-- {{ . | quote }}
+{{- end }}
+
+{{/* Where the commands that are run in the pod find the daemon. */}}
+{{- define "nabo.clientFlags" -}}
+- --mirror-url=http://127.0.0.1:{{ .Values.ports.mirror }}
+- --admin-url=http://127.0.0.1:{{ .Values.ports.admin }}
+{{- end }}
+
+{{/*
+All of them as environment, and not as arguments: `nabo doctor` and every other command that is run in the pod then has them as well. What
+comes more than once stands with blanks between. What extraEnv names is left to it.
+*/}}
+{{- define "nabo.environment" -}}
+{{- $names := list }}
+{{- $values := dict }}
+{{- range concat (fromYamlArray (include "nabo.serveFlags" .)) (fromYamlArray (include "nabo.clientFlags" .)) }}
+{{- $parts := splitn "=" 2 . }}
+{{- $name := printf "NABO_%s" ($parts._0 | trimPrefix "--" | replace "-" "_" | upper) }}
+{{- if hasKey $values $name }}
+{{- $_ := set $values $name (printf "%s %s" (get $values $name) $parts._1) }}
+{{- else }}
+{{- $names = append $names $name }}
+{{- $_ := set $values $name $parts._1 }}
+{{- end }}
+{{- end }}
+{{- $taken := list }}
+{{- range .Values.extraEnv }}
+{{- $taken = append $taken .name }}
+{{- end }}
+{{- range $names }}
+{{- if not (has . $taken) }}
+- name: {{ . }}
+  value: {{ get $values . | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
