@@ -147,6 +147,11 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
     }
     const { stdout: about } = await pod(0).exec('nabo', 'nabo', 'status', '--json')
     assert.equal((JSON.parse(about) as { zone: string }).zone, 'north')
+    // What is run in the pod looks where its daemon does.
+    const { stdout: found } = await pod(0).exec('nabo', 'nabo', 'doctor', '--json')
+    const { findings } = JSON.parse(found) as { findings: readonly { id: string; level: string; says: string }[] }
+    assert.equal(findings.find(({ id }) => id === 'containerd')?.level, 'ok', found)
+    assert.doesNotMatch(findings.find(({ id }) => id === 'secret')?.says ?? assert.fail(found), /there is no/)
 
     // The first node's pull goes to the registry, the second one's to the first node.
     const image = makeImage({ layers: [{ size: 5_000_000, seed: 'chart' }] })
