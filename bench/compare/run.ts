@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { clusterUnavailable } from '../../test/support/netns-cluster.ts'
 import { type Listener, RigFailure, playAll } from './campaign.ts'
 import { type Chosen, chooseContenders } from './contenders/choose.ts'
+import { NoContenderError } from './contenders/contender.ts'
 import { estimateSeconds, takesOf } from './estimate.ts'
 import { describeMachine, revision } from './measure/machine.ts'
 import { withNotPlayed } from './not-played.ts'
@@ -36,6 +37,9 @@ try {
 } catch (error) {
   if (error instanceof UsageError) {
     complain(`${error.message}\n\n${USAGE.trimEnd()}`)
+    process.exitCode = EXIT_USAGE
+  } else if (error instanceof NoContenderError) {
+    complain(error.message)
     process.exitCode = EXIT_USAGE
   } else if (!interrupt.signal.aborted) {
     complain(error instanceof RigFailure ? error.message : describe(error))

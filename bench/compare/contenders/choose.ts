@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 
 import type { Contender as ContenderEntry } from '../results.ts'
-import type { Contender } from './contender.ts'
+import { type Contender, NoContenderError } from './contender.ts'
 import { described } from './described.ts'
 import { readDescription } from './description.ts'
 import { nabo } from './nabo.ts'
@@ -16,7 +16,7 @@ export interface Chosen {
 
 /**
  * Finds the contenders by their ids, or by the files that describe them. What has to be made of them is made in `workshop`.
- * Throws a sentence about a file that does not.
+ * Throws NoContenderError.
  */
 export async function chooseContenders(names: readonly string[], workshop: string): Promise<Chosen> {
   const contenders: Contender[] = []
@@ -27,7 +27,8 @@ export async function chooseContenders(names: readonly string[], workshop: strin
       entries.push({ id: name, title: name, failure: found.skip })
       continue
     }
-    if (contenders.some(({ id }) => id === found.id)) throw new Error(`two contenders are called ${found.id}`)
+    if (contenders.some(({ id }) => id === found.id))
+      throw new NoContenderError(`two contenders are called ${found.id}`)
     contenders.push(found)
     const { id, title, description, version } = found
     entries.push({

@@ -51,6 +51,11 @@ export interface Mirror {
   transfers(began: Date): readonly Transfer[] | undefined
 }
 
+/** What was asked for is no contender; its message says why. */
+export class NoContenderError extends Error {
+  override readonly name = 'NoContenderError'
+}
+
 /** A contender did not become ready, or ended. */
 export class MirrorFailure extends Error {
   override readonly name = 'MirrorFailure'

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 
+import { NoContenderError } from './contender.ts'
+
 /** What templates may name on every place, on nodes alone, and where one word is made for each other node. */
 const PLACEHOLDERS = ['name', 'number', 'ip', 'firstIp', 'directory', 'registryUrl', 'secretFile', 'peers'] as const
 const NODE_PLACEHOLDERS = ['containerdSocket', 'contentPath', 'certsDir'] as const
@@ -57,13 +59,17 @@ export function parseDescription(value: unknown): MirrorDescription {
   return descriptionSchema.parse(value)
 }
 
-/** Reads a description from a JSON file. Throws a sentence about what is wrong with it. */
+/** Reads a description from a JSON file. Throws NoContenderError. */
 export async function readDescription(path: string): Promise<MirrorDescription> {
+  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    const message = `${path} does not describe a mirror: it cannot be read (${cause.code}); built in are none, pull-through and nabo`
+    throw new NoContenderError(message, { cause })
+  })
   try {
-    return parseDescription(JSON.parse(await readFile(path, 'utf8')))
+    return parseDescription(JSON.parse(text))
   } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
-    throw new Error(`${path} does not describe a mirror: ${why}`, { cause })
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message
+    throw new NoContenderError(`${path} does not describe a mirror: ${why}`, { cause })
   }
 }
 
