@@ -1,6 +1,7 @@
 import type { Repository } from '../oci/reference.ts'
 import type { Peer } from '../overlay/overlay.ts'
-import { PeerError, type PeerClient } from '../peers/peer-client.ts'
+import type { PeerClient } from '../peers/peer-client.ts'
+import { PeerError } from '../peers/peer-transport.ts'
 import type { VerifyClient } from '../peers/verify-client.ts'
 import { keyOfDigest } from '../providers/index-key.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { parseHostPort } from '../overlay/host-port.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
-import { PeerError } from '../peers/peer-client.ts'
+import { PeerError } from '../peers/peer-transport.ts'
 import type { WarmClient } from '../peers/warm-client.ts'
 import { errorText } from '../telemetry/log.ts'
 import { withDeadline } from '../time/deadline.ts'

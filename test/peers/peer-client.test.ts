@@ -7,7 +7,8 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { parseOciRequest } from '../../src/oci/request.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { deriveKeys } from '../../src/peers/cluster-secret.ts'
-import { PeerClient, PeerError } from '../../src/peers/peer-client.ts'
+import { PeerClient } from '../../src/peers/peer-client.ts'
+import { PeerError } from '../../src/peers/peer-transport.ts'
 import { refuseRequest } from '../../src/peers/request-proof.ts'
 
 const signal = new AbortController().signal

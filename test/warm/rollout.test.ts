@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import { parseImageReference } from '../../src/oci/reference.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
-import { PeerError } from '../../src/peers/peer-client.ts'
+import { PeerError } from '../../src/peers/peer-transport.ts'
 import type { WarmStatus, WarmWish } from '../../src/warm/messages.ts'
 import { type NodeProgress, Rollout, RolloutAbandoned, type RolloutOrder } from '../../src/warm/rollout.ts'
 import { eventually } from '../support/poll.ts'

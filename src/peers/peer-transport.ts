@@ -1,0 +1,175 @@
+import { Agent, errors, request } from 'undici'
+
+import { BufferPool } from '../mover/buffer-pool.ts'
+import type { Peer } from '../overlay/overlay.ts'
+import { PeerHealth } from '../providers/peer-health.ts'
+import { second } from '../time/units.ts'
+import { PeerTimeoutError } from './blobs/peer-connection.ts'
+import { PeerConnections } from './blobs/peer-connections.ts'
+import { ABSENT_HEADER, BUSY_HEADER, VERIFIED_HEADER } from './headers.ts'
+import { proveRequest } from './request-proof.ts'
+
+/** A peer did not do what was asked. `busy`: it is well, and has enough to do. */
+export class PeerError extends Error {
+  override readonly name = 'PeerError'
+  readonly reason: 'unreachable' | 'busy' | 'refused' | 'invalid'
+
+  constructor(reason: PeerError['reason'], message: string, options: { cause?: unknown } = {}) {
+    super(message, options)
+    this.reason = reason
+  }
+}
+
+/** The beginning of an answer; its body is to be read, discarded or destroyed. */
+export interface PeerResponse {
+  readonly status: number
+  header(name: string): string | undefined
+  readonly body: AsyncIterable<Uint8Array> & {
+    destroy(): unknown
+    dump(options: { limit: number; signal: AbortSignal }): Promise<void>
+  }
+}
+
+export interface PeerRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST'
+  readonly target: string
+  readonly headers: Record<string, string>
+  readonly headerTimeout?: number | undefined
+  readonly body?: Uint8Array
+  /** What comes may be large. */
+  readonly isBlob?: boolean
+}
+
+/** Of a question about content. */
+export interface AskOptions {
+  readonly signal: AbortSignal
+  /** The client it is for may see it although it is not public: nothing without a cluster secret that proves who says so. */
+  readonly verified?: boolean
+}
+
+const CONNECT_TIMEOUT = 1 * second
+const HEADER_TIMEOUT = 5 * second
+/** A peer that let a question time out is not asked again for so long: each one would cost its client the whole timeout. */
+const SILENCE_MEMORY = 5 * second
+/** Of an answer that is not looked at: what is longer, or takes longer, costs a connection instead. */
+const MAX_DISCARDED = 16 * 1024
+const MAX_DISCARD_TIME = 1 * second
+
+export interface PeerTransportOptions {
+  /** undefined in a cluster without a secret. */
+  readonly key: Uint8Array | undefined
+  /** The longest silence inside a body, in milliseconds. */
+  readonly idleTimeout: number
+  /** What blobs are read into; a client that has written a chunk may give it back. */
+  readonly buffers?: BufferPool
+}
+
+/** Carries questions to other nodes' peer listeners on kept connections, with proof of the cluster secret. Errors are PeerError. */
+export class PeerTransport {
+  readonly #key: Uint8Array | undefined
+  readonly #agent: Agent
+  readonly #blobs: PeerConnections
+  /** By address. */
+  readonly #silent = new PeerHealth(SILENCE_MEMORY)
+
+  constructor({ key, idleTimeout, buffers = new BufferPool() }: PeerTransportOptions) {
+    this.#key = key
+    this.#agent = new Agent({
+      connect: { timeout: CONNECT_TIMEOUT },
+      headersTimeout: HEADER_TIMEOUT,
+      bodyTimeout: idleTimeout,
+      keepAliveTimeout: 30 * second,
+    })
+    this.#blobs = new PeerConnections({ connectTimeout: CONNECT_TIMEOUT, idleTimeout, buffers })
+  }
+
+  close(): Promise<void> {
+    this.#blobs.close()
+    return this.#agent.destroy()
+  }
+
+  /** Sends a question. Resolves for 200, 206, and 404 of a peer that says that it does not have it. */
+  async send(peer: Peer, asked: PeerRequest, { signal, verified = false }: AskOptions): Promise<PeerResponse> {
+    // An announcement has time, and finds out that the peer is back.
+    if (asked.method !== 'POST' && this.#silent.isFailing(peer.address))
+      throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
+    const { method, target, body = new Uint8Array() } = asked
+    const proof = this.#key && proveRequest(this.#key, { method, target, body, verified })
+    const claim = verified && proof !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
+    const headers = proof === undefined ? asked.headers : { ...asked.headers, ...claim, authorization: proof }
+    let response: PeerResponse
+    try {
+      response = await (asked.isBlob === true
+        ? this.#askForBlob(peer, { ...asked, headers }, signal)
+        : this.#ask(peer, { ...asked, headers }, signal))
+    } catch (cause) {
+      signal.throwIfAborted()
+      if (isTimeout(cause)) this.#silent.failed(peer.address)
+      throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
+    }
+    this.#silent.recovered(peer.address)
+    const { status } = response
+    const answers = status === 404 ? response.header(ABSENT_HEADER) !== undefined : [200, 206].includes(status)
+    if (answers) return response
+    discard(response)
+    if (response.header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
+    throw new PeerError('refused', `${peer.address} answered ${status}`)
+  }
+
+  async #ask({ address }: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
+    const response = await request(`http://${address}${asked.target}`, {
+      method: asked.method,
+      headers: asked.headers,
+      body: asked.body ?? null,
+      headersTimeout: asked.headerTimeout ?? HEADER_TIMEOUT,
+      signal,
+      dispatcher: this.#agent,
+    })
+    // A body that ends badly after its reader has gone is nobody's error.
+    response.body.on('error', () => {})
+    const header = (name: string) => headerText(response.headers[name])
+    return { status: response.statusCode, header, body: response.body }
+  }
+
+  async #askForBlob({ address }: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
+    const { target, headers, headerTimeout = HEADER_TIMEOUT } = asked
+    const {
+      status,
+      headers: answered,
+      body,
+    } = await this.#blobs.get({ address, target, headers, headerTimeout }, { signal })
+    return { status, header: (name) => answered.get(name), body }
+  }
+}
+
+/** Lets its connection be used again, and waits for nothing: all that is wanted of it is known. */
+export function discard(response: PeerResponse): undefined {
+  const signal = AbortSignal.timeout(MAX_DISCARD_TIME)
+  response.body.dump({ limit: MAX_DISCARDED, signal }).catch(() => {})
+}
+
+/** An answer's whole body, of at most `limit` bytes. Throws PeerError. */
+export async function readAnswer(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  try {
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+      length += chunk.length
+      if (length > limit) throw new PeerError('invalid', `${peer.address} sent more than ${limit} bytes`)
+      chunks.push(chunk)
+    }
+  } catch (cause) {
+    if (cause instanceof PeerError) throw cause
+    throw new PeerError('unreachable', `${peer.address} broke off`, { cause })
+  }
+  return Buffer.concat(chunks, length)
+}
+
+function isTimeout(error: unknown): boolean {
+  const { HeadersTimeoutError, ConnectTimeoutError } = errors
+  return [HeadersTimeoutError, ConnectTimeoutError, PeerTimeoutError].some((kind) => error instanceof kind)
+}
+
+function headerText(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(', ') : value
+}
