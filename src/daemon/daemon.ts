@@ -188,7 +188,8 @@ async function chooseSending(
 ): Promise<Record<'toClients' | 'toPeers', BlobSending>> {
   const mover = await chooseMover({ log })
   const bandwidth = config.peerBandwidth === undefined ? undefined : new Bandwidth(config.peerBandwidth)
-  return { toClients: { mover, buffers }, toPeers: { mover, buffers, bandwidth } }
+  // Neighbours get files alone: what only passes through goes to clients.
+  return { toClients: { mover, buffers }, toPeers: { mover, bandwidth } }
 }
 
 /** The overlay announces the port that the peer listener got, so the listeners bind first. */
