@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander'
 
 import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
-import type { RegistrySet } from '../delivery/registry-policy.ts'
+import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import { type HostPort, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
 

@@ -1,4 +1,4 @@
-import type { RegistrySet } from '../delivery/registry-policy.ts'
+import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
 import type { HostPort } from '../overlay/host-port.ts'
 import type { LOG_LEVELS } from '../telemetry/log.ts'

@@ -1,5 +1,5 @@
 import type { ServeConfig } from '../config/serve-config.ts'
-import type { Transfers } from '../delivery/transfers.ts'
+import type { Transfers } from '../delivery/blobs/transfers.ts'
 import type { Readiness } from '../http/admin-listener.ts'
 import { type IsMirror, repositoryKey } from '../oci/reference.ts'
 import type { Digest } from '../oci/digest.ts'

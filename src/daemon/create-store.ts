@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 
 import type { ServeConfig } from '../config/serve-config.ts'
-import { Quarantine } from '../delivery/quarantine.ts'
-import { SoundStore } from '../delivery/sound-store.ts'
+import { Quarantine } from '../delivery/integrity/quarantine.ts'
+import { SoundStore } from '../delivery/integrity/sound-store.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import type { CacheStore } from '../store/cache-store.ts'
 import type { ContentStore } from '../store/content-store.ts'

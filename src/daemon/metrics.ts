@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
-import type { SourceKind } from '../delivery/transfer-record.ts'
+import type { SourceKind } from '../delivery/blobs/transfer-record.ts'
 import type { FinishedExchange } from '../http/exchange.ts'
 
 /** What is looked up when `/metrics` is asked for. */

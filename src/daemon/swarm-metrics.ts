@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
-import type { DeliveryCounters } from '../delivery/delivery-counters.ts'
+import type { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
 
 /** What is looked up when `/metrics` is asked for. */
 export interface SwarmMetricSources {

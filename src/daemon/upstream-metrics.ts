@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
-import type { StaleTags } from '../delivery/stale-tags.ts'
+import type { StaleTags } from '../delivery/tags/stale-tags.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { AddressView } from '../upstream/registry/addresses.ts'
 import type { Quota } from './quota.ts'

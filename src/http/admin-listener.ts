@@ -1,5 +1,5 @@
 import { OciError } from '../oci/errors.ts'
-import type { FindRequest, FoundImage } from '../delivery/image-finder.ts'
+import type { FindRequest, FoundImage } from '../delivery/images/image-finder.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { sendJson } from './answers.ts'

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 
-import type { BlobDelivery } from '../delivery/blob-delivery.ts'
-import type { DeliveredManifest } from '../delivery/delivered-manifest.ts'
+import type { BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import type { DeliveredManifest } from '../delivery/manifests/delivered-manifest.ts'
 import { type Bandwidth, throttled } from '../mover/bandwidth.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
 import { moveChunks, moveFile } from '../mover/file-mover.ts'

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
-import type { TransferShare } from '../delivery/transfer-record.ts'
+import type { TransferShare } from '../delivery/blobs/transfer-record.ts'
 import { OciError } from '../oci/errors.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
 import { minute, second } from '../time/units.ts'

@@ -1,4 +1,4 @@
-import type { FindRequest } from '../delivery/image-finder.ts'
+import type { FindRequest } from '../delivery/images/image-finder.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { ownPlatform, parsePlatform } from '../oci/platform.ts'

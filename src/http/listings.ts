@@ -1,4 +1,4 @@
-import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../delivery/registry-policy.ts'
+import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../delivery/access/registry-policy.ts'
 import { OciError } from '../oci/errors.ts'
 import type { OciRequest } from '../oci/request.ts'
 import type { UpstreamListing } from '../upstream/upstream.ts'

@@ -1,5 +1,5 @@
-import type { SelfCheck } from '../delivery/self-check.ts'
-import type { Visibility } from '../delivery/visibility.ts'
+import type { SelfCheck } from '../delivery/integrity/self-check.ts'
+import type { Visibility } from '../delivery/access/visibility.ts'
 import type { Digest } from '../oci/digest.ts'
 import { ABOUT_PATH, type About, MAX_ABOUT_BYTES, decodeAbout, encodeAboutAnswer } from '../peers/about-client.ts'
 import { ACCESS_PATH, MAX_ACCESS_BYTES, decodeAccess, encodeAccessAnswer } from '../peers/access-client.ts'

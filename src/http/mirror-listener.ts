@@ -1,16 +1,16 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 
-import type { BlobDeliveries, BlobDelivery } from '../delivery/blob-delivery.ts'
-import type { Manifests } from '../delivery/manifests.ts'
-import type { PrivateImages } from '../delivery/private-images.ts'
-import type { TransferOrigin } from '../delivery/transfer-record.ts'
+import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import type { Manifests } from '../delivery/manifests/manifests.ts'
+import type { PrivateImages } from '../delivery/access/private-images.ts'
+import type { TransferOrigin } from '../delivery/blobs/transfer-record.ts'
 import {
   NotFetchedError,
   type RegistryPolicy,
   type RegistrySet,
   includesRegistry,
-} from '../delivery/registry-policy.ts'
-import { type TagResolver, accepts } from '../delivery/tag-resolver.ts'
+} from '../delivery/access/registry-policy.ts'
+import { type TagResolver, accepts } from '../delivery/tags/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
 import type { IsMirror } from '../oci/reference.ts'

@@ -1,4 +1,4 @@
-import type { TransferShare } from '../delivery/transfer-record.ts'
+import type { TransferShare } from '../delivery/blobs/transfer-record.ts'
 import { type Repository, repositoryKey } from '../oci/reference.ts'
 
 /** A request that the mirror listener has answered. */

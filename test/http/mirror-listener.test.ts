@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import { connect } from 'node:net'
 import { afterEach, describe, it, mock } from 'node:test'
 
-import { TransferRecord } from '../../src/delivery/transfer-record.ts'
+import { TransferRecord } from '../../src/delivery/blobs/transfer-record.ts'
 import { listen } from '../../src/http/bind.ts'
 import { type FinishedExchange, createListener } from '../../src/http/exchange.ts'
 import { type MirrorListenerOptions, createMirrorHandler } from '../../src/http/mirror-listener.ts'

@@ -1,0 +1,275 @@
+import type { Digest } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import { type ByteSpan, type RangeRequest, resolveRange } from '../../oci/range.ts'
+import { repositoryKey } from '../../oci/reference.ts'
+import { IngestError } from '../../store/cache-store.ts'
+import type { ContentStore, OpenBlob } from '../../store/content-store.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { DeadlineError, withDeadline } from '../../time/deadline.ts'
+import { second } from '../../time/units.ts'
+import type { Audience } from '../access/audience.ts'
+import type { Fill, Fills } from './fill.ts'
+import type { GrowingDeliveries } from './growing-deliveries.ts'
+import { readGrowing } from './read-growing.ts'
+import type { BlobRequest, RemoteBlobs } from './remote-blobs.ts'
+import { type TransferOrigin, TransferRecord } from './transfer-record.ts'
+import type { Visibility } from '../access/visibility.ts'
+
+/** A blob on its way to a client: the size is known, the bytes flow when they are asked for. Close it in any case. */
+export type BlobDelivery = {
+  /** Of the whole blob, in bytes. */
+  readonly size: number
+  readonly span: ByteSpan
+  readonly record: TransferRecord
+  /** Where its first bytes come from. */
+  readonly origin: TransferOrigin
+  /** Present if it is still arriving here: the ids of the nodes that it comes through, the root first, without this one. */
+  readonly path?: readonly string[]
+  close(): Promise<void>
+} & (
+  | { readonly type: 'file'; readonly file: OpenBlob }
+  | { readonly type: 'stream'; chunks(): AsyncIterable<Uint8Array> }
+)
+
+export interface BlobDeliveriesOptions {
+  readonly store: Pick<ContentStore, 'open' | 'openGrowing'>
+  readonly remote: RemoteBlobs
+  readonly visibility: Visibility
+  readonly growing: GrowingDeliveries
+  readonly sizes: { of(digest: Digest): number | undefined }
+  /** Present where Nabo fills the store itself. */
+  readonly fills: Fills | undefined
+  readonly log: Pick<Log, 'error'>
+}
+
+/** A Range ahead of a fill waits this long for it, then goes past it. */
+const RANGE_PATIENCE = 2 * second
+const LOCAL: TransferOrigin = { source: 'local' }
+
+/** Where a blob comes from: this node, a fill under way, a neighbour, the upstream. */
+export class BlobDeliveries {
+  readonly #options: BlobDeliveriesOptions
+
+  constructor(options: BlobDeliveriesOptions) {
+    this.#options = options
+  }
+
+  /** What this node holds, or for peers is getting, and may show; undefined otherwise. Throws OciError for an unsatisfiable range. */
+  async openLocal(
+    request: BlobRequest,
+    range: RangeRequest,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<BlobDelivery | undefined> {
+    const file = await this.#options.store.open(request.digest, { signal })
+    if (file === undefined)
+      return audience.kind === 'peer' ? this.#openGrowing(request, range, audience, signal) : undefined
+    try {
+      if (!(await this.#mayServe(request, audience, signal))) {
+        await file.close()
+        return undefined
+      }
+      const span = spanOf(range, file.size)
+      const record = new TransferRecord()
+      record.add('local', undefined, span.end - span.start)
+      return { type: 'file', size: file.size, span, record, origin: LOCAL, file, close: () => file.close() }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  #mayServe({ repository, digest }: BlobRequest, audience: Audience, signal: AbortSignal): Promise<boolean> {
+    return this.#options.visibility.mayServe(repository, { kind: 'blobs', digest }, audience, { signal })
+  }
+
+  async #openGrowing(
+    request: BlobRequest,
+    range: RangeRequest,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<BlobDelivery | undefined> {
+    const { growing } = this.#options
+    if (!(await this.#mayServe(request, audience, signal))) return undefined
+    const arriving = await growing.open(request.digest, signal)
+    if (arriving === undefined) return undefined
+    try {
+      const span = spanOf(range, arriving.blob.size)
+      const record = new TransferRecord()
+      const file = growing.asFile(request.digest, arriving.blob, { record, signal })
+      const { path } = arriving
+      return { type: 'file', size: file.size, span, record, origin: LOCAL, file, path, close: () => file.close() }
+    } catch (error) {
+      await arriving.blob.close()
+      throw error
+    }
+  }
+
+  /** From wherever it can be had. Throws OciError when it cannot. `signal` lives as long as the client. */
+  async open(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
+    const local = await this.#openOwn(request, range, signal)
+    if (local !== undefined) return local
+    const delivery = (await this.#fromFill(request, range, signal)) ?? (await this.#passThrough(request, range, signal))
+    const access = request.caller === undefined ? 'unknown' : 'personal'
+    this.#options.visibility.noteMembers(request.repository, [request.digest], access)
+    return delivery
+  }
+
+  /** Size in bytes, from wherever it is known. Throws OciError when nobody has it. */
+  async size(request: BlobRequest, signal: AbortSignal): Promise<number> {
+    const local = await this.#openOwn(request, { type: 'whole' }, signal)
+    if (local === undefined) return this.#options.remote.head(request, { signal })
+    await local.close()
+    return local.size
+  }
+
+  /** A store that cannot be read (a broken disk, a missing right) must not fail a pull that others can serve. */
+  async #openOwn(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
+    try {
+      return await this.openLocal(request, range, { kind: 'node', caller: request.caller }, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof OciError) throw error
+      this.#options.log.error({ digest: request.digest, err: errorText(error) }, 'the content store cannot be read')
+      return undefined
+    }
+  }
+
+  async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
+    const fill = await this.#options.fills?.join(request)
+    if (fill === undefined) return undefined
+    const isOwn = fill.caller === undefined && repositoryKey(fill.repository) === repositoryKey(request.repository)
+    if (request.caller === undefined && !isOwn) {
+      // It comes under another name or to another client, perhaps with credentials: this one must be given it as well.
+      await this.#options.remote.head(request, { signal })
+    }
+    const span = spanOf(range, fill.size)
+    const reader = await fill.open()
+    const close = () => reader.close()
+    try {
+      if (span.start > fill.written && !(await reaches(fill, reader.read.bind(reader), span.start, signal))) {
+        await close()
+        return undefined
+      }
+      const record = new TransferRecord()
+      const chunks = () => this.#readFill(request, fill, reader, span, record, signal)
+      return { type: 'stream', size: fill.size, span, record, origin: fill.origin, chunks, close }
+    } catch (error) {
+      await close()
+      throw error
+    }
+  }
+
+  async *#readFill(
+    request: BlobRequest,
+    fill: Fill,
+    reader: Awaited<ReturnType<Fill['open']>>,
+    span: ByteSpan,
+    record: TransferRecord,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    let position = span.start
+    try {
+      for await (const chunk of readGrowing(reader, span, signal)) {
+        // The end is held back until the whole blob has proved right, so that wrong bytes never look complete.
+        if (position + chunk.length >= fill.size) await fill.done
+        const origin = fill.record.shares.at(-1)
+        record.add(origin?.source ?? 'local', origin?.peer, chunk.length)
+        position += chunk.length
+        yield chunk
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof IngestError && (error.reason === 'digest-mismatch' || error.reason === 'size-mismatch'))
+        throw error
+      // The cache could not keep it (its disk is full): this client gets the rest all the same.
+      const open = { start: position, end: span.end === fill.size ? undefined : span.end, serves: false, signal }
+      const rest = await this.#options.remote.open(request, open)
+      try {
+        for await (const chunk of rest.chunks(span.end)) yield chunk
+      } finally {
+        rest.cancel()
+        for (const share of rest.record.shares) record.add(share.source, share.peer, share.bytes)
+      }
+    }
+  }
+
+  async #passThrough(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
+    const { stream, span } = await this.#openSpan(request, range, signal)
+    return {
+      type: 'stream',
+      size: stream.size,
+      span,
+      record: stream.record,
+      origin: stream.origin,
+      chunks: () => stream.chunks(span.end),
+      close: async () => stream.cancel(),
+    }
+  }
+
+  /**
+   * containerd opens its ingest before it asks: where there is none, the client is another one and nothing is kept. Nor is what goes past
+   * a fill, which is what grows there.
+   */
+  async #serves({ digest }: BlobRequest, signal: AbortSignal): Promise<boolean> {
+    const { store, sizes, fills } = this.#options
+    if (fills !== undefined) return false
+    try {
+      const growing = await store.openGrowing(digest, { size: sizes.of(digest), signal })
+      await growing?.close()
+      return growing !== undefined
+    } catch {
+      signal.throwIfAborted()
+      return false
+    }
+  }
+
+  async #openSpan(request: BlobRequest, range: RangeRequest, signal: AbortSignal) {
+    const { remote } = this.#options
+    const start = range.type === 'suffix' ? spanOf(range, await remote.head(request, { signal })).start : startOf(range)
+    const end = range.type !== 'from' || range.end === undefined ? undefined : range.end + 1
+    let stream
+    try {
+      stream = await remote.open(request, { start, end, serves: await this.#serves(request, signal), signal })
+    } catch (error) {
+      // Nobody sends what lies past the end: then it is the range that is wrong.
+      if (start > 0 && error instanceof OciError) spanOf(range, await remote.head(request, { signal }))
+      throw error
+    }
+    try {
+      return { stream, span: spanOf(range, stream.size) }
+    } catch (error) {
+      stream.cancel()
+      throw error
+    }
+  }
+}
+
+function startOf(range: Exclude<RangeRequest, { type: 'suffix' }>): number {
+  return range.type === 'from' ? range.start : 0
+}
+
+function spanOf(range: RangeRequest, size: number): ByteSpan {
+  const span = resolveRange(range, size)
+  if (span === undefined) throw new OciError('RANGE_INVALID', { headers: { 'content-range': `bytes */${size}` } })
+  return span
+}
+
+/** Waits until a fill has reached `position`; false if it takes too long. */
+async function reaches(
+  fill: Fill,
+  read: (target: Uint8Array, position: number, options: { signal: AbortSignal }) => Promise<number>,
+  position: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await withDeadline(RANGE_PATIENCE, 'waiting for a fill', signal, (signal) =>
+      read(new Uint8Array(1), position, { signal }),
+    )
+    return true
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof DeadlineError || fill.written <= position) return false
+    throw error
+  }
+}

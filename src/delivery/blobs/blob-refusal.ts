@@ -1,0 +1,30 @@
+import { OciError } from '../../oci/errors.ts'
+import type { SharedFailure } from '../../swarm/swarm.ts'
+import { errorText } from '../../telemetry/log.ts'
+import type { BlobSources } from './blob-sources.ts'
+import type { BlobRequest } from './remote-blobs.ts'
+
+/** What is known about a blob that nobody gave: whether the upstream said that it does not exist, and what went wrong last. */
+export interface WhyNobody {
+  readonly absent: boolean
+  readonly error: unknown
+}
+
+/** Why nobody gave it, in words for the pod's event. */
+export function refusalOf(
+  { repository, digest }: BlobRequest,
+  sources: Pick<BlobSources, 'fallsBack' | 'notFetched'>,
+  { absent, error }: WhyNobody,
+): OciError {
+  const cause = sources.fallsBack(repository) ? error : sources.notFetched(repository)
+  const why = cause === undefined || absent ? `nor has ${repository.registry}` : `and ${errorText(cause)}`
+  return new OciError('BLOB_UNKNOWN', { message: `${digest}: no node has it, ${why}`, cause })
+}
+
+/** What the nodes that wait for it are told. */
+export function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
+  const message = absent
+    ? `${repository.registry} does not have it`
+    : errorText(error ?? 'the upstream did not give it')
+  return { absent, message }
+}

@@ -1,0 +1,278 @@
+import type { Repository } from '../../oci/reference.ts'
+import type { Peer } from '../../overlay/overlay.ts'
+import type { PeerClient } from '../../peers/peer-client.ts'
+import { PeerError } from '../../peers/peer-transport.ts'
+import type { VerifyClient } from '../../peers/verify-client.ts'
+import { keyOfDigest } from '../../providers/index-key.ts'
+import type { ProviderIndex } from '../../providers/provider-index.ts'
+import type { LeftSource, SwarmSource } from '../../swarm/swarm.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { second } from '../../time/units.ts'
+import type { Upstream } from '../../upstream/upstream.ts'
+import { firstOf } from '../first-of.ts'
+import type { BlobRequest } from './remote-blobs.ts'
+import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../access/registry-policy.ts'
+import { type SourceStream, StalledError } from './resuming-stream.ts'
+import { StripedSource } from './striped-source.ts'
+import type { Holder } from './striping/holders.ts'
+
+export interface BlobSourcesOptions {
+  readonly self: Peer
+  readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
+  readonly peers: Pick<PeerClient, 'getBlob' | 'headBlob'>
+  readonly verify: Pick<VerifyClient, 'verdict'>
+  readonly upstream: Pick<Upstream, 'getBlob' | 'headBlob'>
+  readonly policy: RegistryPolicy
+  /** The longest silence of a peer and of an upstream inside a body, in milliseconds. */
+  readonly peerStall: number
+  readonly upstreamStall: number
+  readonly log: Log
+}
+
+/** A peer's open answer. */
+export interface PeerStream extends SourceStream {
+  readonly kind: 'peer'
+  /** The one that answered, and those that may give a part. */
+  readonly from: readonly SwarmSource[]
+  /** The nodes that its bytes come through, the root first, itself last; empty if it holds them all. */
+  readonly path: readonly string[]
+}
+
+/** An upstream's open answer. */
+export interface UpstreamStream extends SourceStream {
+  readonly kind: 'upstream'
+  /** Which of the registry's addresses gave it. */
+  readonly address: string
+}
+
+export interface PeerAttempt {
+  readonly position: number
+  /** The byte after the last one that is wanted; undefined: all that follow. */
+  readonly end: number | undefined
+  readonly signal: AbortSignal
+  /** Told of each source that did not give it. */
+  left(source: LeftSource, error: unknown): void
+}
+
+/** A peer that has not answered by then gets company: the 99th percentile of a loaded neighbour, not of a dead one. */
+const HEDGE_DELAY = 200
+/** A node that is getting a blob says so at once, or waits a moment for its own source. */
+const GROWING_HEADER_TIMEOUT = 3 * second
+/** What a stall waits longer for each node between the source and the root, so that only the child next to the fault moves. */
+const STALL_PER_LEVEL = 250
+const MAX_PEERS_TRIED = 8
+/** For a holder to check its own copy, before the upstream is asked for what is suspect. */
+const VERDICT_TIMEOUT = 4.5 * second
+/** Read at the same time. */
+const MAX_STRIPES = 4
+
+/** Opens blobs at peers and at the upstream, one source at a time. */
+export class BlobSources {
+  readonly #options: BlobSourcesOptions
+
+  constructor(options: BlobSourcesOptions) {
+    this.#options = options
+  }
+
+  fallsBack(repository: Repository): boolean {
+    return includesRegistry(this.#options.policy.fallback, repository.registry)
+  }
+
+  /** Why {@link fallsBack} is false. */
+  notFetched({ registry }: Repository): NotFetchedError {
+    return new NotFetchedError(registry, this.#options.policy)
+  }
+
+  /** Peers that claim to hold the whole blob, as far as the index knows. */
+  async holders({ digest }: BlobRequest, options: { signal: AbortSignal }): Promise<readonly SwarmSource[]> {
+    const peers = await this.#options.index.find(keyOfDigest(digest), options)
+    return peers.map((peer) => ({ peer, complete: true, level: 0 }))
+  }
+
+  /** The first of these holders whose own copy has passed its hash; empty if none has in time. */
+  async sound(
+    { digest }: BlobRequest,
+    holders: readonly SwarmSource[],
+    { signal }: { signal: AbortSignal },
+  ): Promise<readonly SwarmSource[]> {
+    const found = new AbortController()
+    const within = AbortSignal.any([signal, found.signal, AbortSignal.timeout(VERDICT_TIMEOUT)])
+    const verdicts = holders.slice(0, MAX_PEERS_TRIED).map(async (source) => {
+      const verdict = await this.#options.verify.verdict(source.peer, digest, { signal: within })
+      if (verdict !== 'sound') throw new AbsentError(`${source.peer.address} holds it ${verdict ?? 'unchecked'}`)
+      return source
+    })
+    try {
+      return [await Promise.any(verdicts)]
+    } catch {
+      signal.throwIfAborted()
+      return []
+    } finally {
+      found.abort()
+    }
+  }
+
+  /** The first of these that gives the blob from `position` on; undefined if none does. */
+  async openPeer(
+    request: BlobRequest,
+    sources: readonly SwarmSource[],
+    attempt: PeerAttempt,
+  ): Promise<PeerStream | undefined> {
+    const others = sources.filter(({ peer }) => peer.id !== this.#options.self.id).slice(0, MAX_PEERS_TRIED)
+    const winner = await firstOf<SwarmSource, PeerStream>(
+      others,
+      (source, { signal }) => this.#open(request, source, { ...attempt, signal }),
+      {
+        hedgeDelay: HEDGE_DELAY,
+        signal: attempt.signal,
+        discard: (stream) => stream.cancel(),
+        failed: (source, error) => this.#failed(request, source, error, attempt),
+      },
+    )
+    if (winner === undefined) return undefined
+    const holders = others.filter((source) => source.complete && source !== winner.candidate)
+    const isWhole = winner.candidate.complete && winner.value.path.length === 0
+    return isWhole && holders.length > 0 ? this.#striped(request, winner.value, holders, attempt) : winner.value
+  }
+
+  /** undefined if the upstream does not have it. `last` are addresses to ask after the others. Throws UpstreamError. */
+  async openUpstream(
+    { repository, digest, caller }: BlobRequest,
+    options: Pick<PeerAttempt, 'position' | 'end' | 'signal'> & { readonly last: readonly string[] },
+  ): Promise<UpstreamStream | undefined> {
+    const { position: start, end, last, signal } = options
+    const blob = await this.#options.upstream.getBlob(repository, digest, {
+      start,
+      end,
+      last,
+      signal,
+      as: caller?.credential ?? 'node',
+    })
+    if (blob === undefined) return undefined
+    const { size, body, address } = blob
+    const stall = this.#options.upstreamStall
+    return { kind: 'upstream', name: repository.registry, address, stall, size, body, cancel: () => blob.cancel() }
+  }
+
+  async sizeAtPeers(request: BlobRequest, options: { signal: AbortSignal }): Promise<number | undefined> {
+    const holders = await this.holders(request, options)
+    const winner = await firstOf<SwarmSource, number>(
+      holders.slice(0, MAX_PEERS_TRIED),
+      async ({ peer }, { signal }) => {
+        const size = await this.#options.peers.headBlob(peer, request.repository, request.digest, {
+          signal,
+          verified: request.caller !== undefined,
+        })
+        if (size === undefined) this.#disprove(request, peer)
+        return size
+      },
+      {
+        hedgeDelay: HEDGE_DELAY,
+        signal: options.signal,
+        discard: () => {},
+        failed: (source, error) => this.#logFailure(request, source, error),
+      },
+    )
+    return winner?.value
+  }
+
+  sizeUpstream(
+    { repository, digest, caller }: BlobRequest,
+    options: { signal: AbortSignal },
+  ): Promise<number | undefined> {
+    return this.#options.upstream.headBlob(repository, digest, { ...options, as: caller?.credential ?? 'node' })
+  }
+
+  async #open(request: BlobRequest, source: SwarmSource, attempt: PeerAttempt): Promise<PeerStream> {
+    const { peers, self, peerStall } = this.#options
+    const { peer, level, complete } = source
+    const { position: start, end, signal } = attempt
+    const verified = request.caller !== undefined
+    const headerTimeout = complete ? {} : { headerTimeout: GROWING_HEADER_TIMEOUT }
+    const blob = await peers.getBlob(peer, request.repository, request.digest, {
+      start,
+      end,
+      signal,
+      verified,
+      ...headerTimeout,
+    })
+    if (blob === undefined) throw new AbsentError(`${peer.address} does not hold it`)
+    if (blob.path.includes(self.id)) {
+      blob.cancel()
+      throw new PeerError('refused', `${peer.address} gets it from this node`)
+    }
+    const stall = peerStall + STALL_PER_LEVEL * level
+    const { size, body, path } = blob
+    // What it says itself is newer: its last byte has been handed out, and whether they are right is yet to be seen.
+    const from = [{ ...source, complete: complete && path.length === 0 }]
+    return { kind: 'peer', name: peer.address, from, stall, size, body, path, cancel: () => blob.cancel() }
+  }
+
+  /** One that holds it all may get company while that makes the whole faster. */
+  #striped(request: BlobRequest, first: PeerStream, others: readonly SwarmSource[], attempt: PeerAttempt): PeerStream {
+    const from = [...first.from, ...others].slice(0, MAX_STRIPES)
+    const byName = new Map(from.map((source) => [source.peer.address, source]))
+    const striped = new StripedSource({
+      span: { start: attempt.position, end: Math.min(attempt.end ?? first.size, first.size) },
+      holders: from.map((source) => this.#holder(request, source, first.size)),
+      opened: first,
+      stall: first.stall,
+      onLeft: ({ name }, error) => {
+        const source = byName.get(name)
+        if (source !== undefined) this.#failed(request, source, error, attempt)
+      },
+    })
+    return {
+      ...first,
+      from,
+      // Each holder's silence is looked after inside; this one is for all of them together.
+      stall: (from.length + 1) * first.stall,
+      body: striped.body,
+      sender: () => striped.sender(),
+      cancel: () => striped.cancel(),
+    }
+  }
+
+  #holder({ repository, digest, caller }: BlobRequest, { peer }: SwarmSource, size: number): Holder {
+    return {
+      name: peer.address,
+      open: async (start, end, { signal }) => {
+        const asked = { start, end, signal, verified: caller !== undefined }
+        const blob = await this.#options.peers.getBlob(peer, repository, digest, asked)
+        if (blob === undefined) throw new AbsentError(`${peer.address} does not hold it`)
+        if (blob.size === size) return blob
+        blob.cancel()
+        throw new PeerError('invalid', `${peer.address} says ${blob.size} bytes where others said ${size}`)
+      },
+    }
+  }
+
+  #failed(request: BlobRequest, source: SwarmSource, error: unknown, attempt: PeerAttempt): void {
+    const reason = reasonOf(error)
+    if (reason === 'absent' && source.complete) this.#disprove(request, source.peer)
+    this.#logFailure(request, source, error)
+    attempt.left({ id: source.peer.id, reason }, error)
+  }
+
+  #disprove({ digest }: BlobRequest, peer: Peer): void {
+    this.#options.index.disprove(keyOfDigest(digest), peer)
+  }
+
+  #logFailure({ digest }: BlobRequest, { peer, complete }: SwarmSource, error: unknown): void {
+    const isNews = reasonOf(error) === 'broken'
+    const fields = { digest, peer: peer.address, complete, err: errorText(error) }
+    this.#options.log[isNews ? 'warn' : 'debug'](fields, 'a peer did not give a blob')
+  }
+}
+
+/** A peer that was said to hold it does not. */
+class AbsentError extends Error {
+  override readonly name = 'AbsentError'
+}
+
+function reasonOf(error: unknown): LeftSource['reason'] {
+  if (error instanceof AbsentError) return 'absent'
+  if (error instanceof StalledError) return 'stalled'
+  if (!(error instanceof PeerError)) return 'broken'
+  return error.reason === 'busy' || error.reason === 'refused' ? error.reason : 'broken'
+}

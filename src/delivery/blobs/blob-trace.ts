@@ -1,0 +1,61 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Repository } from '../../oci/reference.ts'
+import type { Peer } from '../../overlay/overlay.ts'
+import { second } from '../../time/units.ts'
+import type { Coverage } from '../integrity/coverage.ts'
+
+/** A node that sent some of a blob. */
+export interface Sender {
+  readonly peer: Peer
+  /** It holds the whole blob; else it passed on what it was getting, and is not to blame. */
+  readonly complete: boolean
+}
+
+/** What one request of this node's client asks for. */
+export interface AskedSpan {
+  readonly start: number
+  /** It wants all bytes from `start` on. */
+  readonly toEnd: boolean
+}
+
+/** A client that fetches in parallel asks for later parts while all bytes may be in socket buffers already. */
+const PARALLEL_FETCH = 1 * second
+const MAX_SENDERS = 64
+
+/** What is remembered of one blob. */
+export interface BlobTrace {
+  readonly digest: Digest
+  readonly repositories: Map<string, Repository>
+  size: number | undefined
+  /** What was handed out since the blob was last beyond suspicion. */
+  readonly given: Coverage
+  /** By peer id. */
+  readonly senders: Map<string, Sender>
+  /** Those not to ask for it, by peer id. */
+  readonly avoided: Map<string, Sender>
+  /** Answers that have not reached their end. */
+  readonly running: Set<object>
+  suspect: boolean
+  committing: boolean
+  /** When bytes went out last. */
+  at: number
+  patience: NodeJS.Timeout | undefined
+}
+
+/** Whether all of a blob was handed out before, and nobody is about to receive the rest of it. */
+export function askedInVain(trace: BlobTrace, asked: AskedSpan): boolean {
+  if (!isWhole(trace) || trace.running.size > 0) return false
+  return asked.start === 0 || performance.now() - trace.at > PARALLEL_FETCH
+}
+
+/** Whether all of its bytes were handed out. */
+export function isWhole({ size, given }: BlobTrace): boolean {
+  return size !== undefined && given.covers({ start: 0, end: size })
+}
+
+/** Keeps a sender, among a bounded number of them. */
+export function note(senders: Map<string, Sender>, sender: Sender): void {
+  const known = senders.get(sender.peer.id)
+  if (known === undefined && senders.size >= MAX_SENDERS) return
+  senders.set(sender.peer.id, { peer: sender.peer, complete: sender.complete || known?.complete === true })
+}

@@ -1,0 +1,295 @@
+import type { OciError } from '../../oci/errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSource } from '../../swarm/swarm.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
+import type { BlobSources, PeerStream } from './blob-sources.ts'
+import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
+import type { BlobRequest } from './remote-blobs.ts'
+import { type BrokenSource, RecalledError, type SourceStream, StalledError } from './resuming-stream.ts'
+import type { Sender } from './blob-trace.ts'
+import type { Caution, Suspects } from '../integrity/suspects.ts'
+import type { Transfer, Transfers } from './transfers.ts'
+import type { UpstreamRates } from './upstream-rates.ts'
+import { UpstreamTries } from './upstream-tries.ts'
+import type { Visibility } from '../access/visibility.ts'
+
+export interface SourceSearchOptions {
+  readonly sources: BlobSources
+  readonly swarm: Swarm
+  readonly transfers: Transfers
+  readonly suspects: Pick<Suspects, 'avoids'>
+  readonly visibility: Pick<Visibility, 'mayShare'>
+  readonly sizes: { of(digest: Digest): number | undefined }
+  readonly rates: UpstreamRates
+  readonly counters: DeliveryCounters
+  readonly log: Log
+}
+
+export interface SearchFor {
+  readonly start: number
+  /** Of what is wanted, exclusive; undefined: all. */
+  readonly end: number | undefined
+  readonly serves: boolean
+  readonly caution: Caution
+}
+
+/** So many useless answers in a row, and the coordinator is not worth asking. */
+const MAX_ASKS = 6
+
+/** The sources of one blob for one transfer: what was tried, and what may be tried next. */
+export class SourceSearch {
+  /** Who gave something, by address. */
+  readonly senders = new Map<string, Sender>()
+  readonly #options: SourceSearchOptions
+  readonly #request: BlobRequest
+  readonly #for: SearchFor
+  readonly #transfer: Transfer
+  readonly #failedPeers = new Set<string>()
+  #membership: Membership | undefined
+  #onRecall: () => void = () => {}
+  #left: LeftSource[] = []
+  #size: number | undefined
+  readonly #upstream: UpstreamTries
+  #position: number
+  #lastError: unknown
+  #ended = false
+  #leaveState: () => void
+
+  constructor(options: SourceSearchOptions, request: BlobRequest, searchFor: SearchFor) {
+    this.#options = options
+    this.#request = request
+    this.#for = searchFor
+    this.#position = searchFor.start
+    this.#upstream = new UpstreamTries(request, options)
+    this.#size = options.sizes.of(request.digest)
+    this.#transfer = options.transfers.begin(request.digest, request.repository)
+    this.#transfer.position = searchFor.start
+    this.#transfer.size = this.#size
+    this.#leaveState = options.counters.enter('searching')
+  }
+
+  /** The next source that has the blob at `position`; undefined if none is left. */
+  async next(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+    this.#enter('searching')
+    this.#transfer.source = undefined
+    const stream = await this.#findOfSize(position, signal)
+    if (stream === undefined) return undefined
+    if (this.#ended) {
+      stream.cancel()
+      return undefined
+    }
+    this.#size ??= stream.size
+    this.#transfer.size = this.#size
+    this.#transfer.source = { kind: stream.kind, name: stream.name }
+    this.#transfer.path = isPeerStream(stream) ? stream.path : []
+    this.#enter(stateOf(stream))
+    return stream
+  }
+
+  async resume(position: number, broken: BrokenSource, signal: AbortSignal): Promise<SourceStream | undefined> {
+    const { source, error, progressed } = broken
+    this.#upstream.ended(this.#position)
+    if (!(error instanceof RecalledError)) {
+      this.#lastError = error
+      this.#note(source, error, progressed)
+    }
+    const fields = { source: source.kind, from: source.name, position, err: errorText(error) }
+    const level = error instanceof RecalledError ? 'debug' : 'warn'
+    this.#options.log[level]({ digest: this.#request.digest, ...fields }, 'going on with another source')
+    const next = await this.next(position, signal)
+    if (next !== undefined) this.#options.counters.resumed()
+    return next
+  }
+
+  progress(position: number): void {
+    this.#position = position
+    this.#transfer.position = position
+    this.#membership?.progress(position)
+  }
+
+  onRecall(listener: () => void): void {
+    this.#onRecall = listener
+  }
+
+  /** Nothing more is read. */
+  end({ reachedEnd }: { reachedEnd: boolean }): void {
+    this.#ended = true
+    this.#upstream.ended(this.#position)
+    this.#leaveState()
+    this.#transfer.end()
+    // What went past the store is not here, however whole it was.
+    this.#leave({ type: reachedEnd && this.#for.serves ? 'complete' : 'cancelled' })
+  }
+
+  refusal(): OciError {
+    return refusalOf(this.#request, this.#options.sources, this.#why)
+  }
+
+  get #why(): WhyNobody {
+    return { absent: this.#upstream.absent, error: this.#lastError }
+  }
+
+  /** Who says another size than the manifest cannot have the right bytes: better to step aside than to break off in the middle. */
+  async #findOfSize(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+    for (let found = 0; found < MAX_ASKS; found += 1) {
+      const stream = await this.#find(position, signal)
+      if (stream === undefined) return undefined
+      if (isPeerStream(stream)) for (const source of stream.from) this.senders.set(source.peer.address, source)
+      if (this.#size === undefined || stream.size === this.#size) return stream
+      stream.cancel()
+      this.#upstream.ended(position)
+      this.#lastError = new Error(`${stream.name} says ${stream.size} bytes where others said ${this.#size}`)
+      this.#note(stream, this.#lastError, false)
+    }
+    return undefined
+  }
+
+  async #find(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+    if (this.#for.caution === 'elsewhere') {
+      return (await this.#fromUpstream(position, signal)) ?? this.#fromHolders(position, signal)
+    }
+    if (this.#for.caution === 'hash') {
+      const sound = (await this.#fromSound(position, signal)) ?? (await this.#fromUpstream(position, signal))
+      if (sound !== undefined) return sound
+    } else if (await this.#isShared(signal)) {
+      const found = await this.#fromSwarm(position, signal)
+      if (found !== 'alone') return found
+    }
+    const alone = (await this.#fromHolders(position, signal)) ?? (await this.#fromUpstream(position, signal))
+    // Those that are better not asked are better than nobody.
+    return alone ?? this.#fromHolders(position, signal, { avoided: true })
+  }
+
+  /** A private repository is nothing to follow others for; without the upstream only what somebody holds can be had. */
+  async #isShared(signal: AbortSignal): Promise<boolean> {
+    const { visibility, sources } = this.#options
+    const { repository, caller } = this.#request
+    if (caller !== undefined || !visibility.mayShare(repository)) return false
+    return sources.fallsBack(repository) || (await sources.holders(this.#request, { signal })).length > 0
+  }
+
+  async #fromSwarm(position: number, signal: AbortSignal): Promise<SourceStream | undefined | 'alone'> {
+    for (let asked = 0; asked < MAX_ASKS; asked += 1) {
+      const direction = await this.#ask(position, signal)
+      switch (direction.type) {
+        case 'follow': {
+          const stream = await this.#fromPeers(this.#trusted(direction.sources), position, signal)
+          if (stream !== undefined) return stream
+          break
+        }
+        case 'upstream': {
+          if (!this.#options.sources.fallsBack(this.#request.repository)) {
+            this.#leave({ type: 'cancelled' })
+            return 'alone'
+          }
+          const stream = await this.#fromUpstream(position, signal)
+          if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
+          return stream
+        }
+        case 'failed':
+          this.#lastError = new Error(direction.failure.message)
+          this.#upstream.absent = direction.failure.absent
+          return undefined
+        case 'known':
+        case 'alone':
+          return 'alone'
+      }
+    }
+    return 'alone'
+  }
+
+  /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
+  #trusted(given: readonly SwarmSource[]): readonly SwarmSource[] {
+    const isAvoided = ({ peer }: SwarmSource) => this.#options.suspects.avoids(this.#request.digest, peer)
+    for (const { peer } of given.filter(isAvoided)) this.#left.push({ id: peer.id, reason: 'refused' })
+    return given.filter((source) => !isAvoided(source))
+  }
+
+  #ask(position: number, signal: AbortSignal): Promise<Direction> {
+    const { repository, digest } = this.#request
+    this.#membership ??= this.#join(this.#options.swarm.enter({ repository, content: { kind: 'blob', digest } }))
+    const left = this.#left
+    this.#left = []
+    return this.#membership.ask({ position, size: this.#size, serves: this.#for.serves, left }, { signal })
+  }
+
+  #join(membership: Membership): Membership {
+    membership.onRecall(() => {
+      this.#options.counters.recalled()
+      this.#onRecall()
+    })
+    return membership
+  }
+
+  #leave(outcome: SwarmOutcome): void {
+    this.#membership?.leave(outcome)
+    this.#membership = undefined
+  }
+
+  async #fromHolders(
+    position: number,
+    signal: AbortSignal,
+    options: { avoided?: boolean } = {},
+  ): Promise<SourceStream | undefined> {
+    return this.#fromPeers(await this.#holders(signal, options), position, signal)
+  }
+
+  /** A client whose first try ended with wrong bytes must not get some again: its holders hash their copies first. */
+  async #fromSound(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+    const sound = await this.#options.sources.sound(this.#request, await this.#holders(signal), { signal })
+    return this.#fromPeers(sound, position, signal)
+  }
+
+  async #holders(signal: AbortSignal, options: { avoided?: boolean } = {}): Promise<readonly SwarmSource[]> {
+    const { sources, suspects } = this.#options
+    return (await sources.holders(this.#request, { signal })).filter(
+      ({ peer }) =>
+        !this.#failedPeers.has(peer.id) && (options.avoided === true || !suspects.avoids(this.#request.digest, peer)),
+    )
+  }
+
+  #fromPeers(from: readonly SwarmSource[], position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
+    const left = (source: LeftSource, error: unknown) => {
+      this.#failedPeers.add(source.id)
+      this.#left.push(source)
+      this.#lastError = error
+      this.#options.counters.left(source.reason)
+    }
+    return this.#options.sources.openPeer(this.#request, from, { position, end: this.#for.end, signal, left })
+  }
+
+  async #fromUpstream(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+    const stream = await this.#upstream.open(position, this.#for.end, signal)
+    if (stream === undefined) this.#lastError = this.#upstream.lastError ?? this.#lastError
+    return stream
+  }
+
+  #note(source: SourceStream, error: unknown, progressed: boolean): void {
+    const reason = error instanceof StalledError ? 'stalled' : 'broken'
+    this.#options.counters.left(reason)
+    if (!isPeerStream(source)) {
+      this.#upstream.broke({ progressed })
+      return
+    }
+    const sender = this.senders.get(source.sender?.() ?? source.name)
+    if (sender === undefined) return
+    this.#failedPeers.add(sender.peer.id)
+    this.#left.push({ id: sender.peer.id, reason })
+  }
+
+  #enter(state: TransferState): void {
+    this.#leaveState()
+    if (this.#ended) return
+    this.#leaveState = this.#options.counters.enter(state)
+  }
+}
+
+function isPeerStream(stream: SourceStream): stream is PeerStream {
+  return stream.kind === 'peer'
+}
+
+function stateOf(stream: SourceStream): TransferState {
+  if (!isPeerStream(stream)) return 'upstream'
+  return stream.from[0]?.complete === true ? 'holder' : 'relay'
+}

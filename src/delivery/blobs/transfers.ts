@@ -1,0 +1,103 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Repository } from '../../oci/reference.ts'
+import { second } from '../../time/units.ts'
+
+/** One fetch of a blob by this node. Whoever fetches keeps `size` and `path` up to date. */
+export interface Transfer {
+  /** Of the whole blob in bytes, once it is known. */
+  size: number | undefined
+  /** The ids of the nodes that its bytes come through, the root first; empty from the upstream or a complete holder. */
+  path: readonly string[]
+  /** The first byte that has not come yet. */
+  position: number
+  /** Where its bytes come from now, a peer's address or a registry; undefined while a source is looked for. */
+  source: TransferSource | undefined
+  /** Safe to call more than once. */
+  end(): void
+}
+
+export interface TransferSource {
+  readonly kind: 'peer' | 'upstream'
+  readonly name: string
+}
+
+/** A transfer as it stands, for whoever watches. */
+export interface TransferView extends Readonly<Pick<Transfer, 'size' | 'position' | 'source'>> {
+  readonly digest: Digest
+  readonly repository: Repository | undefined
+  /** Milliseconds since the epoch. */
+  readonly since: number
+}
+
+/** The transfers of one blob that run now, taken together. */
+export interface RunningTransfers {
+  readonly size: number | undefined
+  /** Every node that any of them comes through: which one feeds the content store is not known. */
+  readonly path: readonly string[]
+}
+
+/** A client whose transfer broke off tries again in a moment. */
+const LATELY = 10 * second
+const MAX_REMEMBERED = 1000
+
+/** What this node fetches right now, so that its followers are told where it comes from and when nothing more will come. */
+export class Transfers {
+  readonly #running = new Map<Digest, Map<Transfer, Pick<TransferView, 'repository' | 'since'>>>()
+  readonly #endedAt = new Map<Digest, number>()
+
+  begin(digest: Digest, repository?: Repository): Transfer {
+    const transfers = this.#running.get(digest) ?? new Map<Transfer, Pick<TransferView, 'repository' | 'since'>>()
+    this.#running.set(digest, transfers)
+    const transfer: Transfer = {
+      size: undefined,
+      path: [],
+      position: 0,
+      source: undefined,
+      end: () => {
+        if (!transfers.delete(transfer) || transfers.size > 0) return
+        this.#running.delete(digest)
+        this.#endedAt.delete(digest)
+        this.#endedAt.set(digest, performance.now())
+        if (this.#endedAt.size > MAX_REMEMBERED) this.#endedAt.delete(this.#endedAt.keys().next().value ?? digest)
+      },
+    }
+    transfers.set(transfer, { repository, since: Date.now() })
+    return transfer
+  }
+
+  /** undefined if none runs. */
+  of(digest: Digest): RunningTransfers | undefined {
+    const transfers = this.#running.get(digest)
+    if (transfers === undefined) return undefined
+    let size: number | undefined
+    const path = new Set<string>()
+    for (const transfer of transfers.keys()) {
+      size ??= transfer.size
+      for (const id of transfer.path) path.add(id)
+    }
+    return { size, path: [...path] }
+  }
+
+  /** Those of these digests, of all if there are none given, the longest running first; at most `limit`. */
+  list(limit: number, digests?: Iterable<Digest>): readonly TransferView[] {
+    const views: TransferView[] = []
+    for (const digest of digests ?? this.#running.keys()) {
+      for (const [{ size, position, source }, { repository, since }] of this.#running.get(digest) ?? []) {
+        views.push({ digest, repository, since, size, position, source })
+      }
+    }
+    return views.toSorted((a, b) => a.since - b.since).slice(0, limit)
+  }
+
+  /** How many run. */
+  get count(): number {
+    let count = 0
+    for (const transfers of this.#running.values()) count += transfers.size
+    return count
+  }
+
+  /** Whether one runs or ran in the last ten seconds: what is missing here may be here in a moment. */
+  ranLately(digest: Digest): boolean {
+    return this.#running.has(digest) || performance.now() - (this.#endedAt.get(digest) ?? -Infinity) < LATELY
+  }
+}

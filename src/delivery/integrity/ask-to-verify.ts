@@ -1,0 +1,31 @@
+import type { VerifyClient } from '../../peers/verify-client.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { second } from '../../time/units.ts'
+import type { Suspicion } from './suspects.ts'
+
+const TIMEOUT = 2 * second
+/** A blob comes from a few holders; more of them are asked when it is suspect again. */
+const MAX_ASKED = 8
+
+/** Asks the complete holders that sent some of a suspect blob to check their own copy. Never throws. */
+export async function askToVerify(
+  { digest, senders }: Suspicion,
+  verify: Pick<VerifyClient, 'request'>,
+  log: Pick<Log, 'debug'>,
+): Promise<void> {
+  const holders = senders.filter(({ complete }) => complete).slice(0, MAX_ASKED)
+  await Promise.all(
+    holders.map(async ({ peer }) => {
+      try {
+        const accepted = await verify.request(peer, digest, { signal: AbortSignal.timeout(TIMEOUT) })
+        log.debug({ digest, peer: peer.address, accepted }, 'a holder was asked to check its blob')
+      } catch (error) {
+        // It is avoided anyway; the next one who gets wrong bytes asks it again.
+        log.debug(
+          { digest, peer: peer.address, err: errorText(error) },
+          'a holder could not be asked to check its blob',
+        )
+      }
+    }),
+  )
+}

@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+
+import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
+import type { ContentStore, OpenBlob } from '../../store/content-store.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { withDeadline } from '../../time/deadline.ts'
+import { minute, second } from '../../time/units.ts'
+import type { Quarantine } from './quarantine.ts'
+
+export interface SelfCheckOptions {
+  readonly store: Pick<ContentStore, 'open' | 'subscribe'>
+  readonly quarantine: Pick<Quarantine, 'add'>
+  /** Drops a damaged blob, where Nabo fills the store itself. */
+  readonly discard: ((digest: Digest) => Promise<void>) | undefined
+  readonly log: Pick<Log, 'info' | 'warn'>
+}
+
+/** What a stored blob proved to be. */
+export type Verdict = 'sound' | 'damaged' | 'absent'
+
+interface Check {
+  readonly begun: number
+  /** undefined if it could not be told. */
+  readonly verdict: PromiseWithResolvers<Verdict | undefined>
+}
+
+/** A blob is read again no sooner, however many ask for it. */
+const PAUSE = 10 * minute
+const MAX_REMEMBERED = 10_000
+/** More than one image has layers: whoever asks on top of them asks again later. */
+const MAX_WAITING = 256
+const CHUNK = 1024 * 1024
+/** A disk that takes longer for one chunk is another trouble than wrong bytes. */
+const READ_TIMEOUT = 30 * second
+
+/**
+ * Hashes stored blobs that somebody suspects, one at a time and with half of one core at most, and puts those that are damaged
+ * into quarantine.
+ */
+export class SelfCheck {
+  readonly #options: SelfCheckOptions
+  /** The last one of each blob. */
+  readonly #checks = new Map<Digest, Check>()
+  readonly #waiting: Digest[] = []
+  readonly #stopping = new AbortController()
+  readonly #unsubscribe: () => void
+  /** The one that is read now. */
+  #current: Digest | undefined
+  #changedMeanwhile = false
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(options: SelfCheckOptions) {
+    this.#options = options
+    this.#unsubscribe = options.store.subscribe(({ entry }) => {
+      if (entry.type === 'blob' && entry.digest === this.#current) this.#changedMeanwhile = true
+    })
+  }
+
+  /** Returns at once; true if the blob will be checked, should it be held here. */
+  request(digest: Digest): boolean {
+    const known = this.#checks.get(digest)
+    if (known !== undefined && performance.now() - known.begun < PAUSE) return false
+    if (this.#waiting.length >= MAX_WAITING || this.#stopping.signal.aborted) return false
+    this.#checks.delete(digest)
+    this.#checks.set(digest, { begun: performance.now(), verdict: Promise.withResolvers() })
+    if (this.#checks.size > MAX_REMEMBERED) this.#forget(this.#checks.keys().next().value ?? digest)
+    this.#waiting.push(digest)
+    if (this.#waiting.length === 1 && this.#current === undefined) this.#running = this.#run()
+    return true
+  }
+
+  /** What the last check said, once it has ended, or a new one if that was long ago; undefined if it cannot be told. */
+  async verdict(digest: Digest): Promise<Verdict | undefined> {
+    this.request(digest)
+    return this.#checks.get(digest)?.verdict.promise
+  }
+
+  /** Gives up what is not checked yet. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#unsubscribe()
+    this.#waiting.length = 0
+    for (const digest of this.#checks.keys()) this.#forget(digest)
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    for (let digest = this.#waiting.shift(); digest !== undefined; digest = this.#waiting.shift()) {
+      this.#current = digest
+      this.#changedMeanwhile = false
+      const verdict = await this.#check(digest).catch((error: unknown) => {
+        if (!this.#stopping.signal.aborted) {
+          this.#options.log.warn({ digest, err: errorText(error) }, 'a stored blob could not be checked')
+        }
+        return undefined
+      })
+      this.#checks.get(digest)?.verdict.resolve(verdict)
+      // What is not held costs nothing to ask for again, and may be held then.
+      if (verdict === 'absent') this.#forget(digest)
+      this.#current = undefined
+    }
+  }
+
+  async #check(digest: Digest): Promise<Verdict | undefined> {
+    const { store, quarantine, discard, log } = this.#options
+    const blob = await store.open(digest, { signal: this.#stopping.signal })
+    if (blob === undefined) return 'absent'
+    let right: boolean
+    try {
+      right = await this.#matches(blob, digest)
+    } finally {
+      await blob.close()
+    }
+    // What was read may have been replaced since.
+    if (this.#changedMeanwhile) return undefined
+    if (right) {
+      log.info({ digest, bytes: blob.size }, 'a stored blob that another node suspected is right')
+      return 'sound'
+    }
+    quarantine.add(digest)
+    await discard?.(digest)
+    return 'damaged'
+  }
+
+  #forget(digest: Digest): void {
+    this.#checks.get(digest)?.verdict.resolve(undefined)
+    this.#checks.delete(digest)
+  }
+
+  async #matches(blob: OpenBlob, digest: Digest): Promise<boolean> {
+    const { signal } = this.#stopping
+    const hash = createHash(digestAlgorithm(digest))
+    const chunk = Buffer.allocUnsafe(CHUNK)
+    for (let position = 0; position < blob.size;) {
+      const began = performance.now()
+      const at = position
+      const count = await withDeadline(READ_TIMEOUT, 'reading a stored blob', signal, () => blob.read(chunk, at))
+      if (count === 0) return false
+      hash.update(chunk.subarray(0, count))
+      position += count
+      // As long as the work took: what this node serves comes first.
+      await pause(performance.now() - began, undefined, { signal })
+    }
+    return hash.digest('hex') === digestHex(digest)
+  }
+}

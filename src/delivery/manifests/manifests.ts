@@ -1,0 +1,186 @@
+import { type Digest, matchesDigest } from '../../oci/digest.ts'
+import { MAX_MANIFEST_BYTES, type Manifest, parseManifest } from '../../oci/manifest.ts'
+import { type Repository, repositoryKey } from '../../oci/reference.ts'
+import type { CacheStore } from '../../store/cache-store.ts'
+import type { ContentStore } from '../../store/content-store.ts'
+import { readAll } from '../../store/read-all.ts'
+import type { Swarm, SwarmItem } from '../../swarm/swarm.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { abortable, withDeadline } from '../../time/deadline.ts'
+import { minute, second } from '../../time/units.ts'
+import type { Audience, Caller } from '../access/audience.ts'
+import { type DeliveredManifest, descriptorOf } from './delivered-manifest.ts'
+import type { KnownSizes } from '../blobs/known-sizes.ts'
+import { ManifestMemory } from './manifest-memory.ts'
+import {
+  type ManifestRequest,
+  RemoteManifests,
+  type RemoteManifestsOptions,
+  UNDER_WAY_PATIENCE,
+} from './remote-manifests.ts'
+import type { TagMemory } from '../tags/tag-memory.ts'
+import type { Visibility } from '../access/visibility.ts'
+
+export interface ManifestsOptions extends RemoteManifestsOptions {
+  readonly store: Pick<ContentStore, 'open'>
+  /** Present where Nabo fills the store itself. */
+  readonly cache: Pick<CacheStore, 'putManifest' | 'putUnnamedManifest'> | undefined
+  readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
+  readonly visibility: Visibility
+  readonly tags: Pick<TagMemory, 'tagsOf'>
+  /** Told what manifests say about the sizes of layers. */
+  readonly sizes: Pick<KnownSizes, 'note'>
+  readonly log: Log
+}
+
+/** For all callers of one fetch together; each has its own, shorter deadline. */
+const FETCH_TIMEOUT = 30 * second
+/** Longer than a rollout's nodes are apart, and than containerd takes to commit it. */
+const MEMORY_LIFE = 3 * minute
+/** More layers than an image may have; an index of so many platforms is none. */
+const MAX_PREPARED = 128
+
+/** Manifests by digest: from this node, a neighbour, the upstream. Always verified, since they are small. */
+export class Manifests {
+  readonly #options: ManifestsOptions
+  readonly #remote: RemoteManifests
+  readonly #memory = new ManifestMemory(MEMORY_LIFE)
+  readonly #pending = new Map<string, Promise<DeliveredManifest>>()
+
+  constructor(options: ManifestsOptions) {
+    this.#options = options
+    this.#remote = new RemoteManifests(options)
+  }
+
+  /** What this node holds, or is just getting for a neighbour that asks, and may show; undefined otherwise. */
+  async getLocal(
+    repository: Repository,
+    digest: Digest,
+    audience: Audience,
+    signal: AbortSignal,
+  ): Promise<DeliveredManifest | undefined> {
+    // Looked up before the store is asked: a fetch that ends meanwhile is in neither of them afterwards.
+    const pending = audience.kind === 'peer' ? this.#pending.get(keyOf(repository, digest)) : undefined
+    const bytes = (await this.#held(digest, signal)) ?? (pending && (await underWay(pending, signal)))
+    if (bytes === undefined) return undefined
+    const content = { kind: 'manifests', digest } as const
+    const access = await this.#options.visibility.access(repository, content, audience, { signal })
+    return access && { descriptor: descriptorOf(digest, bytes), bytes, source: 'local', access }
+  }
+
+  /** Whether this node has it, whoever may see it. */
+  async holds(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return (await this.#held(digest, signal)) !== undefined
+  }
+
+  /** From wherever it can be had, once for all who ask at the same time as the same. Throws OciError when it cannot. */
+  async get(repository: Repository, digest: Digest, signal: AbortSignal, caller?: Caller): Promise<DeliveredManifest> {
+    const local = await this.#getOwn(repository, digest, caller, signal)
+    if (local !== undefined) return local
+    const key = keyOf(repository, digest, caller)
+    let pending = this.#pending.get(key)
+    if (pending === undefined) {
+      // Not the first caller's signal: the neighbours follow this fetch as well.
+      pending = this.#fetch({ repository, digest, caller }, AbortSignal.timeout(FETCH_TIMEOUT)).finally(() =>
+        this.#pending.delete(key),
+      )
+      this.#pending.set(key, pending)
+    }
+    return abortable(pending, signal)
+  }
+
+  /** A store that cannot be read must not fail a pull that others can serve. */
+  async #getOwn(
+    repository: Repository,
+    digest: Digest,
+    caller: Caller | undefined,
+    signal: AbortSignal,
+  ): Promise<DeliveredManifest | undefined> {
+    try {
+      const own = await this.getLocal(repository, digest, { kind: 'node', caller }, signal)
+      // The layers may still be missing.
+      if (own !== undefined) this.#options.sizes.note(parseManifest(own.bytes)?.children ?? [])
+      return own
+    } catch (error) {
+      signal.throwIfAborted()
+      this.#options.log.error({ digest, err: errorText(error) }, 'the content store cannot be read')
+      return undefined
+    }
+  }
+
+  #fetch(request: ManifestRequest, signal: AbortSignal): Promise<DeliveredManifest> {
+    return this.#remote.fetch(request, { signal, keep: (delivered) => this.#keep(request, delivered, signal) })
+  }
+
+  /** Takes note of a verified manifest that an upstream or a peer gave for a repository. */
+  async #keep(
+    { repository, caller }: ManifestRequest,
+    delivered: DeliveredManifest,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { visibility, cache, tags, sizes, swarm } = this.#options
+    const { descriptor, bytes, access } = delivered
+    const manifest = parseManifest(bytes)
+    const children = manifest?.children ?? []
+    sizes.note(children)
+    const members = [descriptor.digest, ...children.map((child) => child.digest)]
+    if (access === 'public') {
+      if (delivered.source === 'upstream') visibility.notePublic(repository)
+      else visibility.heardPublic(repository)
+    }
+    const isOpen = access === 'imported' || visibility.knownVerdict(repository) === true
+    const isPersonal = caller !== undefined && !isOpen
+    visibility.noteMembers(repository, members, access === 'imported' ? access : isPersonal ? 'personal' : 'unknown')
+    this.#memory.put(descriptor.digest, bytes)
+    if (isPersonal) return cache?.putUnnamedManifest(bytes, descriptor.digest)
+    if (manifest !== undefined && visibility.mayShare(repository)) swarm.prepare(itemsOf(repository, manifest))
+    if (cache === undefined) return
+    const isPublic = await this.#isPublic(repository, delivered, signal)
+    const origin = { descriptor, repository, isPublic }
+    await cache.putManifest(bytes, origin)
+    for (const tag of tags.tagsOf(repository, descriptor.digest)) await cache.putManifest(bytes, { ...origin, tag })
+  }
+
+  async #isPublic(
+    repository: Repository,
+    { access, descriptor: { digest } }: DeliveredManifest,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { visibility } = this.#options
+    if (access === 'imported') return false
+    // Where everything is shared nobody asks an upstream for leave.
+    if (visibility.sharesAll) return visibility.knownVerdict(repository) === true
+    return visibility.isPublic(repository, { kind: 'manifests', digest }, { signal })
+  }
+
+  async #held(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const remembered = this.#memory.get(digest)
+    if (remembered !== undefined) return remembered
+    const blob = await this.#options.store.open(digest, { signal })
+    // Something larger that was asked for as a manifest is a layer, and no manifest.
+    const bytes = blob && (await readAll(blob, MAX_MANIFEST_BYTES))
+    return bytes !== undefined && matchesDigest(bytes, digest) ? bytes : undefined
+  }
+}
+
+/** What a fetch for the same repository is about to bring. */
+async function underWay(pending: Promise<DeliveredManifest>, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  try {
+    return (await withDeadline(UNDER_WAY_PATIENCE, 'waiting for a manifest', signal, () => pending)).bytes
+  } catch {
+    signal.throwIfAborted()
+    return undefined
+  }
+}
+
+function keyOf(repository: Repository, digest: Digest, caller?: Caller): string {
+  return `${repositoryKey(repository)}@${digest} ${caller?.id ?? ''}`
+}
+
+/** What a client that has read this manifest is going to ask for: of an index it will be some. */
+function itemsOf(repository: Repository, manifest: Manifest): SwarmItem[] {
+  const kind = manifest.kind === 'index' ? 'manifest' : 'blob'
+  return manifest.children
+    .slice(0, MAX_PREPARED)
+    .map(({ digest }) => ({ repository, content: { kind, digest } as const }))
+}

@@ -1,0 +1,264 @@
+import { type Digest, matchesDigest } from '../../oci/digest.ts'
+import { OciError } from '../../oci/errors.ts'
+import type { Repository } from '../../oci/reference.ts'
+import type { Peer } from '../../overlay/overlay.ts'
+import type { PeerClient, PeerManifest } from '../../peers/peer-client.ts'
+import { PeerError } from '../../peers/peer-transport.ts'
+import { keyOfDigest } from '../../providers/index-key.ts'
+import type { ProviderIndex } from '../../providers/provider-index.ts'
+import type { LeftSource, Membership, SharedFailure, Swarm, SwarmSource } from '../../swarm/swarm.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { DeadlineError, withDeadline } from '../../time/deadline.ts'
+import { second } from '../../time/units.ts'
+import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
+import { askWithin } from '../ask-within.ts'
+import { type Caller, PEER } from '../access/audience.ts'
+import { type DeliveredManifest, descriptorOf } from './delivered-manifest.ts'
+import { firstOf } from '../first-of.ts'
+import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../access/registry-policy.ts'
+import type { Visibility } from '../access/visibility.ts'
+
+export interface ManifestRequest {
+  readonly repository: Repository
+  readonly digest: Digest
+  /** Whose rights it is fetched with, where those of the node are not enough: it may see this digest. */
+  readonly caller?: Caller | undefined
+}
+
+export interface RemoteManifestsOptions {
+  readonly swarm: Pick<Swarm, 'enter'>
+  readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
+  readonly peers: Pick<PeerClient, 'getManifest'>
+  readonly upstream: Pick<Upstream, 'getManifest'>
+  readonly policy: RegistryPolicy
+  readonly visibility: Pick<Visibility, 'mayShare' | 'mayServe'>
+  /** As whom a registry counts this node's pulls, as far as that is known. */
+  readonly countedAs?: ((registry: string) => readonly string[]) | undefined
+  readonly log: Log
+}
+
+type Found =
+  | { readonly type: 'found'; readonly manifest: DeliveredManifest }
+  | { readonly type: 'failed'; readonly failure: SharedFailure; readonly cause?: unknown }
+
+const HEDGE_DELAY = 200
+const MAX_PEERS_TRIED = 8
+const MAX_QUESTIONS = 4
+/** For the swarm's answers and what they lead to: what is left of the client's own deadline is for doing without. */
+const SWARM_PATIENCE = 5 * second
+const HOLDER_PATIENCE = 2 * second
+/** How long a node that is just getting a manifest lets its neighbours wait for it. */
+export const UNDER_WAY_PATIENCE = 4 * second
+/** No longer text is told to other nodes. */
+const MAX_REASON_LENGTH = 300
+
+/** Manifests from elsewhere: from whom the swarm names, else from the holders that the index knows, else from the upstream. */
+export class RemoteManifests {
+  readonly #options: RemoteManifestsOptions
+
+  constructor(options: RemoteManifestsOptions) {
+    this.#options = options
+  }
+
+  /** A verified manifest; throws OciError when nobody gives it. The neighbours are sent here for it once `keep` has ended. */
+  async fetch(
+    request: ManifestRequest,
+    options: { signal: AbortSignal; keep: (manifest: DeliveredManifest) => Promise<void> },
+  ): Promise<DeliveredManifest> {
+    const { signal, keep } = options
+    const membership = this.#enter(request)
+    try {
+      const found = membership ? await this.#together(request, membership, signal) : await this.#alone(request, signal)
+      if (found.type === 'failed') {
+        membership?.leave({ type: 'failed', failure: found.failure })
+        throw refusal(found.failure, found.cause)
+      }
+      await keep(found.manifest)
+      if (membership !== undefined) void this.#offer(request, membership)
+      return found.manifest
+    } catch (error) {
+      membership?.leave({ type: 'cancelled' })
+      throw error
+    }
+  }
+
+  /** What may not be shared, or is not fetched for all, is nothing to fetch together. */
+  #enter({ repository, digest, caller }: ManifestRequest): Membership | undefined {
+    const { swarm, policy, visibility } = this.#options
+    if (caller !== undefined || !visibility.mayShare(repository)) return undefined
+    if (!includesRegistry(policy.fallback, repository.registry)) return undefined
+    return swarm.enter({ repository, content: { kind: 'manifest', digest } })
+  }
+
+  /** A neighbour that may not see it must not be sent here for it. */
+  async #offer({ repository, digest }: ManifestRequest, membership: Membership): Promise<void> {
+    const options = { signal: AbortSignal.timeout(UNDER_WAY_PATIENCE) }
+    const content = { kind: 'manifests', digest } as const
+    const offered = await this.#options.visibility.mayServe(repository, content, PEER, options).catch(() => false)
+    membership.leave({ type: offered ? 'complete' : 'cancelled' })
+  }
+
+  async #together(request: ManifestRequest, membership: Membership, signal: AbortSignal): Promise<Found> {
+    const until = performance.now() + SWARM_PATIENCE
+    let left: readonly LeftSource[] = []
+    let recall = new AbortController()
+    membership.onRecall(() => recall.abort())
+    for (let asked = 0; asked < MAX_QUESTIONS && performance.now() < until; asked += 1) {
+      recall = new AbortController()
+      const direction = await askWithin(until - performance.now(), membership, { serves: true, left }, signal)
+      switch (direction.type) {
+        case 'upstream':
+          return this.#lead(request, signal)
+        case 'failed':
+          if (this.#isSomebodyElse(request, direction.failure)) return this.#alone(request, signal)
+          throw refusal(direction.failure)
+        case 'alone':
+        case 'known':
+          return this.#alone(request, signal)
+        case 'follow': {
+          const options = { signal: AbortSignal.any([signal, recall.signal]), patience: until - performance.now() }
+          const followed = await this.#follow(request, direction.sources, options)
+          signal.throwIfAborted()
+          if (followed.manifest !== undefined) return { type: 'found', manifest: followed.manifest }
+          if (followed.isPrivate) return this.#alone(request, signal)
+          left = followed.left
+        }
+      }
+    }
+    return this.#alone(request, signal)
+  }
+
+  async #follow(
+    request: ManifestRequest,
+    sources: readonly SwarmSource[],
+    options: { signal: AbortSignal; patience: number },
+  ): Promise<{ manifest: DeliveredManifest | undefined; left: readonly LeftSource[]; isPrivate: boolean }> {
+    const left: LeftSource[] = []
+    const byPeer = new Map(sources.map((source) => [source.peer, source]))
+    const patienceOf = (peer: Peer) =>
+      Math.min(options.patience, byPeer.get(peer)?.complete === true ? HOLDER_PATIENCE : UNDER_WAY_PATIENCE)
+    const note = (peer: Peer, reason: LeftSource['reason']) => {
+      // Who was just getting it and did not get it claimed nothing that were wrong.
+      const isClaim = reason !== 'absent' || byPeer.get(peer)?.complete === true
+      left.push({ id: peer.id, reason: isClaim ? reason : 'broken' })
+    }
+    const manifest = await this.#race(request, [...byPeer.keys()], { signal: options.signal, patienceOf, note }).catch(
+      // Recalled: what is better is asked for.
+      () => undefined,
+    )
+    // Who got it for this very repository and does not give it has it from a private one.
+    const isPrivate = left.some(
+      ({ id, reason }) => reason === 'refused' && sources.some(({ peer, complete }) => peer.id === id && !complete),
+    )
+    return { manifest, left, isPrivate }
+  }
+
+  /** Another node's quota is used up, and this one's may not be. */
+  #isSomebodyElse({ repository }: ManifestRequest, { source }: SharedFailure): boolean {
+    const own = this.#options.countedAs?.(repository.registry) ?? []
+    return source !== undefined && own.length > 0 && !own.includes(source)
+  }
+
+  /** A coordinator may know of no holder and the index of one: where the upstream gives nothing, that one is left. */
+  async #lead(request: ManifestRequest, signal: AbortSignal): Promise<Found> {
+    const found = await this.#fromUpstream(request, signal)
+    if (found.type === 'found' || !isLimited(found.cause)) return found
+    const manifest = await this.#fromHolders(request, signal)
+    return manifest === undefined ? found : { type: 'found', manifest }
+  }
+
+  async #alone(request: ManifestRequest, signal: AbortSignal): Promise<Found> {
+    const manifest = await this.#fromHolders(request, signal)
+    if (manifest !== undefined) return { type: 'found', manifest }
+    const { registry } = request.repository
+    const { policy } = this.#options
+    if (includesRegistry(policy.fallback, registry)) return this.#fromUpstream(request, signal)
+    const cause = new NotFetchedError(registry, policy)
+    return failed(request, `and ${cause.message}`, true, cause)
+  }
+
+  async #fromHolders(request: ManifestRequest, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
+    const { index } = this.#options
+    const key = keyOfDigest(request.digest)
+    const holders = (await index.find(key, { signal })).slice(0, MAX_PEERS_TRIED)
+    return this.#race(request, holders, {
+      signal,
+      patienceOf: () => HOLDER_PATIENCE,
+      note: (peer, reason) => {
+        if (reason === 'absent') index.disprove(key, peer)
+      },
+    })
+  }
+
+  async #fromUpstream(request: ManifestRequest, signal: AbortSignal): Promise<Found> {
+    const { repository, digest, caller } = request
+    let found
+    try {
+      found = await this.#options.upstream.getManifest(repository, digest, { signal, as: caller?.credential ?? 'node' })
+    } catch (cause) {
+      return failed(request, `and ${errorText(cause)}`, false, cause)
+    }
+    if (found === undefined) return failed(request, `nor has ${repository.registry}`, true)
+    const { descriptor, bytes, anonymous } = found
+    const access = anonymous ? 'public' : 'unknown'
+    return { type: 'found', manifest: { descriptor, bytes, source: 'upstream', access } }
+  }
+
+  /** The first of these that gives it, verified. `note` is told of the others. */
+  async #race(
+    { repository, digest, caller }: ManifestRequest,
+    candidates: readonly Peer[],
+    options: {
+      signal: AbortSignal
+      patienceOf: (peer: Peer) => number
+      note: (peer: Peer, reason: LeftSource['reason']) => void
+    },
+  ): Promise<DeliveredManifest | undefined> {
+    const { peers, log } = this.#options
+    const winner = await firstOf<Peer, PeerManifest>(
+      candidates,
+      async (peer, { signal }) => {
+        const what = `asking ${peer.address} for a manifest`
+        const found = await withDeadline(options.patienceOf(peer), what, signal, (signal) =>
+          peers.getManifest(peer, repository, digest, { signal, verified: caller !== undefined }),
+        )
+        if (found === undefined) options.note(peer, 'absent')
+        else if (!matchesDigest(found.bytes, digest))
+          throw new PeerError('invalid', `${peer.address} sent a manifest that is not ${digest}`)
+        return found
+      },
+      {
+        hedgeDelay: HEDGE_DELAY,
+        signal: options.signal,
+        discard: () => {},
+        failed: (peer, error) => {
+          options.note(peer, reasonOf(error))
+          log.warn({ peer: peer.address, digest, err: errorText(error) }, 'a peer did not give a manifest')
+        },
+      },
+    )
+    if (winner === undefined) return undefined
+    const { bytes, access } = winner.value
+    return { descriptor: descriptorOf(digest, bytes), bytes, access, source: 'peer', peer: winner.candidate.address }
+  }
+}
+
+function isLimited(cause: unknown): boolean {
+  return cause instanceof UpstreamError && cause.reason === 'limited'
+}
+
+function refusal({ message }: SharedFailure, cause?: unknown): OciError {
+  return new OciError('MANIFEST_UNKNOWN', { message, cause })
+}
+
+function failed({ digest }: ManifestRequest, why: string, absent: boolean, cause?: unknown): Found {
+  const message = `${digest}: no node has it, ${why}`.slice(0, MAX_REASON_LENGTH)
+  const source = cause instanceof UpstreamError ? cause.limit?.source : undefined
+  return { type: 'failed', failure: { absent, message, source }, cause }
+}
+
+function reasonOf(error: unknown): LeftSource['reason'] {
+  if (error instanceof DeadlineError) return 'stalled'
+  if (!(error instanceof PeerError) || error.reason === 'unreachable') return 'broken'
+  return error.reason === 'invalid' ? 'wrong' : error.reason
+}

@@ -1,0 +1,144 @@
+import { MANIFEST_ACCEPT } from '../../oci/manifest.ts'
+import { type TagReference, tagKey } from '../../oci/reference.ts'
+import type { KnownTag } from '../../store/content-store.ts'
+import type { Membership, SharedTag, Swarm } from '../../swarm/swarm.ts'
+import { errorText } from '../../telemetry/log.ts'
+import { abortable, withDeadline } from '../../time/deadline.ts'
+import { minute, second } from '../../time/units.ts'
+import type { Upstream, UpstreamOptions, UpstreamTag } from '../../upstream/upstream.ts'
+import { askWithin } from '../ask-within.ts'
+import type { TagMemory } from './tag-memory.ts'
+import type { Visibility } from '../access/visibility.ts'
+
+export interface SharedTagsOptions {
+  readonly swarm: Pick<Swarm, 'enter'>
+  readonly upstream: Pick<Upstream, 'headManifest'>
+  readonly visibility: Visibility
+  readonly tags: Pick<TagMemory, 'note'>
+}
+
+/** What the upstream said, and whether it said it to this node. */
+export interface FreshTag extends KnownTag {
+  readonly source: 'upstream' | 'peer'
+}
+
+/** Leaves time to ask the neighbours before the client's own deadline. */
+const UPSTREAM_TIMEOUT = 4 * second
+/** A node that waits for another one's answer asks by itself after this long: that one's upstream may use up its own time before. */
+const SWARM_PATIENCE = 5 * second
+/** What is left of the time for an upstream after that. */
+const LATE_UPSTREAM_TIMEOUT = 2 * second
+/** A clock that runs ahead must not win for ever. */
+export const MAX_SKEW = 10 * minute
+/** No longer text is told to other nodes. */
+const MAX_REASON_LENGTH = 300
+
+/** What the upstream says about tags now, asked once for all nodes that want to know it at the same time. */
+export class SharedTags {
+  readonly #options: SharedTagsOptions
+  readonly #pending = new Map<string, Promise<FreshTag | undefined>>()
+
+  constructor(options: SharedTagsOptions) {
+    this.#options = options
+  }
+
+  /** undefined if the upstream says that it does not exist. Throws what went wrong there, here or at another node. */
+  ask(tag: TagReference, signal: AbortSignal): Promise<FreshTag | undefined> {
+    const key = tagKey(tag)
+    let pending = this.#pending.get(key)
+    if (pending === undefined) {
+      // Not the first caller's signal: others wait for the same answer, and each step has a short deadline.
+      pending = this.#together(tag).finally(() => this.#pending.delete(key))
+      this.#pending.set(key, pending)
+    }
+    return abortable(pending, signal)
+  }
+
+  /** Past the shared answer, for a client that cannot read what everybody gets. */
+  async askFor(
+    tag: TagReference,
+    accept: readonly string[],
+    signal: AbortSignal,
+    as: UpstreamOptions['as'] = 'node',
+  ): Promise<FreshTag | undefined> {
+    return this.#note(tag, await this.#head(tag, accept, signal, { as }))
+  }
+
+  async #together(tag: TagReference): Promise<FreshTag | undefined> {
+    const { signal } = new AbortController()
+    const { swarm, visibility } = this.#options
+    if (!visibility.mayShare(tag)) return this.askFor(tag, MANIFEST_ACCEPT, signal)
+    const membership = swarm.enter({ repository: tag, content: { kind: 'tag', tag: tag.tag } })
+    const began = performance.now()
+    const direction = await askWithin(SWARM_PATIENCE, membership, { serves: false, left: [] }, signal)
+    const late = performance.now() - began > UPSTREAM_TIMEOUT
+    switch (direction.type) {
+      case 'known':
+        membership.leave({ type: 'cancelled' })
+        return this.#learn(tag, direction.value, signal)
+      case 'failed':
+        membership.leave({ type: 'cancelled' })
+        throw new Error(direction.failure.message)
+      case 'upstream':
+      case 'alone':
+      case 'follow':
+        return this.#lead(tag, membership, late ? LATE_UPSTREAM_TIMEOUT : UPSTREAM_TIMEOUT)
+    }
+  }
+
+  async #lead(tag: TagReference, membership: Membership, timeout: number): Promise<FreshTag | undefined> {
+    let found
+    try {
+      found = await this.#head(tag, MANIFEST_ACCEPT, new AbortController().signal, { timeout })
+    } catch (error) {
+      const message = errorText(error).slice(0, MAX_REASON_LENGTH)
+      membership.leave({ type: 'failed', failure: { absent: false, message } })
+      throw error
+    }
+    // What is pushed in this very moment must be found by the next who asks: that it does not exist is told to nobody.
+    if (found === undefined) membership.leave({ type: 'cancelled' })
+    else void this.#tell(tag, found, membership)
+    return this.#note(tag, found)
+  }
+
+  /** Tells the others, with whether they can pull it as well; that costs a question if this node has credentials. */
+  async #tell(tag: TagReference, { descriptor, date, anonymous }: UpstreamTag, membership: Membership): Promise<void> {
+    const { visibility } = this.#options
+    const probe = { kind: 'manifests', digest: descriptor.digest } as const
+    const known = anonymous || visibility.sharesAll
+    const isOpen = known ? anonymous : await visibility.isPublic(tag, probe, { signal: new AbortController().signal })
+    membership.leave({ type: 'resolved', value: { descriptor, date, anonymous: isOpen } })
+  }
+
+  /** Another node's answer counts only if this node could have had it as well. */
+  async #learn(tag: TagReference, value: SharedTag, signal: AbortSignal): Promise<FreshTag | undefined> {
+    const { visibility } = this.#options
+    if (!value.anonymous && !visibility.sharesAll) {
+      visibility.notePrivate(tag)
+      return this.askFor(tag, MANIFEST_ACCEPT, signal)
+    }
+    if (value.anonymous) visibility.heardPublic(tag)
+    const known = { descriptor: value.descriptor, asOf: Math.min(value.date, Date.now() + MAX_SKEW) }
+    this.#options.tags.note(tag, known)
+    return { ...known, source: 'peer' }
+  }
+
+  #head(
+    tag: TagReference,
+    accept: readonly string[],
+    signal: AbortSignal,
+    { as = 'node', timeout = UPSTREAM_TIMEOUT }: { as?: UpstreamOptions['as']; timeout?: number } = {},
+  ): Promise<UpstreamTag | undefined> {
+    return withDeadline(timeout, `asking ${tag.registry} for a tag`, signal, (signal) =>
+      this.#options.upstream.headManifest(tag, tag.tag, { signal, accept, as }),
+    )
+  }
+
+  #note(tag: TagReference, found: UpstreamTag | undefined): FreshTag | undefined {
+    if (found === undefined) return undefined
+    const known = { descriptor: found.descriptor, asOf: found.date }
+    if (found.anonymous) this.#options.visibility.notePublic(tag)
+    this.#options.tags.note(tag, known)
+    return { ...known, source: 'upstream' }
+  }
+}

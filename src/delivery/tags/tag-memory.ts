@@ -1,0 +1,33 @@
+import type { Digest } from '../../oci/digest.ts'
+import { type Repository, type TagReference, tagKey, repositoryKey } from '../../oci/reference.ts'
+import type { KnownTag } from '../../store/content-store.ts'
+
+const MAX_TAGS = 10_000
+
+/** What upstreams said lately about tags: how fresh a tag in the store is, and under which tags a digest was asked for. */
+export class TagMemory {
+  readonly #tags = new Map<string, { reference: TagReference; known: KnownTag }>()
+
+  note(reference: TagReference, known: KnownTag): void {
+    const key = tagKey(reference)
+    this.#tags.delete(key)
+    if (this.#tags.size >= MAX_TAGS) this.#tags.delete(this.#tags.keys().next().value ?? '')
+    this.#tags.set(key, { reference, known })
+  }
+
+  /** The upstream's last word on a tag; undefined if it is not remembered. */
+  get(reference: TagReference): KnownTag | undefined {
+    return this.#tags.get(tagKey(reference))?.known
+  }
+
+  /** The tags of a repository that name a digest. */
+  tagsOf(repository: Repository, digest: Digest): readonly { reference: TagReference; asOf: number }[] {
+    const found: { reference: TagReference; asOf: number }[] = []
+    for (const { reference, known } of this.#tags.values()) {
+      if (known.descriptor.digest === digest && repositoryKey(reference) === repositoryKey(repository)) {
+        found.push({ reference, asOf: known.asOf })
+      }
+    }
+    return found
+  }
+}

@@ -1,0 +1,183 @@
+import { MANIFEST_ACCEPT } from '../../oci/manifest.ts'
+import { OciError } from '../../oci/errors.ts'
+import { type Repository, type TagReference, tagKey } from '../../oci/reference.ts'
+import type { Peer } from '../../overlay/overlay.ts'
+import type { PeerClient } from '../../peers/peer-client.ts'
+import { keyOfTag } from '../../providers/index-key.ts'
+import type { ProviderIndex } from '../../providers/provider-index.ts'
+import type { ContentStore, KnownTag } from '../../store/content-store.ts'
+import type { Swarm } from '../../swarm/swarm.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { withDeadline } from '../../time/deadline.ts'
+import { second } from '../../time/units.ts'
+import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
+import type { Audience, Caller } from '../access/audience.ts'
+import { NotFetchedError, type RegistryPolicy } from '../access/registry-policy.ts'
+import { MAX_SKEW, SharedTags } from './shared-tags.ts'
+import type { StaleTags } from './stale-tags.ts'
+import type { TagMemory } from './tag-memory.ts'
+import type { SourceKind } from '../blobs/transfer-record.ts'
+import type { Visibility } from '../access/visibility.ts'
+
+export interface ResolvedTag extends KnownTag {
+  readonly source: SourceKind
+  readonly peer?: string
+}
+
+export interface TagResolverOptions {
+  readonly store: Pick<ContentStore, 'resolve'>
+  readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
+  readonly peers: Pick<PeerClient, 'resolveTag'>
+  readonly upstream: Pick<Upstream, 'headManifest'>
+  readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
+  readonly policy: RegistryPolicy
+  readonly tagPolicy: 'fresh' | 'peers'
+  readonly visibility: Visibility
+  readonly tags: TagMemory
+  /** Told of each tag that is answered without its upstream though that was asked. */
+  readonly staleTags?: Pick<StaleTags, 'note'>
+  readonly log: Log
+}
+
+const PEER_TIMEOUT = 2 * second
+const MAX_PEERS_ASKED = 8
+
+/** What a tag names: fresh from the upstream when it answers, else the latest that this node or a neighbour knows. */
+export class TagResolver {
+  readonly #options: TagResolverOptions
+  readonly #shared: SharedTags
+
+  constructor(options: TagResolverOptions) {
+    this.#options = options
+    this.#shared = new SharedTags(options)
+  }
+
+  /** Throws OciError when nobody can say. `accept` is what the client sent, if it sent anything. */
+  async resolve(
+    tag: TagReference,
+    accept: readonly string[],
+    signal: AbortSignal,
+    caller?: Caller,
+  ): Promise<ResolvedTag> {
+    if (this.#options.tagPolicy === 'peers') {
+      const known = await this.#fromNeighbours(tag, caller, signal)
+      if (known !== undefined) return known
+    }
+    const { policy } = this.#options
+    if (policy.fallback === 'none')
+      return this.#withoutUpstream(tag, new NotFetchedError(tag.registry, policy), caller, signal)
+    let found
+    try {
+      found = await this.#fromUpstream(tag, accept, caller, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      return this.#withoutUpstream(tag, error, caller, signal)
+    }
+    if (found === undefined)
+      throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
+    if (caller === undefined) this.#prepare(tag, found)
+    else this.#options.visibility.noteMembers(tag, [found.descriptor.digest], 'personal')
+    return found
+  }
+
+  /** What this node knows by itself and may show; undefined otherwise. */
+  async resolveLocal(tag: TagReference, audience: Audience, signal: AbortSignal): Promise<KnownTag | undefined> {
+    const known = await this.#options.store.resolve(tag, { signal })
+    if (known === undefined) return undefined
+    const content = { kind: 'manifests', digest: known.descriptor.digest } as const
+    if (!(await this.#options.visibility.mayServe(tag, content, audience, { signal }))) return undefined
+    const heard = this.#options.tags.get(tag)
+    return heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf
+      ? { ...known, asOf: heard.asOf }
+      : known
+  }
+
+  /** The client is going to ask for it next. */
+  #prepare(repository: Repository, { descriptor: { digest } }: KnownTag): void {
+    const { swarm, visibility } = this.#options
+    if (visibility.mayShare(repository)) swarm.prepare([{ repository, content: { kind: 'manifest', digest } }])
+  }
+
+  async #fromUpstream(
+    tag: TagReference,
+    accept: readonly string[],
+    caller: Caller | undefined,
+    signal: AbortSignal,
+  ): Promise<ResolvedTag | undefined> {
+    // What a caller is told is for nobody else.
+    if (caller !== undefined) {
+      return this.#shared.askFor(tag, accept.length === 0 ? MANIFEST_ACCEPT : accept, signal, caller.credential)
+    }
+    const shared = await this.#shared.ask(tag, signal)
+    if (shared === undefined || accepts(accept, shared.descriptor.mediaType)) return shared
+    return this.#shared.askFor(tag, accept, signal)
+  }
+
+  async #withoutUpstream(
+    tag: TagReference,
+    failure: unknown,
+    caller: Caller | undefined,
+    signal: AbortSignal,
+  ): Promise<ResolvedTag> {
+    // What the neighbours know of a tag is not for a caller whom the registry has just refused.
+    const isRefused = caller !== undefined && failure instanceof UpstreamError && failure.reason === 'denied'
+    const isAsked = this.#options.tagPolicy !== 'peers' && !isRefused
+    const known = isAsked ? await this.#fromNeighbours(tag, caller, signal) : undefined
+    const why = errorText(failure)
+    if (known === undefined) {
+      throw new OciError('MANIFEST_UNKNOWN', {
+        message: `${tagKey(tag)}: no node knows it, and ${why}`,
+        cause: failure,
+      })
+    }
+    const ageSeconds = Math.max(0, Math.round((Date.now() - known.asOf) / second))
+    if (!(failure instanceof NotFetchedError)) this.#options.staleTags?.note(ageSeconds)
+    this.#options.log.warn(
+      { tag: tagKey(tag), digest: known.descriptor.digest, ageSeconds, why },
+      'a tag is answered without its upstream',
+    )
+    return known
+  }
+
+  async #fromNeighbours(
+    tag: TagReference,
+    caller: Caller | undefined,
+    signal: AbortSignal,
+  ): Promise<ResolvedTag | undefined> {
+    const local = this.resolveLocal(tag, { kind: 'node', caller }, signal).then(
+      (known): ResolvedTag | undefined => known && { ...known, source: 'local' },
+      () => undefined,
+    )
+    const peers = (await this.#options.index.find(keyOfTag(tag), { signal })).slice(0, MAX_PEERS_ASKED)
+    const answers = await Promise.all([local, ...peers.map((peer) => this.#askPeer(peer, tag, caller, signal))])
+    signal.throwIfAborted()
+    const known = answers.filter((answer) => answer !== undefined)
+    return known.sort((a, b) => b.asOf - a.asOf)[0]
+  }
+
+  async #askPeer(
+    peer: Peer,
+    tag: TagReference,
+    caller: Caller | undefined,
+    signal: AbortSignal,
+  ): Promise<ResolvedTag | undefined> {
+    try {
+      const known = await withDeadline(PEER_TIMEOUT, `asking ${peer.address} for a tag`, signal, (signal) =>
+        this.#options.peers.resolveTag(peer, tag, { signal, verified: caller !== undefined }),
+      )
+      if (known === undefined) this.#options.index.disprove(keyOfTag(tag), peer)
+      return (
+        known && { ...known, asOf: Math.min(known.asOf, Date.now() + MAX_SKEW), source: 'peer', peer: peer.address }
+      )
+    } catch (error) {
+      if (!signal.aborted)
+        this.#options.log.debug({ peer: peer.address, err: errorText(error) }, 'a peer did not resolve a tag')
+      return undefined
+    }
+  }
+}
+
+/** Whether an `Accept` header's types include one; a client that sends none takes what comes. */
+export function accepts(types: readonly string[], mediaType: string): boolean {
+  return types.length === 0 || types.some((type) => type === '*/*' || type === 'application/*' || type === mediaType)
+}

@@ -1,0 +1,353 @@
+import assert from 'node:assert/strict'
+import { beforeEach, describe, it } from 'node:test'
+
+import { PEER } from '../../../src/delivery/access/audience.ts'
+import { TagMemory } from '../../../src/delivery/tags/tag-memory.ts'
+import { TagResolver, type TagResolverOptions, accepts } from '../../../src/delivery/tags/tag-resolver.ts'
+import { Visibility } from '../../../src/delivery/access/visibility.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { OciError } from '../../../src/oci/errors.ts'
+import { type Descriptor, MANIFEST_ACCEPT, MEDIA_TYPES } from '../../../src/oci/manifest.ts'
+import type { Peer } from '../../../src/overlay/overlay.ts'
+import { PeerError } from '../../../src/peers/peer-transport.ts'
+import type { KnownTag } from '../../../src/store/content-store.ts'
+import { UpstreamError, type UpstreamOptions, type UpstreamTag } from '../../../src/upstream/upstream.ts'
+import { FakeSwarm } from '../../support/fake-swarm.ts'
+import { MemoryStore } from '../../support/memory-store.ts'
+import { eventually } from '../../support/poll.ts'
+
+const NODE = { kind: 'node' } as const
+const signal = new AbortController().signal
+const tag = { registry: 'docker.io', name: 'library/app', tag: 'latest' }
+const descriptorOf = (text: string, mediaType: string = MEDIA_TYPES.ociIndex): Descriptor => ({
+  digest: digestOf(Buffer.from(text)),
+  size: text.length,
+  mediaType,
+})
+const peerOf = (name: string): Peer => ({ id: name, address: `${name}:7951` })
+
+describe('a tag', () => {
+  let store: MemoryStore
+  let answers: Map<string, KnownTag | undefined | Error>
+  let disproved: string[]
+  let upstream: (accept: readonly string[]) => UpstreamTag | undefined | Error
+  let asked: string[]
+  let warnings: object[]
+
+  beforeEach(async () => {
+    store = new MemoryStore()
+    await store.start()
+    answers = new Map()
+    disproved = []
+    asked = []
+    warnings = []
+    upstream = () => new UpstreamError('unreachable', 'docker.io cannot be reached')
+  })
+
+  function resolverOf(options: Partial<TagResolverOptions> = {}): TagResolver {
+    const headManifest = async (
+      _repository: object,
+      reference: string,
+      { accept = [] }: { accept?: readonly string[] },
+    ) => {
+      asked.push(`upstream ${reference}`)
+      const answer = upstream(accept)
+      if (answer instanceof Error) throw answer
+      return answer
+    }
+    const log = { debug: () => {}, info: () => {}, error: () => {}, warn: (fields: object) => warnings.push(fields) }
+    const visibility = new Visibility({
+      store,
+      upstream: { headManifest, headBlob: async () => undefined },
+      policy: 'verify',
+      ownsContent: true,
+    })
+    return new TagResolver({
+      store,
+      index: { find: async () => [...answers.keys()].map(peerOf), disprove: (_, peer) => disproved.push(peer.id) },
+      peers: {
+        resolveTag: async (peer) => {
+          asked.push(peer.id)
+          const answer = answers.get(peer.id)
+          if (answer instanceof Error) throw answer
+          return answer
+        },
+      },
+      upstream: { headManifest },
+      swarm: new FakeSwarm().member(peerOf('self')),
+      policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
+      tagPolicy: 'fresh',
+      visibility,
+      tags: new TagMemory(),
+      log,
+      ...options,
+    })
+  }
+  const upstreamSays = (descriptor: Descriptor, date = 1000): UpstreamTag => ({ descriptor, date, anonymous: true })
+  const hold = (text: string, asOf: number) => {
+    store.put(Buffer.from(text), { registry: tag.registry, name: tag.name })
+    store.tag(tag, descriptorOf(text), asOf)
+  }
+
+  it('is what the upstream says now', async () => {
+    hold('old', 5000)
+    answers.set('a', { descriptor: descriptorOf('older'), asOf: 9000 })
+    upstream = () => upstreamSays(descriptorOf('new'))
+    const found = await resolverOf().resolve(tag, [], signal)
+    assert.deepEqual(found, { descriptor: descriptorOf('new'), asOf: 1000, source: 'upstream' })
+    assert.deepEqual(asked, ['upstream latest'])
+  })
+
+  it('is not there if the upstream says so, whatever a neighbour says', async () => {
+    hold('old', 5000)
+    upstream = () => undefined
+    await assert.rejects(resolverOf().resolve(tag, [], signal), (error) => {
+      assert.ok(error instanceof OciError && error.code === 'MANIFEST_UNKNOWN')
+      assert.match(error.message, /docker\.io\/library\/app:latest does not exist at docker\.io/)
+      return true
+    })
+  })
+
+  for (const reason of ['unreachable', 'limited', 'denied', 'failed'] as const) {
+    it(`is the latest that anybody knows when the upstream is ${reason}, and that is said`, async () => {
+      upstream = () => new UpstreamError(reason, 'no')
+      hold('mine', 3000)
+      answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
+      answers.set('b', { descriptor: descriptorOf('b'), asOf: 4000 })
+      answers.set('c', new PeerError('unreachable', 'c is gone'))
+      answers.set('d', undefined)
+      const found = await resolverOf().resolve(tag, [], signal)
+      assert.deepEqual(found, { descriptor: descriptorOf('b'), asOf: 4000, source: 'peer', peer: 'b:7951' })
+      assert.deepEqual(disproved, ['d'])
+      assert.equal(warnings.length, 1)
+      answers.delete('b')
+      assert.equal((await resolverOf().resolve(tag, [], signal)).source, 'local')
+    })
+  }
+
+  it('that nobody knows says why', async () => {
+    await assert.rejects(resolverOf().resolve(tag, [], signal), /no node knows it, and docker\.io cannot be reached/)
+    const nowhere = resolverOf({ policy: { mirrored: 'all', fallback: 'none' } })
+    asked = []
+    await assert.rejects(
+      nowhere.resolve(tag, [], signal),
+      /no node knows it, and docker\.io is not fetched by the mirror: --fallback docker\.io would let it/,
+    )
+    assert.deepEqual(asked, [])
+  })
+
+  it('is never asked of the upstream while a neighbour knows it, if that is the policy', async () => {
+    answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
+    upstream = () => upstreamSays(descriptorOf('new'))
+    const resolver = resolverOf({ tagPolicy: 'peers' })
+    assert.equal((await resolver.resolve(tag, [], signal)).source, 'peer')
+    answers.clear()
+    assert.equal((await resolver.resolve(tag, [], signal)).source, 'upstream')
+    assert.deepEqual(asked, ['a', 'upstream latest'])
+  })
+
+  it('of a type that the client cannot read is asked for in its own words', async () => {
+    upstream = (accept) =>
+      accept.includes(MEDIA_TYPES.ociIndex)
+        ? upstreamSays(descriptorOf('index'))
+        : upstreamSays(descriptorOf('manifest', MEDIA_TYPES.dockerManifest))
+    const resolver = resolverOf()
+    assert.deepEqual((await resolver.resolve(tag, MANIFEST_ACCEPT, signal)).descriptor, descriptorOf('index'))
+    const old = await resolver.resolve(tag, [MEDIA_TYPES.dockerManifest], signal)
+    assert.deepEqual(old.descriptor, descriptorOf('manifest', MEDIA_TYPES.dockerManifest))
+    assert.equal(asked.length, 2)
+  })
+
+  it('is shown to peers only if its manifest may be, as fresh as it was last heard', async () => {
+    upstream = () => undefined
+    const digest = store.put(Buffer.from('hidden'), { registry: tag.registry, name: tag.name, access: 'unknown' })
+    store.tag(tag, { ...descriptorOf('hidden'), digest }, 100)
+    const tags = new TagMemory()
+    const resolver = resolverOf({ tags })
+    assert.equal(await resolver.resolveLocal(tag, PEER, signal), undefined)
+    assert.equal((await resolver.resolveLocal(tag, NODE, signal))?.asOf, 100)
+    tags.note(tag, { descriptor: descriptorOf('hidden'), asOf: 700 })
+    assert.equal((await resolver.resolveLocal(tag, NODE, signal))?.asOf, 700)
+    tags.note(tag, { descriptor: descriptorOf('another'), asOf: 900 })
+    assert.equal((await resolver.resolveLocal(tag, NODE, signal))?.asOf, 100)
+  })
+
+  it('is of no interest to a client that has gone', async () => {
+    const controller = new AbortController()
+    upstream = () => {
+      controller.abort(new Error('gone'))
+      return new UpstreamError('unreachable', 'no')
+    }
+    await assert.rejects(resolverOf().resolve(tag, [], controller.signal), /gone/)
+    assert.deepEqual(asked, ['upstream latest'])
+  })
+})
+
+describe('a tag that many nodes want at once', () => {
+  const N = 8
+  let swarm: FakeSwarm
+  let asked: string[]
+  /** What the upstream says to a node, with its credentials or without. */
+  let answer: (id: string, as: string, accept: readonly string[]) => UpstreamTag | undefined | Promise<UpstreamTag>
+  let verdicts: Map<string, Visibility>
+
+  beforeEach(() => {
+    swarm = new FakeSwarm()
+    asked = []
+    verdicts = new Map()
+    answer = () => found
+  })
+  const found: UpstreamTag = { descriptor: descriptorOf('index'), date: 1000, anonymous: true }
+
+  function nodeOf(id: string, policy: 'verify' | 'share' = 'verify'): TagResolver {
+    const headManifest = async (_: object, __: string, { as = 'node', accept = [] }: UpstreamOptions) => {
+      const who = typeof as === 'object' ? as.username : as
+      asked.push(`${id} ${who}`)
+      return answer(id, who, accept)
+    }
+    const store = new MemoryStore()
+    const upstream = { headManifest, headBlob: async () => undefined }
+    const visibility = new Visibility({ store, upstream, policy, ownsContent: false })
+    verdicts.set(id, visibility)
+    return new TagResolver({
+      store,
+      index: { find: async () => [peerOf('neighbour')], disprove: () => {} },
+      peers: { resolveTag: async () => ({ descriptor: descriptorOf('neighbour'), asOf: 500 }) },
+      upstream,
+      swarm: swarm.member(peerOf(id)),
+      policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
+      tagPolicy: 'fresh',
+      visibility,
+      tags: new TagMemory(),
+      log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+    })
+  }
+  const nodes = (policy?: 'share') => Array.from({ length: N }, (_, index) => nodeOf(`n${index}`, policy))
+  const resolveAll = (all: readonly TagResolver[], accept: readonly string[] = MANIFEST_ACCEPT) =>
+    Promise.all(all.map((node) => node.resolve(tag, accept, signal)))
+
+  it('is asked for once, and all know then that it is public', async () => {
+    for (const { descriptor, asOf } of await resolveAll(nodes())) {
+      assert.deepEqual(descriptor, found.descriptor)
+      assert.equal(asOf, found.date)
+    }
+    assert.equal(asked.length, 1)
+    for (const visibility of verdicts.values()) assert.equal(visibility.knownVerdict(tag), true)
+  })
+
+  it('is asked for once by a node whose clients ask at the same time, even when the first one goes', async () => {
+    const gate = Promise.withResolvers<UpstreamTag>()
+    answer = () => gate.promise
+    const node = nodeOf('n0')
+    const gone = new AbortController()
+    const first = node.resolve(tag, [], gone.signal)
+    const second = node.resolve(tag, [], signal)
+    await eventually('it is asked for', async () => asked.length > 0)
+    gone.abort(new Error('gone'))
+    await assert.rejects(first, /gone/)
+    gate.resolve(found)
+    assert.equal((await second).source, 'upstream')
+    assert.equal(asked.length, 1)
+  })
+
+  it('is fresh again as soon as what was shared is forgotten', async () => {
+    const all = nodes()
+    await resolveAll(all)
+    swarm.forget()
+    answer = () => ({ ...found, descriptor: descriptorOf('newer') })
+    for (const { descriptor } of await resolveAll(all)) assert.deepEqual(descriptor, descriptorOf('newer'))
+    assert.equal(asked.length, 2)
+  })
+
+  for (const reason of ['denied', 'limited', 'failed', 'unreachable'] as const) {
+    it(`is what the neighbours know, at once, when the upstream is ${reason} for the one that asks`, async () => {
+      answer = () => {
+        throw new UpstreamError(reason, 'no')
+      }
+      for (const { source, descriptor } of await resolveAll(nodes())) {
+        assert.equal(source, 'peer')
+        assert.deepEqual(descriptor, descriptorOf('neighbour'))
+      }
+      assert.equal(asked.length, 1)
+    })
+  }
+
+  it('that does not exist is there for the next who asks, as soon as it has been pushed', async () => {
+    answer = () => undefined
+    const all = nodes()
+    const results = await Promise.allSettled(all.map((node) => node.resolve(tag, [], signal)))
+    for (const result of results) assert.ok(result.status === 'rejected' && result.reason instanceof OciError)
+    assert.ok(!swarm.outcomes.some((line) => line.includes('failed')))
+    answer = () => found
+    for (const { descriptor } of await resolveAll(all)) assert.deepEqual(descriptor, found.descriptor)
+  })
+
+  it('is asked for past the shared answer by a client that cannot read it', async () => {
+    const [first, second] = nodes()
+    assert.ok(first && second)
+    const old = descriptorOf('manifest', MEDIA_TYPES.dockerManifest)
+    answer = (_id, _as, accept) => (accept.includes(MEDIA_TYPES.ociIndex) ? found : { ...found, descriptor: old })
+    assert.deepEqual((await first.resolve(tag, [], signal)).descriptor, found.descriptor)
+    assert.deepEqual((await second.resolve(tag, [MEDIA_TYPES.dockerManifest], signal)).descriptor, old)
+    assert.deepEqual((await second.resolve(tag, [], signal)).descriptor, found.descriptor)
+    assert.deepEqual(asked, ['n0 node', 'n1 node'])
+  })
+
+  it('is answered by the next node when the one that asks dies', async () => {
+    const never = Promise.withResolvers<UpstreamTag>()
+    answer = (id) => (id === 'n0' ? never.promise : found)
+    const [first, ...others] = nodes()
+    assert.ok(first)
+    const dying = first.resolve(tag, [], signal)
+    await eventually('the first one asks', async () => asked.length > 0)
+    const resolving = resolveAll(others)
+    swarm.kill('n0')
+    for (const { descriptor } of await resolving) assert.deepEqual(descriptor, found.descriptor)
+    assert.equal(asked.length, 2)
+    never.resolve(found)
+    await dying
+  })
+
+  it('is asked for by each when nobody coordinates', async () => {
+    swarm.down()
+    await resolveAll(nodes())
+    assert.equal(asked.length, N)
+  })
+
+  it('that was had with credentials is asked for by each with its own, and not together again', async () => {
+    answer = (_id, as) => {
+      if (as === 'anonymous') throw new UpstreamError('denied', 'no')
+      return { ...found, anonymous: false }
+    }
+    const all = nodes()
+    for (const { source } of await resolveAll(all)) assert.equal(source, 'upstream')
+    const own = asked.filter((line) => line.endsWith('node'))
+    assert.deepEqual(new Set(own).size, N)
+    assert.equal(asked.length - own.length, 1)
+    const before = swarm.grants.length
+    await resolveAll(all)
+    assert.equal(swarm.grants.length, before)
+  })
+
+  it('that was had with credentials is everybody’s where everything is shared', async () => {
+    answer = () => ({ ...found, anonymous: false })
+    await resolveAll(nodes('share'))
+    assert.deepEqual(asked, ['n0 node'])
+  })
+
+  it('of a public repository is shared by a node that has credentials', async () => {
+    answer = (_id, as) => ({ ...found, anonymous: as === 'anonymous' })
+    await resolveAll(nodes())
+    assert.deepEqual(asked, ['n0 node', 'n0 anonymous'])
+  })
+})
+
+describe('an Accept header', () => {
+  it('takes what it names, or anything', () => {
+    assert.ok(accepts([], 'a/b'))
+    assert.ok(accepts(['*/*'], 'a/b'))
+    assert.ok(accepts(['x/y', 'a/b'], 'a/b'))
+    assert.ok(accepts(['application/*'], MEDIA_TYPES.ociIndex))
+    assert.ok(!accepts(['x/y'], 'a/b'))
+  })
+})
