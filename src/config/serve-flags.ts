@@ -103,7 +103,10 @@ const FLAGS: readonly Flag[] = [
   { flags: '--config-dir <path>', about: "containerd's directory of hosts", default: '/etc/containerd/certs.d' },
   { flags: '--cache-dir <path>', about: 'where the directory store keeps its content', default: './.nabo/cache' },
   { flags: '--cache-size <bytes>', about: 'how much the directory store keeps', parse: parseSize, default: '20GiB' },
-  { flags: '--data-dir <path>', about: "keeps the node's identity (default: a new one each start)" },
+  {
+    flags: '--data-dir <path>',
+    about: "keeps the node's identity and what registries show to everybody (default: both anew at each start)",
+  },
   { flags: '--cluster-secret-file <path>', about: 'the secret that all nodes of the cluster share' },
   { flags: '--registries <list>', about: 'which registries are mirrored', parse: parseRegistrySet, default: 'all' },
   {

@@ -112,6 +112,6 @@ export function aboutSelf(
   }
 }
 
-export function countBlobs({ store }: ChosenStore): number {
-  return store.entries().filter((entry) => entry.type === 'blob').length
+export function countBlobs({ held }: ChosenStore): number {
+  return held.entries().filter((entry) => entry.type === 'blob').length
 }

@@ -1,20 +1,31 @@
+import { isLocalRegistry } from '../oci/local-registry.ts'
 import type { IndexKey } from '../overlay/overlay.ts'
 import { keyOfDigest, keyOfTag } from '../providers/index-key.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'
 import type { ContentStore, StoreEntry } from '../store/content-store.ts'
 
-/** Announces what the store holds, and keeps that true. Returns its own end. */
+/** Announces what the store holds, and keeps that true. Tags of local registries are nothing to other nodes. Returns its own end. */
 export function announceContent(
   store: Pick<ContentStore, 'entries' | 'subscribe'>,
   index: Pick<ProviderIndex, 'announce' | 'withdraw'>,
 ): () => void {
   // First subscribe, then list: nothing is lost in between.
   const end = store.subscribe(({ type, entry }) => {
+    if (isOfThisMachine(entry)) return
     if (type === 'added') index.announce([keyOf(entry)])
     else index.withdraw([keyOf(entry)])
   })
-  index.announce(store.entries().map(keyOf))
+  index.announce(
+    store
+      .entries()
+      .filter((entry) => !isOfThisMachine(entry))
+      .map(keyOf),
+  )
   return end
+}
+
+function isOfThisMachine(entry: StoreEntry): boolean {
+  return entry.type === 'tag' && isLocalRegistry(entry.tag.registry)
 }
 
 function keyOf(entry: StoreEntry): IndexKey {

@@ -10,7 +10,8 @@ import { type BlobRequest, RemoteBlobs } from '../delivery/blobs/remote-blobs.ts
 import type { Suspects } from '../delivery/integrity/suspects.ts'
 import { Transfers } from '../delivery/blobs/transfers.ts'
 import type { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
-import type { Visibility } from '../delivery/access/visibility.ts'
+import type { Rights } from '../delivery/access/rights.ts'
+import type { Provenance } from '../delivery/access/provenance.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
@@ -34,7 +35,8 @@ export interface BlobParts {
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
   readonly policy: RegistryPolicy
-  readonly visibility: Visibility
+  readonly rights: Rights
+  readonly provenance: Provenance
   readonly sizes: KnownSizes
   readonly suspects: Suspects
   readonly verify: VerifyClient
@@ -62,7 +64,7 @@ export function createBlobs(config: ServeConfig, parts: BlobParts): BlobUseCases
 function createFills(
   cache: CacheStore,
   remote: RemoteBlobs,
-  { buffers, log }: Pick<BlobParts, 'buffers' | 'log'>,
+  { buffers, provenance, rights, log }: Pick<BlobParts, 'buffers' | 'provenance' | 'rights' | 'log'>,
 ): Fills {
   return new Fills({
     store: cache,
@@ -70,8 +72,15 @@ function createFills(
     open: (request, options) => remote.open(request, { ...options, end: undefined, serves: true }),
     onEnd: (request: BlobRequest, fill: Fill, error) => {
       const fields = { digest: request.digest, bytes: fill.written, shares: fill.record.shares }
-      if (error === undefined) log.debug(fields, 'a blob is in the cache')
-      else log.warn({ ...fields, err: errorText(error) }, 'a blob did not get into the cache')
+      if (error === undefined) {
+        log.debug(fields, 'a blob is in the cache')
+        // Its hash was right, so that it is proven who gave it.
+        const { digest, repository, caller } = request
+        if (fill.fromRegistry !== undefined) rights.verifiedCame(repository, digest, fill.fromRegistry, caller)
+        if (provenance.isOpen(digest)) cache.noteOrigin(digest, { repository, isPublic: true })
+        for (const { registry, name, access } of provenance.of(digest))
+          cache.noteOrigin(digest, { repository: { registry, name }, isPublic: access === 'public' })
+      } else log.warn({ ...fields, err: errorText(error) }, 'a blob did not get into the cache')
       if (error instanceof IngestError && error.reason === 'digest-mismatch') fill.blame()
     },
   })

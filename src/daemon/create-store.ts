@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs'
 
 import type { ServeConfig } from '../config/serve-config.ts'
+import { OfferedStore, type OfferedStoreOptions } from '../delivery/access/offered-store.ts'
+import { includesRegistry } from '../delivery/access/registry-policy.ts'
 import { Quarantine } from '../delivery/integrity/quarantine.ts'
 import { SoundStore } from '../delivery/integrity/sound-store.ts'
 import type { IsMirror } from '../oci/reference.ts'
@@ -11,8 +13,10 @@ import type { Log } from '../telemetry/log.ts'
 
 export interface ChosenStore {
   readonly kind: 'containerd' | 'directory'
-  /** Without what is in quarantine. */
+  /** Without what is in quarantine; where the operator lists registries, it tells of nothing that came from others alone. */
   readonly store: ContentStore
+  /** All that is held and sound, whatever the node offers of it. */
+  readonly held: Pick<ContentStore, 'entries'>
   /** What it is filled by, where Nabo does that itself. */
   readonly cache: CacheStore | undefined
   readonly quarantine: Quarantine
@@ -24,15 +28,28 @@ export interface ChosenStore {
   usedBytes(): number
 }
 
+export interface StoreParts {
+  readonly isMirror: IsMirror
+  /** Whether the mirror goes by a host on some port. */
+  readonly isMirrorHost: (host: string) => boolean
+  /** Where Nabo saw blobs come from: then they are announced without waiting for labels. */
+  readonly sourcesOf: OfferedStoreOptions['sourcesOf']
+  readonly log: Log
+}
+
 /** Decides once which content store this node has. */
-export async function createStore(config: ServeConfig, isMirror: IsMirror, log: Log): Promise<ChosenStore> {
+export async function createStore(
+  config: ServeConfig,
+  { isMirror, isMirrorHost, sourcesOf, log }: StoreParts,
+): Promise<ChosenStore> {
+  const wrapped = (store: ContentStore) => sound(store, config, sourcesOf, log)
   const kind =
     config.store === 'auto' ? (existsSync(config.containerdSocket) ? 'containerd' : 'directory') : config.store
   if (kind === 'directory') {
     log.info({ directory: config.cacheDir, bytes: config.cacheSize }, 'the content store is a directory of its own')
     const store = new DirectoryStore({ directory: config.cacheDir, maxBytes: config.cacheSize, log })
     const [place, maxBytes] = [config.cacheDir, config.cacheSize]
-    return { kind, place, maxBytes, usedBytes: () => store.usedBytes, cache: store, ...sound(store, log) }
+    return { kind, place, maxBytes, usedBytes: () => store.usedBytes, cache: store, ...wrapped(store) }
   }
   log.info({ socket: config.containerdSocket }, "the content store is containerd's")
   // gRPC is 20 MB and 70 ms that a node without containerd need not pay.
@@ -42,13 +59,17 @@ export async function createStore(config: ServeConfig, isMirror: IsMirror, log: 
     ...(config.containerdNamespace.length === 0 ? {} : { namespaces: config.containerdNamespace }),
     ...(config.contentPath === undefined ? {} : { contentPath: config.contentPath }),
     isMirror,
+    isMirrorHost,
     log,
   })
   const usedBytes = () => store.usedBytes
-  return { kind, place: config.containerdSocket, usedBytes, cache: undefined, ...sound(store, log) }
+  return { kind, place: config.containerdSocket, usedBytes, cache: undefined, ...wrapped(store) }
 }
 
-function sound(store: ContentStore, log: Log) {
+function sound(store: ContentStore, { registries }: ServeConfig, sourcesOf: StoreParts['sourcesOf'], log: Log) {
   const quarantine = new Quarantine(log)
-  return { quarantine, store: new SoundStore(store, quarantine, log) }
+  const soundStore = new SoundStore(store, quarantine, log)
+  if (registries === 'all') return { quarantine, held: soundStore, store: soundStore }
+  const includes = (registry: string) => includesRegistry(registries, registry)
+  return { quarantine, held: soundStore, store: new OfferedStore(soundStore, { includes, sourcesOf, log }) }
 }

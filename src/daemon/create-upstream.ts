@@ -1,4 +1,5 @@
 import type { ServeConfig } from '../config/serve-config.ts'
+import { includesRegistry } from '../delivery/access/registry-policy.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
 import { NO_CREDENTIALS, readCredentials } from '../upstream/registry/credentials.ts'
@@ -36,6 +37,7 @@ export async function createUpstream(
     idleTimeout: config.upstreamTimeout,
     authorities: config.registryCa,
     proxyFor: readProxies(process.env),
+    isNamed: (registry) => config.upstream.has(registry),
   })
   const authorization = new Authorization({
     tokens: new TokenCache(http),
@@ -45,12 +47,13 @@ export async function createUpstream(
   const addresses = new Addresses(config.upstream, log)
   const session = new RegistrySession(addresses, client)
   const bandwidth = config.upstreamBandwidth === undefined ? undefined : new Bandwidth(config.upstreamBandwidth)
+  const mayGet = (registry: string) => includesRegistry(config.fallback, registry)
   const close = () => {
     credentials.close()
     return http.close()
   }
   return {
-    upstream: new RegistryClient(session, { bandwidth }),
+    upstream: new RegistryClient(session, { bandwidth, mayGet }),
     addresses: () => addresses.views(),
     reach: (registry, options) => reachAddresses(http, addresses.of(registry), options),
     close,

@@ -16,6 +16,7 @@ import type { IsMirror } from '../oci/reference.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import { AboutClient } from '../peers/about-client.ts'
 import { type ClusterKeys, readClusterSecrets } from '../peers/cluster-secret.ts'
+import { Provenance } from '../delivery/access/provenance.ts'
 import { IndexHttpTransport } from '../peers/index-http-transport.ts'
 import { readMirrorToken } from '../config/mirror-token.ts'
 import { PeerClient } from '../peers/peer-client.ts'
@@ -24,6 +25,7 @@ import type { QuotaExchange } from '../peers/quota-exchange.ts'
 import { ReplicatedIndex } from '../providers/replicated-index.ts'
 import { MirrorTraffic } from '../warm/mirror-traffic.ts'
 import { Metrics } from './metrics.ts'
+import { keepProofs } from './kept-proofs.ts'
 import { logRequest } from './request-log.ts'
 import { second } from '../time/units.ts'
 import { type Viewed, aboutSelf, countBlobs, peersView, statusView } from './admin-views.ts'
@@ -35,13 +37,13 @@ import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
 import { type ListenerName, Listeners } from './listeners.ts'
 import { createSwarm } from './create-swarm.ts'
-import { mirrorNames } from './mirror-names.ts'
+import { mirrorHosts, mirrorNames } from './mirror-names.ts'
 import { type NodeChecks, observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
 import { type Quota, askedQuotas, createQuota, shareQuota } from './quota.ts'
 import { Teardown } from './teardown.ts'
 import { observeUpstreams } from './upstream-metrics.ts'
-import { createUseCases } from './use-cases.ts'
+import { type UseCases, createUseCases } from './use-cases.ts'
 
 /** A daemon that serves. */
 export interface Daemon {
@@ -59,6 +61,8 @@ export interface DaemonSummary extends Readonly<Record<ListenerName, readonly st
 /** What the daemon is made of. */
 interface Parts {
   readonly chosen: ChosenStore
+  /** Where content came from that passed through this process. */
+  readonly provenance: Provenance
   readonly buffers: BufferPool
   readonly owned: OwnedUpstream
   readonly quota: Quota
@@ -74,6 +78,7 @@ interface Parts {
   readonly metrics: Metrics
   /** By which names clients call the mirror. */
   readonly isMirror: IsMirror
+  readonly isMirrorHost: (host: string) => boolean
   /** Told of what the mirror has answered. */
   readonly traffic: MirrorTraffic
   readonly readiness: () => Readiness
@@ -106,22 +111,9 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   const { chosen, owned, overlay, index, swarm, admission, listeners } = parts
   const useCases = createUseCases(config, { ...parts, self: overlay.self, upstream: owned.upstream, log })
 
-  observeSwarm(parts.metrics.registry, {
-    swarm: () => swarm.stats(),
-    counters: parts.counters,
-    followers: () => useCases.growing.followers,
-    suspicion: () => ({
-      ...useCases.suspects.stats(),
-      quarantines: chosen.quarantine.total,
-      quarantined: chosen.quarantine.size,
-    }),
-  })
-  observeUpstreams(parts.metrics.registry, {
-    quota: parts.quota,
-    staleTags: useCases.staleTags,
-    addresses: () => owned.addresses(),
-  })
+  observe(parts, useCases)
   teardown.add(() => useCases.suspects.stop())
+  teardown.add(await keepProofs(config.dataDir, useCases.everybody, log))
   await chosen.store.start()
   teardown.add(() => chosen.store.stop())
   teardown.add(() => useCases.selfCheck.stop())
@@ -180,6 +172,25 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   return { summary, stop }
 }
 
+/** What `/metrics` says of the use cases. */
+function observe(parts: Parts, useCases: UseCases): void {
+  observeSwarm(parts.metrics.registry, {
+    swarm: () => parts.swarm.stats(),
+    counters: parts.counters,
+    followers: () => useCases.growing.followers,
+    suspicion: () => ({
+      ...useCases.suspects.stats(),
+      quarantines: parts.chosen.quarantine.total,
+      quarantined: parts.chosen.quarantine.size,
+    }),
+  })
+  observeUpstreams(parts.metrics.registry, {
+    quota: parts.quota,
+    staleTags: useCases.staleTags,
+    addresses: () => parts.owned.addresses(),
+  })
+}
+
 /** How blobs leave this node: by what works here, and to its peers no faster than it may. */
 async function chooseSending(
   config: ServeConfig,
@@ -201,7 +212,14 @@ async function build(
   isStopping: () => boolean,
 ): Promise<Parts> {
   const isMirror = mirrorNames({ bound: () => listeners.bound.mirror })
-  const chosen = await createStore(config, isMirror, log)
+  const provenance = new Provenance()
+  const isMirrorHost = mirrorHosts({ bound: () => listeners.bound.mirror })
+  const chosen = await createStore(config, {
+    isMirror,
+    isMirrorHost,
+    sourcesOf: (digest) => provenance.of(digest),
+    log,
+  })
   const readiness = (): Readiness => {
     const status = chosen.store.status()
     const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]
@@ -245,7 +263,7 @@ async function build(
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
   const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
   const counters = new DeliveryCounters()
-  const known = { quota, quotaExchange, rates, counters, isMirror, buffers }
+  const known = { quota, quotaExchange, rates, counters, isMirror, isMirrorHost, buffers, provenance }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
 

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { type NetworkInterfaceInfo, hostname, networkInterfaces } from 'node:os'
 
 import type { IsMirror } from '../oci/reference.ts'
-import { parseHostPort } from '../overlay/host-port.ts'
+import { type HostPort, parseHostPort } from '../overlay/host-port.ts'
 
 export interface MirrorNamesOptions {
   /** Where the mirror listens, such as `127.0.0.1:7950`; asked anew each time. */
@@ -21,16 +21,25 @@ export function mirrorNames(options: MirrorNamesOptions): IsMirror {
   return (registry) => {
     const named = parseHostPort(registry, HTTP_PORT)
     if (named === undefined) return false
-    return options.bound().some((text) => {
-      const bound = parseHostPort(text, HTTP_PORT)
-      // Most registries are told apart by their port: the machine's addresses need not be listed for each.
-      if (bound === undefined || bound.port !== named.port) return false
-      return bound.host === named.host || reaches(bound.host, named.host, options)
-    })
+    // Most registries are told apart by their port: the machine's addresses need not be listed for each.
+    return boundTo(options).some((bound) => bound.port === named.port && reaches(bound.host, named.host, options))
   }
 }
 
+/** Whether the mirror goes by a host, given without port, on some port: in containerd's source labels hosts have none. */
+export function mirrorHosts(options: MirrorNamesOptions): (host: string) => boolean {
+  return (text) => {
+    const named = parseHostPort(text, HTTP_PORT)
+    return named !== undefined && boundTo(options).some((bound) => reaches(bound.host, named.host, options))
+  }
+}
+
+function boundTo({ bound }: MirrorNamesOptions): HostPort[] {
+  return bound().flatMap((text) => parseHostPort(text, HTTP_PORT) ?? [])
+}
+
 function reaches(bound: string, host: string, options: MirrorNamesOptions): boolean {
+  if (bound === host) return true
   const isEverywhere = bound === '0.0.0.0' || bound === '::'
   if (host === 'localhost') return isEverywhere || isLoopback(bound)
   if (!isEverywhere) return false

@@ -2,17 +2,18 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import { askToVerify } from '../delivery/integrity/ask-to-verify.ts'
 import { KnownSizes } from '../delivery/blobs/known-sizes.ts'
 import { Manifests } from '../delivery/manifests/manifests.ts'
-import { Callers } from '../delivery/access/callers.ts'
-import { PrivateImages } from '../delivery/access/private-images.ts'
-import type { RegistryPolicy } from '../delivery/access/registry-policy.ts'
+import { CallerProofs } from '../delivery/access/caller-proofs.ts'
+import { ClientAccess } from '../delivery/access/client-access.ts'
+import { type RegistryPolicy, includesRegistry } from '../delivery/access/registry-policy.ts'
 import { SelfCheck } from '../delivery/integrity/self-check.ts'
-import { SharedVerdicts } from '../delivery/access/shared-verdicts.ts'
+import { SharedProofs } from '../delivery/access/cluster-proofs.ts'
+import { PublicProofs } from '../delivery/access/public-proofs.ts'
+import { Rights } from '../delivery/access/rights.ts'
 import { StaleTags } from '../delivery/tags/stale-tags.ts'
 import { Suspects } from '../delivery/integrity/suspects.ts'
 import { tellSwarm } from '../delivery/integrity/tell-swarm.ts'
 import { TagMemory } from '../delivery/tags/tag-memory.ts'
 import { TagResolver } from '../delivery/tags/tag-resolver.ts'
-import { Visibility } from '../delivery/access/visibility.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import { AccessClient } from '../peers/access-client.ts'
@@ -27,28 +28,40 @@ export interface UseCases extends BlobUseCases {
   readonly staleTags: StaleTags
   readonly suspects: Suspects
   readonly selfCheck: SelfCheck
-  readonly visibility: Visibility
-  readonly privateImages: PrivateImages
+  readonly everybody: PublicProofs
+  readonly clientAccess: ClientAccess
 }
 
 /** Puts the use cases together over the ports. */
 export function createUseCases(
   config: ServeConfig,
-  parts: Omit<BlobParts, 'policy' | 'visibility' | 'sizes' | 'suspects' | 'verify'> & {
+  parts: Omit<BlobParts, 'policy' | 'rights' | 'sizes' | 'suspects' | 'verify'> & {
     readonly overlay: Overlay
     readonly quota: Quota
+    readonly isMirrorHost: (host: string) => boolean
   },
 ): UseCases {
-  const { chosen, peers, upstream, log } = parts
+  const { chosen, peers, provenance, upstream, log } = parts
   const { store, cache, quarantine } = chosen
-  const policy = { mirrored: config.registries, fallback: config.fallback }
-  const visibility = new Visibility({
-    store,
+  const policy = registryPolicy(config)
+  const hasCredentials = config.credentialsFile !== undefined
+  const believesPeers = config.clusterSecretFile !== undefined
+  const everybody = new PublicProofs({ upstream, cluster: clusterProofs(config, parts), believesPeers })
+  const callers = new CallerProofs({
     upstream,
+    onAnonymous: (repository, reference) => everybody.shown(repository, reference),
+  })
+  const rights = new Rights({
+    store,
+    provenance,
+    everybody,
+    callers,
+    registries: policy,
     policy: config.privateImages,
-    ownsContent: cache !== undefined,
-    cluster: clusterVerdicts(config, parts),
-    believesPeers: config.clusterSecretFile !== undefined,
+    hasCredentials,
+    isBelieved: believesPeers,
+    isMirrorHost: parts.isMirrorHost,
+    believesPeers,
   })
   const verify = new VerifyClient(peers)
   const suspects = new Suspects({
@@ -68,7 +81,7 @@ export function createUseCases(
     store,
     cache,
     policy,
-    visibility,
+    rights,
     suspects,
     verify,
     sizes: new KnownSizes(),
@@ -77,13 +90,20 @@ export function createUseCases(
     countedAs: (registry: string) => parts.quota.book.sourcesAt(registry),
   }
   const tags = new TagResolver({ ...shared, tagPolicy: config.tagPolicy })
-  const callers = new Callers({ upstream, visibility })
   return {
     policy,
     suspects,
     staleTags: shared.staleTags,
-    visibility,
-    privateImages: new PrivateImages({ visibility, callers, tags, upstream, policy: config.privateImages }),
+    everybody,
+    clientAccess: new ClientAccess({
+      rights,
+      callers,
+      tags,
+      upstream,
+      policy: config.privateImages,
+      hasCredentials,
+      fetches: (registry) => includesRegistry(policy.fallback, registry),
+    }),
     ...createBlobs(config, shared),
     selfCheck: new SelfCheck({ store, quarantine, discard, log }),
     manifests: new Manifests(shared),
@@ -92,10 +112,15 @@ export function createUseCases(
 }
 
 /** Without a secret nobody knows who says that a repository is public. */
-function clusterVerdicts(
+function clusterProofs(
   config: ServeConfig,
   { overlay, peers, log }: Pick<BlobParts, 'peers' | 'log'> & { readonly overlay: Overlay },
-): SharedVerdicts | undefined {
+): SharedProofs | undefined {
   if (config.clusterSecretFile === undefined) return undefined
-  return new SharedVerdicts({ overlay, client: new AccessClient(peers), replicas: config.indexReplicas, log })
+  return new SharedProofs({ overlay, client: new AccessClient(peers), replicas: config.indexReplicas, log })
+}
+
+/** What the flags say of registries. */
+export function registryPolicy({ registries, fallback, upstream }: ServeConfig): RegistryPolicy {
+  return { mirrored: registries, fallback, upstreams: new Set(upstream.keys()) }
 }

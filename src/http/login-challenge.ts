@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-import { CHALLENGE } from '../delivery/access/private-images.ts'
+import { CHALLENGE } from '../delivery/access/client-access.ts'
 import { OciError } from '../oci/errors.ts'
 
 /**

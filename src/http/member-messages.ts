@@ -1,5 +1,5 @@
 import type { SelfCheck } from '../delivery/integrity/self-check.ts'
-import type { Visibility } from '../delivery/access/visibility.ts'
+import type { PublicProofs } from '../delivery/access/public-proofs.ts'
 import type { Digest } from '../oci/digest.ts'
 import { ABOUT_PATH, type About, MAX_ABOUT_BYTES, decodeAbout, encodeAboutAnswer } from '../peers/about-client.ts'
 import { ACCESS_PATH, MAX_ACCESS_BYTES, decodeAccess, encodeAccessAnswer } from '../peers/access-client.ts'
@@ -39,6 +39,9 @@ export interface MemberMessage {
   answer(body: Uint8Array, signal: AbortSignal): string | Promise<string>
 }
 
+/** What other members ask of this node's knowledge about registries. */
+export type SharedPublicProofs = Pick<PublicProofs, 'publicAge' | 'heard' | 'forget' | 'proveFor'>
+
 /** What nodes say to each other, by path. */
 export function memberMessages(handlers: {
   readonly index: IndexHandler
@@ -48,11 +51,11 @@ export function memberMessages(handlers: {
   /** What this node says about itself, and about its fetches of these digests. */
   readonly about: (digests: readonly Digest[]) => About
   /** undefined where members' word on who may see what is not taken. */
-  readonly visibility: Pick<Visibility, 'publicAge' | 'heardPublic' | 'forgetPublic'> | undefined
+  readonly proofs: SharedPublicProofs | undefined
   /** undefined where members' orders are not taken. */
   readonly warm: WarmHandler | undefined
 }): ReadonlyMap<string, MemberMessage> {
-  const { index, swarm, selfCheck, quota, about, visibility, warm } = handlers
+  const { index, swarm, selfCheck, quota, about, proofs, warm } = handlers
   return new Map<string, MemberMessage>([
     [
       ANNOUNCE_PATH,
@@ -110,7 +113,7 @@ export function memberMessages(handlers: {
         answer: (body) => encodeAboutAnswer(about(decodeAbout(body))),
       },
     ],
-    ...(visibility === undefined ? [] : [accessMessage(visibility)]),
+    ...(proofs === undefined ? [] : [accessMessage(proofs)]),
     ...(warm === undefined ? [] : [warmMessage(warm)]),
   ])
 }
@@ -120,14 +123,14 @@ function warmMessage(warm: WarmHandler): [string, MemberMessage] {
   return [WARM_PATH, { kind: 'warm', limit: MAX_WARM_BYTES, answer }]
 }
 
-function accessMessage(
-  visibility: Pick<Visibility, 'publicAge' | 'heardPublic' | 'forgetPublic'>,
-): [string, MemberMessage] {
-  const answer = (body: Uint8Array) => {
-    const { repository, found } = decodeAccess(body)
-    if (found === 'public') visibility.heardPublic(repository)
-    if (found === 'closed') visibility.forgetPublic(repository)
-    return encodeAccessAnswer(visibility.publicAge(repository))
+function accessMessage(proofs: SharedPublicProofs): [string, MemberMessage] {
+  const answer = async (body: Uint8Array) => {
+    const { repository, found, content } = decodeAccess(body)
+    if (found === 'public') proofs.heard(repository)
+    if (found === 'closed') proofs.forget(repository)
+    if (content === undefined) return encodeAccessAnswer(proofs.publicAge(repository))
+    const { word, age } = await proofs.proveFor(repository, content)
+    return encodeAccessAnswer(age, word)
   }
   return [ACCESS_PATH, { kind: 'access', limit: MAX_ACCESS_BYTES, answer }]
 }

@@ -2,14 +2,9 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 
 import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
-import type { PrivateImages } from '../delivery/access/private-images.ts'
+import type { ClientAccess } from '../delivery/access/client-access.ts'
 import type { TransferOrigin } from '../delivery/blobs/transfer-record.ts'
-import {
-  NotFetchedError,
-  type RegistryPolicy,
-  type RegistrySet,
-  includesRegistry,
-} from '../delivery/access/registry-policy.ts'
+import { NotFetchedError, type RegistryPolicy, whyNotMirrored } from '../delivery/access/registry-policy.ts'
 import { type TagResolver, accepts } from '../delivery/tags/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
@@ -29,8 +24,8 @@ export interface MirrorListenerOptions {
   readonly blobs: Pick<BlobDeliveries, 'open' | 'size'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly tags: Pick<TagResolver, 'resolve'>
-  readonly privateImages: Pick<PrivateImages, 'serve' | 'listing'>
-  readonly policy: RegistryPolicy & { readonly mirrored: RegistrySet }
+  readonly clientAccess: Pick<ClientAccess, 'serve' | 'listing'>
+  readonly policy: RegistryPolicy
   /** What a client must send in `Nabo-Token`; undefined if anybody on this node may ask. */
   readonly token: string | undefined
   readonly sending: BlobSending
@@ -85,8 +80,9 @@ async function serveContent(
   asked: Exclude<OciRequest, { type: 'base' }>,
 ): Promise<void> {
   const { registry } = asked.repository
-  if (!includesRegistry(options.policy.mirrored, registry)) {
-    const cause = new NotMirroredError(`${registry} is not mirrored here: --registries leaves it out`)
+  const why = whyNotMirrored(options.policy, registry)
+  if (why !== undefined) {
+    const cause = new NotMirroredError(why)
     throw new OciError('NAME_UNKNOWN', { message: cause.message, cause })
   }
   const credential = readPullCredential(exchange.request.headers.authorization)
@@ -98,7 +94,7 @@ async function serveContent(
     case 'listing':
       return serveListing(exchange, asked, options.policy, (signal) =>
         beforeDeadline(signal, (signal) =>
-          options.privateImages.listing(asked.repository, asked.pathAndQuery, credential, signal),
+          options.clientAccess.listing(asked.repository, asked.pathAndQuery, credential, signal),
         ),
       )
   }
@@ -115,7 +111,7 @@ class NotMirroredError extends Error {
 }
 
 async function serveBlob(
-  { blobs, privateImages, sending }: MirrorListenerOptions,
+  { blobs, clientAccess, sending }: MirrorListenerOptions,
   exchange: Exchange,
   asked: Asked<'blob'>,
   credential: PullCredential | undefined,
@@ -124,7 +120,7 @@ async function serveBlob(
   const pull = { repository, kind: 'blobs', reference: digest } as const
   if (exchange.request.method === 'HEAD') {
     const size = await beforeDeadline(exchange.signal, (signal) =>
-      privateImages.serve(pull, credential, signal, (caller) => blobs.size({ repository, digest, caller }, signal)),
+      clientAccess.serve(pull, credential, signal, (caller) => blobs.size({ repository, digest, caller }, signal)),
     )
     return sendBlobHead(exchange, asked.digest, size)
   }
@@ -132,7 +128,7 @@ async function serveBlob(
   const delivery = await beforeDeadline<BlobDelivery>(
     exchange.signal,
     (signal) =>
-      privateImages.serve(pull, credential, signal, (caller) =>
+      clientAccess.serve(pull, credential, signal, (caller) =>
         blobs.open({ repository, digest, caller }, range, signal),
       ),
     (late) => late.close(),
@@ -142,7 +138,7 @@ async function serveBlob(
 }
 
 async function serveManifest(
-  { manifests, tags, privateImages }: MirrorListenerOptions,
+  { manifests, tags, clientAccess }: MirrorListenerOptions,
   exchange: Exchange,
   asked: Asked<'manifest'>,
   credential: PullCredential | undefined,
@@ -153,7 +149,7 @@ async function serveManifest(
   const text = reference.type === 'digest' ? reference.digest : reference.tag
   const pull = { repository, kind: 'manifests', reference: text } as const
   const found = await beforeDeadline(exchange.signal, (signal) =>
-    privateImages.serve(pull, credential, signal, async (caller) => {
+    clientAccess.serve(pull, credential, signal, async (caller) => {
       if (reference.type === 'digest') return manifests.get(repository, reference.digest, signal, caller)
       const resolved = await tags.resolve({ ...repository, tag: reference.tag }, accept, signal, caller)
       return head ? resolved : manifests.get(repository, resolved.descriptor.digest, signal, caller)

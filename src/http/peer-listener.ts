@@ -6,8 +6,9 @@ import type { Manifests } from '../delivery/manifests/manifests.ts'
 import type { SelfCheck } from '../delivery/integrity/self-check.ts'
 import type { TagResolver } from '../delivery/tags/tag-resolver.ts'
 import type { Transfers } from '../delivery/blobs/transfers.ts'
-import type { Visibility } from '../delivery/access/visibility.ts'
+import { type RegistryPolicy, whyNotMirrored } from '../delivery/access/registry-policy.ts'
 import { OciError, type OciErrorCode } from '../oci/errors.ts'
+import { isLocalRegistry } from '../oci/local-registry.ts'
 import { parseRange } from '../oci/range.ts'
 import { parseOciRequest } from '../oci/request.ts'
 import {
@@ -31,7 +32,7 @@ import type { WarmHandler } from '../warm/warm-jobs.ts'
 import type { Admission } from './admission.ts'
 import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
 import type { Exchange } from './exchange.ts'
-import { type MemberMessage, memberMessages } from './member-messages.ts'
+import { type MemberMessage, type SharedPublicProofs, memberMessages } from './member-messages.ts'
 import { readBody } from './read-body.ts'
 import { describe, requireRead } from './requests.ts'
 
@@ -49,7 +50,8 @@ export interface PeerListenerOptions {
   readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
   readonly quota: QuotaHandler
   readonly about: (digests: readonly Digest[]) => About
-  readonly visibility: Pick<Visibility, 'publicAge' | 'heardPublic' | 'forgetPublic'>
+  readonly everybody: SharedPublicProofs
+  readonly policy: RegistryPolicy
   /** What other nodes want to be here; orders are taken only in a cluster with a secret. */
   readonly warm: WarmHandler
   /** The keys of the cluster's secrets; undefined in a cluster without one. */
@@ -62,9 +64,8 @@ export interface PeerListenerOptions {
 /** What other nodes talk to: this node's own content and its part of the index. Never asks an upstream for content. */
 export function createPeerHandler(options: PeerListenerOptions): (exchange: Exchange) => Promise<void> {
   // Without a secret a stranger could call a private repository public, and have this node pull.
-  const trusted = options.keys === undefined ? { visibility: undefined, warm: undefined } : options
-  const { visibility, warm } = trusted
-  const messages = memberMessages({ ...options, visibility, warm })
+  const trusted = options.keys === undefined ? { everybody: undefined, warm: undefined } : options
+  const messages = memberMessages({ ...options, proofs: trusted.everybody, warm: trusted.warm })
   return async (exchange) => {
     const { request } = exchange
     const message = request.method === 'POST' ? messages.get(request.url ?? '') : undefined
@@ -94,6 +95,9 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   if (asked.type === 'listing') throw new OciError('UNSUPPORTED', { status: 404 })
   describe(exchange, asked)
   const { repository } = asked
+  // What this node leaves out it neither advertises nor gives away.
+  if (whyNotMirrored(options.policy, repository.registry) !== undefined || isLocalRegistry(repository.registry))
+    throw unknown(asked.type === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', true)
   const head = request.method === 'HEAD'
 
   if (asked.type === 'blob') {
@@ -103,6 +107,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
       const range = head ? ({ type: 'whole' } as const) : parseRange(request.headers.range)
       const delivery = await options.blobs.openLocal(asked, range, audience, signal)
       if (delivery === undefined) throw await notHere(options, 'BLOB_UNKNOWN', asked.digest, signal)
+      if (delivery.access !== undefined) response.setHeader(ACCESS_HEADER, delivery.access)
       if (delivery.path !== undefined)
         response.setHeader(PATH_HEADER, [...delivery.path.slice(1 - MAX_PATH), options.selfId].join(','))
       if (!head) return await sendBlob(exchange, asked.digest, delivery, options.sending)

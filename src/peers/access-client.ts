@@ -1,5 +1,6 @@
 import { z } from 'zod'
 
+import { type Digest, parseDigest } from '../oci/digest.ts'
 import { type Repository, parseRepositoryKey, repositoryKey } from '../oci/reference.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { InvalidMessage, decode } from '../providers/messages.ts'
@@ -15,15 +16,34 @@ export interface AccessMessage {
   readonly repository: Repository
   /** What its sender has found out; absent in a question. */
   readonly found?: 'public' | 'closed' | undefined
+  /** What the registry is to be asked for, if the question is about one content. */
+  readonly content?: NamedContent | undefined
+}
+
+/** A content of a repository. */
+interface NamedContent {
+  readonly kind: 'manifests' | 'blobs'
+  readonly digest: Digest
+}
+
+/** What a registry said about a content to a client without credentials, and how long ago in milliseconds. */
+export interface SharedWord {
+  readonly word: 'shown' | 'refused' | 'absent' | 'unknown'
+  readonly age: number
 }
 
 const requestSchema = z.strictObject({
   repository: z.string().max(512),
   found: z.enum(['public', 'closed']).optional(),
+  content: z.strictObject({ kind: z.enum(['manifests', 'blobs']), digest: z.string().max(256) }).optional(),
 })
-const answerSchema = z.strictObject({ ageSeconds: z.number().int().min(0).max(1e9).nullable() })
+const ageSchema = z.number().int().min(0).max(1e9)
+const answerSchema = z.strictObject({
+  ageSeconds: ageSchema.nullable(),
+  word: z.enum(['shown', 'refused', 'absent', 'unknown']).optional(),
+})
 
-/** Asks other nodes, and tells them, whether anybody may pull from a repository. Throws PeerError and InvalidMessage. */
+/** Asks other nodes, and tells them, what registries show to everybody. Throws PeerError and InvalidMessage. */
 export class AccessClient {
   readonly #client: Pick<PeerClient, 'post'>
 
@@ -41,8 +61,19 @@ export class AccessClient {
     await this.#post(peer, { repository, found: isPublic ? 'public' : 'closed' }, options)
   }
 
-  async #post(peer: Peer, { repository, found }: AccessMessage, options: { signal: AbortSignal }) {
-    const body = Buffer.from(JSON.stringify({ repository: repositoryKey(repository), found }))
+  /** Has the peer ask the registry whether it shows a content to everybody, unless it knows. */
+  async prove(
+    peer: Peer,
+    repository: Repository,
+    content: NamedContent,
+    options: { signal: AbortSignal },
+  ): Promise<SharedWord> {
+    const { ageSeconds, word = 'unknown' } = await this.#post(peer, { repository, content }, options)
+    return { word, age: (ageSeconds ?? 0) * second }
+  }
+
+  async #post(peer: Peer, { repository, found, content }: AccessMessage, options: { signal: AbortSignal }) {
+    const body = Buffer.from(JSON.stringify({ repository: repositoryKey(repository), found, content }))
     const answer = await this.#client.post(peer, ACCESS_PATH, body, { ...options, limit: MAX_ACCESS_BYTES })
     return decode(answerSchema, answer, MAX_ACCESS_BYTES)
   }
@@ -50,13 +81,16 @@ export class AccessClient {
 
 /** Reads a message. Throws InvalidMessage. */
 export function decodeAccess(body: Uint8Array): AccessMessage {
-  const { repository: text, found } = decode(requestSchema, body, MAX_ACCESS_BYTES)
+  const { repository: text, found, content } = decode(requestSchema, body, MAX_ACCESS_BYTES)
   const repository = parseRepositoryKey(text)
   if (repository === undefined) throw new InvalidMessage('the repository is not one')
-  return { repository, found }
+  if (content === undefined) return { repository, found }
+  const digest = parseDigest(content.digest)
+  if (digest === undefined) throw new InvalidMessage('the digest is not one')
+  return { repository, found, content: { kind: content.kind, digest } }
 }
 
-/** `age` in milliseconds; undefined if nothing is known. */
-export function encodeAccessAnswer(age: number | undefined): string {
-  return JSON.stringify({ ageSeconds: age === undefined ? null : Math.ceil(age / second) })
+/** `age` in milliseconds; undefined if nothing is known. `word`: the answer to a question about one content. */
+export function encodeAccessAnswer(age: number | undefined, word?: SharedWord['word']): string {
+  return JSON.stringify({ ageSeconds: age === undefined ? null : Math.ceil(age / second), word })
 }

@@ -4,7 +4,7 @@ export const AS_OF_HEADER = 'nabo-as-of'
 export const BUSY_HEADER = 'nabo-busy'
 /** On a 404 of the peer listener: it does not hold this at all. Without it, it only has no right to be seen under that name. */
 export const ABSENT_HEADER = 'nabo-absent'
-/** On a manifest of the peer listener: why it may be seen, `public` or `imported`, so that its receiver may show it too. */
+/** On content of the peer listener: why it may be seen, `public`, `open` (public, though perhaps not there) or `imported`, so that its receiver may show it too. */
 export const ACCESS_HEADER = 'nabo-access'
 /** On a request between nodes, `1`: the registry was asked as the client it is for, about this very digest or tag, and shows it. */
 export const VERIFIED_HEADER = 'nabo-verified'

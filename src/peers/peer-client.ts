@@ -16,19 +16,24 @@ import {
   readAnswer,
 } from './peer-transport.ts'
 
+/** Why a peer shows content. `open`: it is public, though perhaps not under the repository that was asked for. */
+type PeerAccess = ContentSource['access'] | 'open'
+
 /** A blob as a peer sends it. `size` is the whole blob's, in bytes. */
 export interface PeerBlob {
   readonly size: number
   readonly body: AsyncIterable<Uint8Array>
   /** The ids of the nodes that it comes through, the root first and the peer last; empty if the peer holds it whole. */
   readonly path: readonly string[]
+  /** Why the peer shows it. */
+  readonly access: PeerAccess
   cancel(): void
 }
 
 /** A manifest as a peer sends it, unverified, and why the peer shows it. */
 export interface PeerManifest {
   readonly bytes: Uint8Array
-  readonly access: ContentSource['access']
+  readonly access: PeerAccess
 }
 
 /** What can be asked of other nodes' peer listeners. Errors are PeerError. */
@@ -76,7 +81,7 @@ export class PeerClient {
       const what = path === undefined ? 'a path that is none' : `${response.status} and no usable size`
       throw new PeerError('invalid', `${peer.address} answered a blob request with ${what}`)
     }
-    return { size, body: response.body, path, cancel: () => void response.body.destroy() }
+    return { size, body: response.body, path, access: accessOf(response), cancel: () => void response.body.destroy() }
   }
 
   /** Size of a blob in bytes; undefined if the peer does not have it. */
@@ -104,9 +109,8 @@ export class PeerClient {
       options,
     )
     if (response.status === 404) return discard(response)
-    const access = response.header(ACCESS_HEADER)
     const bytes = await readAnswer(peer, response, MAX_MANIFEST_BYTES)
-    return { bytes, access: access === 'public' || access === 'imported' ? access : 'unknown' }
+    return { bytes, access: accessOf(response) }
   }
 
   /** What a tag names at the peer; undefined if it does not know it. */
@@ -148,6 +152,11 @@ export class PeerClient {
 function rangeHeader(start: number, end: number | undefined): string | undefined {
   if (end !== undefined) return `bytes=${start}-${end - 1}`
   return start === 0 ? undefined : `bytes=${start}-`
+}
+
+function accessOf(response: { header(name: string): string | undefined }): PeerAccess {
+  const access = response.header(ACCESS_HEADER)
+  return access === 'public' || access === 'open' || access === 'imported' ? access : 'unknown'
 }
 
 /** Ids without a meaning of their own; undefined if they are not, or too many. */

@@ -12,17 +12,24 @@ export interface CacheStore extends ContentStore {
   ingest(digest: Digest, options: { size: number }): Promise<Ingest | undefined>
   /** Keeps a verified manifest, where it came from, and its tag if it was asked for by one. Never throws for a full disk. */
   putManifest(bytes: Uint8Array, origin: ManifestOrigin): Promise<void>
-  /** Keeps a verified manifest and not where it came from: to see it later a client has to ask its registry again. */
-  putUnnamedManifest(bytes: Uint8Array, digest: Digest): Promise<void>
+  /**
+   * Records that a held blob was had from a repository. Once public, a pair of digest and repository stays public. Nothing happens
+   * if the blob is not held.
+   */
+  noteOrigin(digest: Digest, origin: BlobOrigin): void
   /** Drops a blob that proved damaged. Nothing happens if it is not held. */
   discard(digest: Digest): Promise<void>
 }
 
-export interface ManifestOrigin {
-  readonly descriptor: Descriptor
+/** From where content was had. It is a record, not a right: who may see the content is decided elsewhere. */
+export interface BlobOrigin {
   readonly repository: Repository
-  /** True if it was had without credentials: only then may peers see it. */
+  /** True if it was had without credentials. */
   readonly isPublic: boolean
+}
+
+export interface ManifestOrigin extends BlobOrigin {
+  readonly descriptor: Descriptor
   readonly tag?: { readonly reference: TagReference; readonly asOf: number }
 }
 

@@ -20,7 +20,10 @@ export interface ContentStore {
    * opened too, since it was arriving a moment ago. The caller closes it.
    */
   openGrowing(digest: Digest, options: GrowingOptions): Promise<GrowingBlob | undefined>
-  /** Under which repositories a digest may be seen; empty if nothing is known or it is not held. */
+  /**
+   * From where this very digest was had, as far as that is recorded: all that is known, for content is public only if each of its sources
+   * is. What lists a digest is no source of it. Empty if nothing is known yet or the digest is not held; sources may be added later.
+   */
   sources(digest: Digest, options: { signal: AbortSignal }): Promise<readonly ContentSource[]>
   /** What a tag names here; undefined if it is not known or its target is not held. */
   resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined>
@@ -63,14 +66,23 @@ export interface GrowingBlob {
 }
 
 /**
- * Why a digest may be seen under a repository. `access`:
+ * A repository that a digest was had from: a record and a hint, never a right to see the digest. `access`:
  * - `public`: it was had from there without credentials.
- * - `imported`: it never came from a registry; an image of that name was put here by the node's owner.
- * - `unknown`: it came from there, and nothing says with which credentials.
+ * - `imported`: it never came from a registry; an image of that name was put here by the node's owner. Then all sources are `imported`.
+ * - `unknown`: it came from there, and nothing says with which credentials. Where a record does not tell two registries apart,
+ *   both are sources.
  */
 export interface ContentSource extends Repository {
   readonly access: 'public' | 'imported' | 'unknown'
+  /** When it came from there, by `performance.now()`; undefined: before this process began, as far as the store knows. */
+  readonly at?: number
 }
+
+/**
+ * Stands for sources that exist and could not be recorded. `localhost` names are another machine on each node (RFC 6761), so that nothing
+ * under this name is ever public.
+ */
+export const UNRECORDED: Repository = { registry: 'unrecorded.localhost', name: 'unrecorded' }
 
 export interface KnownTag {
   readonly descriptor: Descriptor

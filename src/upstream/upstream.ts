@@ -17,6 +17,11 @@ export interface Upstream {
   getBlob(repository: Repository, digest: Digest, options: UpstreamBlobOptions): Promise<UpstreamBlob | undefined>
   /** Size of a blob by HEAD. undefined if it does not exist. */
   headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined>
+  /**
+   * Whether the registry shows a digest or a tag of this repository, by one HEAD, which costs no quota and is all that is asked:
+   * it need not say size, digest or media type. undefined if the registry says that it does not exist.
+   */
+  shows(repository: Repository, asked: UpstreamQuestion, options: UpstreamOptions): Promise<UpstreamProof | undefined>
   /** Passes a listing (`tags/list?…`, `referrers/<digest>?…`) on, a bounded JSON document. */
   getListing(repository: Repository, pathAndQuery: string, options: UpstreamOptions): Promise<UpstreamListing>
 }
@@ -27,6 +32,12 @@ export interface UpstreamOptions {
   readonly as?: 'node' | 'anonymous' | PullCredential
   /** The manifest types to ask for; all that Nabo knows if absent. */
   readonly accept?: readonly string[]
+}
+
+/** A manifest by tag or digest, or a blob by digest. */
+export interface UpstreamQuestion {
+  readonly kind: 'manifests' | 'blobs'
+  readonly reference: string
 }
 
 export interface UpstreamBlobOptions extends UpstreamOptions {
@@ -52,6 +63,14 @@ export interface UpstreamTag {
   readonly anonymous: boolean
 }
 
+/** A registry has shown that it gives what was asked for. */
+export interface UpstreamProof {
+  /** True if it was had without credentials: anybody may see it. */
+  readonly anonymous: boolean
+  /** What was asked for, or what the tag names; absent if the registry does not say. */
+  readonly digest?: Digest
+}
+
 export interface UpstreamManifest extends UpstreamTag {
   readonly bytes: Uint8Array
 }
@@ -61,6 +80,8 @@ export interface UpstreamBlob {
   readonly size: number
   /** Which of the registry's addresses gave it. */
   readonly address: string
+  /** True if it was had without credentials: anybody may see it. */
+  readonly anonymous: boolean
   readonly body: AsyncIterable<Uint8Array>
   /** Ends the transfer early; safe to call at any time. */
   cancel(): void

@@ -6,7 +6,14 @@ import { describe, it } from 'node:test'
 import { parseServeFlags } from '../support/daemon.ts'
 import { CHART, findHelm, Helm, type KubernetesObject, only, type RenderOptions } from '../support/helm.ts'
 import { schemaErrors } from '../support/kubernetes-schema.ts'
-import { daemonOf, flagsOf, podSpecOf, type RenderedContainer, type RenderedPodSpec } from '../support/rendered-pod.ts'
+import {
+  daemonOf,
+  flagOf,
+  flagsOf,
+  podSpecOf,
+  type RenderedContainer,
+  type RenderedPodSpec,
+} from '../support/rendered-pod.ts'
 
 const found = await findHelm()
 const helm = 'helm' in found ? found.helm : new Helm('')
@@ -108,12 +115,6 @@ function assertSound(objects: readonly KubernetesObject[]): void {
   }
 }
 
-function flagOf(container: RenderedContainer, name: string): string | undefined {
-  return flagsOf(container)
-    .find((arg) => arg.startsWith(`--${name}=`))
-    ?.slice(name.length + 3)
-}
-
 function isMounted(container: RenderedContainer, path: string): boolean {
   return container.volumeMounts.some(({ mountPath }) => mountPath === path || mountPath === dirname(path))
 }
@@ -203,6 +204,7 @@ describe('a preset', { skip: 'skip' in found && found.skip }, () => {
         'containerd-socket': socketDir,
         content: `${root}/io.containerd.content.v1.content`,
         ...(configDir === undefined ? {} : { 'config-dir': configDir }),
+        data: '/var/lib/nabo',
       })
       assert.equal(flagOf(daemonOf(pod), 'containerd-socket'), `${socketDir}/containerd.sock`)
       assert.equal(pod.initContainers?.[0] && flagOf(pod.initContainers[0], 'config-dir'), configDir)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { findHelm, Helm, only } from '../support/helm.ts'
-import { daemonOf, flagsOf, podSpecOf } from '../support/rendered-pod.ts'
+import { daemonOf, flagOf, flagsOf, podSpecOf } from '../support/rendered-pod.ts'
 
 const found = await findHelm()
 const helm = 'helm' in found ? found.helm : new Helm('')
@@ -27,6 +27,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         mountPropagation: 'HostToContainer',
       },
       { name: 'content', mountPath: '/var/lib/containerd/io.containerd.content.v1.content', readOnly: true },
+      { name: 'data', mountPath: '/var/lib/nabo' },
       { name: 'cluster-secret', mountPath: '/etc/nabo/cluster-secret', readOnly: true },
       { name: 'config-dir', mountPath: '/etc/containerd/certs.d' },
     ])
@@ -40,11 +41,20 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         hostPath: { path: '/var/lib/containerd/io.containerd.content.v1.content', type: 'Directory' },
       },
       { name: 'config-dir', hostPath: { path: '/etc/containerd/certs.d', type: 'DirectoryOrCreate' } },
+      { name: 'data', hostPath: { path: '/var/lib/nabo', type: 'DirectoryOrCreate' } },
       {
         name: 'cluster-secret',
         secret: { secretName: 'nabo-cluster-secret', defaultMode: 0o400, items: [{ key: 'secret', path: 'secret' }] },
       },
     ])
+  })
+
+  it('keeps nothing on the node where it is told so', async () => {
+    const pod = await podWith({ dataDir: '' })
+    assert.ok(!pod.volumes.some(({ name }) => name === 'data'))
+    assert.ok(!daemonOf(pod).volumeMounts.some(({ name }) => name === 'data'))
+    assert.equal(flagOf(daemonOf(pod), 'data-dir'), undefined)
+    assert.equal(flagOf(daemonOf(await podWith({})), 'data-dir'), '/var/lib/nabo')
   })
 
   it('can do nothing but be the owner of those files', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { mirrorNames } from '../../src/daemon/mirror-names.ts'
+import { mirrorHosts, mirrorNames } from '../../src/daemon/mirror-names.ts'
 
 const INTERFACES = {
   eth0: [
@@ -11,12 +11,13 @@ const INTERFACES = {
 } as const
 
 describe('the names of a mirror', () => {
-  const names = (...bound: readonly string[]) =>
-    mirrorNames({
-      bound: () => bound,
-      hostname: () => 'Node-7',
-      interfaces: () => ({ eth0: [...INTERFACES.eth0] }),
-    })
+  const options = (bound: readonly string[]) => ({
+    bound: () => bound,
+    hostname: () => 'Node-7',
+    interfaces: () => ({ eth0: [...INTERFACES.eth0] }),
+  })
+  const names = (...bound: readonly string[]) => mirrorNames(options(bound))
+  const hosts = (...bound: readonly string[]) => mirrorHosts(options(bound))
 
   it('are its address and localhost, on its port alone', () => {
     const isMirror = names('127.0.0.1:7950')
@@ -48,5 +49,17 @@ describe('the names of a mirror', () => {
       for (const name of ['10.0.0.8:7950', '[fd00::8]:7950', 'registry.example:7950', '10.0.0.7:5000'])
         assert.ok(!isMirror(name), name)
     }
+  })
+
+  it('have hosts, whatever the port', () => {
+    const isMirrorHost = hosts('127.0.0.1:7950')
+    for (const host of ['127.0.0.1', 'localhost']) assert.ok(isMirrorHost(host), host)
+    for (const host of ['127.0.0.2', '10.0.0.7', 'node-7', '::1', 'ghcr.io', '']) assert.ok(!isMirrorHost(host), host)
+    const isAnyHost = hosts('0.0.0.0:7950')
+    for (const host of ['127.0.0.1', '127.0.0.2', 'localhost', '::1', '[fd00::7]', '10.0.0.7', 'node-7'])
+      assert.ok(isAnyHost(host), host)
+    for (const host of ['10.0.0.8', 'ghcr.io']) assert.ok(!isAnyHost(host), host)
+    assert.ok(hosts('[::1]:7950')('::1'))
+    assert.ok(!hosts()('127.0.0.1'))
   })
 })

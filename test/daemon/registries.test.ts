@@ -75,11 +75,17 @@ describe('a daemon in front of a private registry', () => {
     await assert.rejects(run(...missing), /certificate authority of registry\.example cannot be read/)
   })
 
-  it('speaks plain HTTP where a URL says so, or the registry is on this machine', async () => {
+  it('speaks plain HTTP where a URL says so, on this machine too, where it must be named', async () => {
     await using hub = await createHub({ tokens: false })
     await hub.publish('org/app', '1', image)
     await pulls(await run('--upstream', `${REGISTRY}=${hub.registryUrl}`))
-    await pulls(await run(), new URL(hub.registryUrl).host)
+    const { host } = new URL(hub.registryUrl)
+    await pulls(await run('--upstream', `${host}=${hub.registryUrl}`), host)
+    const requests = (await hub.requests()).length
+    const unnamed = await fetch(`${(await run()).mirror}/v2/org/app/manifests/1?ns=${host}`)
+    assert.equal(unnamed.status, 404)
+    assert.match(await unnamed.text(), /only if --upstream 127\.0\.0\.1:\d+=<url> names it/)
+    assert.equal((await hub.requests()).length, requests)
   })
 
   it('gets what is public though its own password is out of date', async () => {

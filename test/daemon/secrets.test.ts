@@ -104,6 +104,7 @@ const SOME_FAULTS = FAULTS.filter((_, i) => i === 1 || i === 9)
 describe('a secret', () => {
   let directory: string
   let image: Image
+  let hidden: Image
   let hubs: Hub[]
   const path = process.env['PATH']
   const password = newSecret()
@@ -113,6 +114,7 @@ describe('a secret', () => {
     directory = await mkdtemp(join(tmpdir(), 'nabo-secrets-'))
     process.env['PATH'] = `${directory}:${path}`
     image = makeImage({ layers: [{ size: 20_000, seed: 'secrets' }] })
+    hidden = makeImage({ layers: [{ size: 20_000, seed: 'hidden' }] })
     hubs = []
   })
   after(async () => {
@@ -129,7 +131,7 @@ describe('a secret', () => {
     })
     hubs.push(hub)
     await hub.publish('app', '1', image)
-    await hub.publish('org/hidden', '1', image)
+    await hub.publish('org/hidden', '1', hidden)
     return hub
   }
 
@@ -145,16 +147,17 @@ describe('a secret', () => {
 
   /** Asks for all that there is; returns the statuses. */
   async function askAll(nabo: TestDaemon, outlet: Outlet, authorization?: string): Promise<number[]> {
-    const layer = image.layers[0] ?? assert.fail()
     const statuses: number[] = []
     for (const repository of ['library/app', 'org/hidden', 'org/none']) {
+      const { root, layers } = repository === 'library/app' ? image : hidden
+      const layer = layers[0] ?? assert.fail()
       for (const [method, rest] of [
         ['HEAD', 'manifests/1'],
         ['GET', 'manifests/1'],
-        ['GET', `manifests/${image.root.descriptor.digest}`],
+        ['GET', `manifests/${root.descriptor.digest}`],
         ['GET', `blobs/${layer.descriptor.digest}`],
         ['GET', 'tags/list'],
-        ['GET', `referrers/${image.root.descriptor.digest}`],
+        ['GET', `referrers/${root.descriptor.digest}`],
       ] as const) {
         const headers = { accept, ...ONCE, ...(authorization === undefined ? {} : { authorization }) }
         try {

@@ -151,9 +151,9 @@ describe('a daemon and its upstreams', () => {
 
   it('fetches from any registry that it is told to, and from no other', async () => {
     const { host } = new URL(hub.registryUrl)
-    const daemon = await run(['--fallback', host])
+    const daemon = await run(['--fallback', host, '--upstream', `${host}=${hub.registryUrl}`])
     await pull(daemon, host)
-    const other = await fetch(`${daemon.mirror}/v2/library/app/manifests/${image.root.descriptor.digest}?ns=quay.io`)
+    const other = await fetch(`${daemon.mirror}/v2/library/app/manifests/${digestOf(Buffer.from('other'))}?ns=quay.io`)
     assert.equal(other.status, 404)
     assert.match(await other.text(), /quay\.io/)
     const list = await fetch(`${daemon.mirror}/v2/library/app/tags/list?ns=quay.io`)

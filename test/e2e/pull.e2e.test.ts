@@ -145,7 +145,11 @@ describe('real containerds with a Nabo each', { skip }, () => {
     assert.equal(imported.code, 0, imported.stderr)
     await announced(0)
     await cluster.hub.setFaults(everywhere({ down: true }))
-    await pulled(cluster.node(1), 'docker.io/org/airgap:1', { fallback: 'nobody' })
+    // Content counts as imported once containerd has had the time to label it, were it from a registry.
+    await eventually('it is given to the second node', async () => {
+      await pulled(cluster.node(1), 'docker.io/org/airgap:1', { fallback: 'nobody' })
+      return true
+    })
     await announced(1)
     // Nobody can ask a registry about it, so the second holder must know from the first that it may be shared.
     await nabo(0).kill()

@@ -34,7 +34,7 @@ describe('a mirror listener', () => {
         blobs: { open: never, size: never },
         manifests: { get: never },
         tags: { resolve: never },
-        privateImages: { serve: (_pull, _credential, _signal, work) => work(undefined), listing: never },
+        clientAccess: { serve: (_pull, _credential, _signal, work) => work(undefined), listing: never },
         policy: { mirrored: 'all', fallback: 'all' },
         token: undefined,
         sending: {},
@@ -184,7 +184,7 @@ describe('a mirror listener', () => {
   it('leads to its own next page, whatever the registry’s link looks like', async () => {
     let link = ''
     const { url } = await serve({
-      privateImages: {
+      clientAccess: {
         serve: () => assert.fail(),
         listing: async () => ({ status: 200, contentType: 'application/json', link, body: Buffer.from('{}') }),
       },
@@ -225,13 +225,29 @@ describe('a mirror listener', () => {
     }
   })
 
+  it('serves a local registry only if --upstream names it', async () => {
+    const upstreams = new Set(['localhost:5001'])
+    const { url } = await serve({
+      policy: { mirrored: 'all', fallback: 'all', upstreams },
+      blobs: { open: () => assert.fail(), size: async () => bytes.length },
+    })
+    const ask = (registry: string, method: string) => fetch(`${url}/v2/app/blobs/${digest}?ns=${registry}`, { method })
+    for (const registry of ['localhost:5000', '127.0.0.1:5001', '[::1]:5001']) {
+      const response = await ask(registry, 'GET')
+      assert.equal(response.status, 404, registry)
+      assert.ok((await response.text()).includes(`--upstream ${registry}=<url>`))
+    }
+    assert.equal((await ask('localhost:5001', 'HEAD')).status, 200)
+  })
+
   it('lists under the name that was asked for, and the next page is asked for in the same way', async () => {
     const body = Buffer.from(JSON.stringify({ name: 'library/app', tags: ['1'], extra: true }))
     const link = '<https://registry.example/v2/library/app/tags/list?last=1&n=1>; rel="next"'
     const isMirror = (registry: string) => registry === 'localhost:7950'
     const { url } = await serve({
       isMirror,
-      privateImages: {
+      policy: { mirrored: 'all', fallback: 'all', upstreams: new Set(['[::1]:5000']) },
+      clientAccess: {
         serve: () => assert.fail(),
         listing: async () => ({ status: 200, contentType: 'application/json', link, body }),
       },

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { BlobDeliveries, type BlobDeliveriesOptions } from '../../src/delivery/blobs/blob-delivery.ts'
 import { GrowingDeliveries } from '../../src/delivery/blobs/growing-deliveries.ts'
 import { Transfers } from '../../src/delivery/blobs/transfers.ts'
-import { Visibility } from '../../src/delivery/access/visibility.ts'
+import type { Rights } from '../../src/delivery/access/rights.ts'
 import { Admission } from '../../src/http/admission.ts'
 import { createListener } from '../../src/http/exchange.ts'
 import { type PeerListenerOptions, createPeerHandler } from '../../src/http/peer-listener.ts'
@@ -14,6 +14,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { requestPath } from '../../src/oci/request.ts'
 import { PeerClient } from '../../src/peers/peer-client.ts'
 import type { PeerError } from '../../src/peers/peer-transport.ts'
+import { makeRights } from '../support/delivery-nodes.ts'
 import { noise } from '../support/image-maker.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { eventually } from '../support/poll.ts'
@@ -28,29 +29,46 @@ const silent = { error: () => {} }
 describe('a peer listener with a blob that is still arriving', () => {
   let store: MemoryStore
   let transfers: Transfers
-  let visibility: Visibility
+  let rights: Rights
   let growing: GrowingDeliveries
   let server: Server
   let client: PeerClient
   let peer: { id: string; address: string }
   let outcomes: string[]
+  /** Digests that were looked for in the store. */
+  let opened: string[]
+  /** Questions to registries. */
+  let questions: number
 
   beforeEach(async () => {
     store = new MemoryStore()
     transfers = new Transfers()
     growing = new GrowingDeliveries(store, transfers)
     outcomes = []
+    opened = []
+    questions = 0
+    const shows = async () => void (questions += 1)
+    const open = store.open.bind(store)
+    store.open = (digest, options) => {
+      opened.push(digest)
+      return open(digest, options)
+    }
     // Nothing here goes upstream, asks a neighbour or fills a cache.
     const nothing = {} as BlobDeliveriesOptions
-    visibility = new Visibility({ store, upstream: noUpstream(), policy: 'share', ownsContent: false })
-    visibility.noteMembers(APP, [digest])
-    const blobs = new BlobDeliveries({ ...nothing, store, visibility, growing, fills: undefined, log: silent })
+    rights = makeRights({ store, upstream: { shows }, policy: 'share' })
+    await rights.blobComes(APP, digest, { from: 'upstream', anonymous: false }, { signal })
+    const blobs = new BlobDeliveries({ ...nothing, store, rights, growing, fills: undefined, log: silent })
     const handle = createPeerHandler({
       ...({} as PeerListenerOptions),
       blobs,
       store,
       transfers,
       selfId: 'self',
+      policy: {
+        mirrored: new Set(['docker.io', 'localhost:5000']),
+        fallback: 'none',
+        upstreams: new Set(['localhost:5000']),
+      },
       keys: undefined,
       admission: new Admission(8),
       sending: {},
@@ -72,6 +90,18 @@ describe('a peer listener with a blob that is still arriving', () => {
     assert.ok(blob, 'it is given')
     return blob
   }
+
+  /** A transfer that has found its source. */
+  const begin = () => {
+    const transfer = transfers.begin(digest)
+    transfer.source = { kind: 'upstream', name: 'docker.io' }
+    transfer.hasBegun = true
+    return transfer
+  }
+
+  /** A manifest of the repository came without credentials, so that the repository is public. */
+  const isShownToAll = () =>
+    rights.verifiedCame(APP, digestOf(Buffer.from('a manifest')), { from: 'upstream', anonymous: true })
 
   it('gives its header at once and its bytes as they come', async () => {
     const growth = store.grow(digest, bytes.length)
@@ -101,7 +131,7 @@ describe('a peer listener with a blob that is still arriving', () => {
   })
 
   it('names the path of its own transfer and itself, and no path when it is complete', async () => {
-    const transfer = transfers.begin(digest)
+    const transfer = begin()
     transfer.path = ['root', 'middle']
     const growth = store.grow(digest, bytes.length)
     const first = await open()
@@ -121,7 +151,7 @@ describe('a peer listener with a blob that is still arriving', () => {
   })
 
   it('waits for a transfer that begins', async () => {
-    const transfer = transfers.begin(digest)
+    const transfer = begin()
     transfer.size = bytes.length
     const opening = open()
     const growth = store.grow(digest, bytes.length)
@@ -130,18 +160,87 @@ describe('a peer listener with a blob that is still arriving', () => {
     transfer.end()
   })
 
+  it('decides who may have it after its transfer has found a source, without a question to a registry', async () => {
+    const unknown = noise('of unknown origin', 1000)
+    const digest = digestOf(unknown)
+    const transfer = transfers.begin(digest)
+    const opening = client.getBlob(peer, APP, digest, { start: 0, signal })
+    await eventually('the peer has asked', () => opened.includes(digest))
+    isShownToAll()
+    await rights.blobComes(APP, digest, { from: 'upstream', anonymous: true }, { signal })
+    transfer.source = { kind: 'upstream', name: 'docker.io' }
+    transfer.hasBegun = true
+    store.grow(digest, unknown.length).write(unknown)
+    const blob = await opening
+    assert.ok(blob)
+    assert.equal(Buffer.compare(await readAll(blob.body), unknown), 0)
+    assert.equal(questions, 0)
+    transfer.end()
+  })
+
+  it('gives nothing while its transfer looks for its first source, and asks no registry', async () => {
+    store.grow(digest, bytes.length)
+    const transfer = transfers.begin(digest)
+    await assert.rejects(open(), ({ reason }: PeerError) => reason === 'refused')
+    assert.equal(questions, 0)
+    transfer.end()
+  })
+
   it('says that it does not hold what does not come, and no more than 404 while it is getting it', async () => {
     assert.equal(await client.getBlob(peer, APP, digest, { start: 0, signal }), undefined)
-    const transfer = transfers.begin(digest)
+    const transfer = begin()
     await assert.rejects(open(), ({ reason, message }: PeerError) => reason === 'refused' && /404/.test(message))
     transfer.end()
     await assert.rejects(open(), ({ reason, message }: PeerError) => reason === 'refused' && /404/.test(message))
   })
 
-  it('gives it under the repository only that it belongs to', async () => {
+  it('says that it may be seen without a word on whether it is public, under no other name', async () => {
     store.grow(digest, bytes.length)
+    const blob = await open()
+    assert.equal(blob.access, 'unknown')
+    blob.cancel()
     const other = { ...APP, name: 'library/other' }
     assert.equal(await client.getBlob(peer, other, digest, { start: 0, signal }).catch(() => undefined), undefined)
+  })
+
+  it('says of a public blob that it is once it is complete, and nothing of bytes that are not verified', async () => {
+    isShownToAll()
+    const growth = store.grow(digest, bytes.length)
+    const arriving = await open()
+    arriving.cancel()
+    growth.end()
+    store.put(bytes)
+    rights.verifiedCame(APP, digest, { from: 'upstream', anonymous: true })
+    const complete = await open()
+    complete.cancel()
+    assert.deepEqual([arriving.access, complete.access], ['unknown', 'public'])
+    assert.equal(questions, 0)
+  })
+
+  it('says of a public blob that it is open under a name that is not known to be public', async () => {
+    isShownToAll()
+    const other = { ...APP, name: 'library/other' }
+    const getOther = async () => {
+      const blob = await client.getBlob(peer, other, digest, { start: 0, signal })
+      blob?.cancel()
+      return blob?.access
+    }
+    const growth = store.grow(digest, bytes.length)
+    const arriving = await getOther()
+    growth.end()
+    store.put(bytes)
+    assert.deepEqual([arriving, await getOther()], ['unknown', 'open'])
+    assert.equal(questions, 0)
+  })
+
+  it('gives nothing of registries that the node leaves out, nor of local ones', async () => {
+    store.put(bytes, APP, { registry: 'ghcr.io', name: 'library/app' }, { registry: 'localhost:5000', name: 'app' })
+    for (const registry of ['ghcr.io', 'localhost:5000', '[::1]:5000']) {
+      const repository = { registry, name: registry === 'ghcr.io' ? APP.name : 'app' }
+      // As if it did not hold it.
+      assert.equal(await client.getBlob(peer, repository, digest, { start: 0, signal }), undefined, registry)
+    }
+    ;(await open()).cancel()
   })
 
   it('ends with FIN after the bytes that came, when the growth is given up', async () => {
@@ -159,7 +258,7 @@ describe('a peer listener with a blob that is still arriving', () => {
 
   it('ends with FIN when the transfer behind it has ended and nothing grows', async () => {
     const growth = store.grow(digest, bytes.length)
-    const transfer = transfers.begin(digest)
+    const transfer = begin()
     growth.write(bytes.subarray(0, 400_000))
     const answer = rawGet(peer.address)
     await eventually('it follows', () => growing.followers === 1)
@@ -172,10 +271,10 @@ describe('a peer listener with a blob that is still arriving', () => {
 
   it('goes on when the transfer behind it is followed by another one', async () => {
     const growth = store.grow(digest, bytes.length)
-    const first = transfers.begin(digest)
+    const first = begin()
     const blob = await open()
     const reading = readAll(blob.body)
-    const second = transfers.begin(digest)
+    const second = begin()
     first.end()
     growth.write(bytes)
     assert.equal(Buffer.compare(await reading, bytes), 0)
@@ -192,7 +291,7 @@ describe('a peer listener with a blob that is still arriving', () => {
 
   it('leaves nothing behind when followers come and go', async () => {
     const growth = store.grow(digest, bytes.length)
-    transfers.begin(digest)
+    begin()
     growth.write(bytes.subarray(0, 300_000))
     for (let round = 0; round < 10; round++) {
       const blobs = await Promise.all([open(), open(100_000), open(500_000)])
@@ -201,10 +300,6 @@ describe('a peer listener with a blob that is still arriving', () => {
     }
   })
 })
-
-function noUpstream() {
-  return { headManifest: async () => undefined, headBlob: async () => undefined }
-}
 
 async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = []

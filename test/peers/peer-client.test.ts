@@ -69,6 +69,25 @@ describe('a peer client', () => {
     }
   })
 
+  it('reads why a peer shows content: public, imported, or unknown for all else', async () => {
+    for (const [said, access] of [
+      ['public', 'public'],
+      ['imported', 'imported'],
+      ['unknown', 'unknown'],
+      ['personal', 'unknown'],
+      [undefined, 'unknown'],
+    ] as const) {
+      answer = (_, response) => {
+        if (said !== undefined) response.setHeader('nabo-access', said)
+        response.end(bytes)
+      }
+      const blob = await getBlob()
+      blob?.cancel()
+      const manifest = await client.getManifest(peer, repository, digest, { signal })
+      assert.deepEqual([blob?.access, manifest?.access], [access, access])
+    }
+  })
+
   it('waits for a header as long as it is told', async () => {
     answer = () => {}
     const options = { start: 0, headerTimeout: 50, signal }

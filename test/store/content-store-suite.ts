@@ -17,14 +17,20 @@ export interface StoreHarness extends AsyncDisposable {
   drop(digest: Digest): Promise<void>
 }
 
+/** Of a store that records itself where its content came from. */
+export interface RecordingHarness extends StoreHarness {
+  /** Makes it hold the manifests of an image that came from its tag's repository; what they list need not have come from there. */
+  putManifests(image: Image, tag: TagReference): Promise<void>
+}
+
 const signal = new AbortController().signal
 const APP: TagReference = { registry: 'docker.io', name: 'library/app', tag: '1' }
 const UNKNOWN = digestOf(Buffer.from('held by nobody'))
+const image = makeImage({ layers: [{ size: 300_000, seed: 'suite' }], multiArch: true, attestations: true })
 
 /** What every content store does. */
 export function contentStoreSuite(kind: string, create: () => Promise<StoreHarness>, options: { skip?: string }): void {
   describe(`content store: ${kind}`, options, () => {
-    const image = makeImage({ layers: [{ size: 300_000, seed: 'suite' }], multiArch: true, attestations: true })
     const contents = [...image.manifests, ...image.blobs]
     const everything = [...contents.map(({ descriptor }) => descriptor.digest), tagKey(APP)]
 
@@ -188,6 +194,35 @@ export function contentStoreSuite(kind: string, create: () => Promise<StoreHarne
       await assert.rejects(harness.store.open(UNKNOWN, gone), reason)
       await assert.rejects(harness.store.sources(UNKNOWN, gone), reason)
       await assert.rejects(harness.store.resolve(APP, gone), reason)
+    })
+  })
+}
+
+/** What every content store does that records itself where its content came from; the rest of {@link contentStoreSuite} too. */
+export function recordingStoreSuite(
+  kind: string,
+  create: () => Promise<RecordingHarness>,
+  options: { skip?: string },
+): void {
+  contentStoreSuite(kind, create, options)
+  describe(`the sources of a content store: ${kind}`, options, () => {
+    it('names no repository of which a manifest lists a blob that came from elsewhere', async () => {
+      await using harness = await create()
+      const other: TagReference = { registry: 'ghcr.io', name: 'org/lister', tag: 'v2' }
+      const second = makeImage({ layers: [{ size: 300_000, seed: 'suite' }], annotations: { lists: 'only' } })
+      await harness.put(image, APP)
+      await harness.putManifests(second, other)
+      await eventually(
+        'the second image is there',
+        async () => (await harness.store.resolve(other, { signal })) !== undefined,
+      )
+      const namesOf = async (digest: Digest) =>
+        (await harness.store.sources(digest, { signal })).map(({ name }) => name).join()
+      await eventually(
+        'its manifest has its source',
+        async () => (await namesOf(second.root.descriptor.digest)) === other.name,
+      )
+      assert.equal(await namesOf(image.layers[0]?.descriptor.digest ?? UNKNOWN), APP.name)
     })
   })
 }

@@ -1,7 +1,7 @@
 import { MemoryStore } from '../support/memory-store.ts'
-import { contentStoreSuite } from './content-store-suite.ts'
+import { recordingStoreSuite } from './content-store-suite.ts'
 
-contentStoreSuite(
+recordingStoreSuite(
   'in memory',
   async () => {
     const store = new MemoryStore()
@@ -10,6 +10,10 @@ contentStoreSuite(
       store,
       put: async (image, tag) => {
         for (const { bytes } of [...image.blobs, ...image.manifests]) store.put(bytes, tag)
+        store.tag(tag, image.root.descriptor)
+      },
+      putManifests: async (image, tag) => {
+        for (const { bytes } of image.manifests) store.put(bytes, tag)
         store.tag(tag, image.root.descriptor)
       },
       drop: async (digest) => store.drop(digest),

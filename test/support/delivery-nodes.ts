@@ -1,16 +1,26 @@
 import { PEER } from '../../src/delivery/access/audience.ts'
+import { CallerProofs } from '../../src/delivery/access/caller-proofs.ts'
+import { Provenance } from '../../src/delivery/access/provenance.ts'
+import { PublicProofs } from '../../src/delivery/access/public-proofs.ts'
+import { Rights, type RightsOptions } from '../../src/delivery/access/rights.ts'
 import { KnownSizes } from '../../src/delivery/blobs/known-sizes.ts'
 import { Manifests, type ManifestsOptions } from '../../src/delivery/manifests/manifests.ts'
 import { TagMemory } from '../../src/delivery/tags/tag-memory.ts'
 import { TagResolver } from '../../src/delivery/tags/tag-resolver.ts'
-import { Visibility } from '../../src/delivery/access/visibility.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { type Repository, repositoryKey } from '../../src/oci/reference.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import type { PeerManifest } from '../../src/peers/peer-client.ts'
 import { PeerError } from '../../src/peers/peer-transport.ts'
 import { abortable } from '../../src/time/deadline.ts'
-import { UpstreamError, type UpstreamManifest, type UpstreamOptions } from '../../src/upstream/upstream.ts'
+import {
+  type Upstream,
+  UpstreamError,
+  type UpstreamManifest,
+  type UpstreamOptions,
+  type UpstreamProof,
+  type UpstreamQuestion,
+} from '../../src/upstream/upstream.ts'
 import { FakeSwarm } from './fake-swarm.ts'
 import { MemoryStore } from './memory-store.ts'
 
@@ -19,12 +29,40 @@ export interface DeliveryNode {
   readonly store: MemoryStore
   readonly manifests: Manifests
   readonly tags: TagResolver
-  readonly visibility: Visibility
+  readonly rights: Rights
   readonly sizes: KnownSizes
   readonly warnings: string[]
 }
 
 type Answer = UpstreamManifest | undefined
+
+/** The rights of a node whose own credentials are good, in a cluster with a secret, over the registries that `upstream` asks. */
+export function makeRights(
+  options: Pick<RightsOptions, 'store'> & Partial<RightsOptions> & { readonly upstream: Pick<Upstream, 'shows'> },
+): Rights {
+  const { upstream, ...rest } = options
+  const everybody = new PublicProofs({ upstream, believesPeers: rest.believesPeers ?? true })
+  return new Rights({
+    provenance: new Provenance(),
+    everybody,
+    callers: new CallerProofs({
+      upstream,
+      onAnonymous: (repository, reference) => everybody.shown(repository, reference),
+    }),
+    registries: { mirrored: 'all', fallback: new Set(['docker.io']) },
+    policy: 'verify',
+    hasCredentials: true,
+    isBelieved: true,
+    ...rest,
+  })
+}
+
+/** What a HEAD of a manifest proves. */
+export function proofOf(
+  found: { readonly descriptor: { readonly digest: Digest }; readonly anonymous: boolean } | undefined,
+): UpstreamProof | undefined {
+  return found && { digest: found.descriptor.digest, anonymous: found.anonymous }
+}
 
 /** An upstream in memory that writes down who asked for what. Each answer waits for the gate, if there is one. */
 export class FakeUpstream {
@@ -43,8 +81,8 @@ export class FakeUpstream {
       this.#answer(`${id} HEAD ${reference}`, reference, options)
     return {
       headManifest: head,
-      headBlob: async (repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined> =>
-        (await head(repository, digest, options))?.descriptor.size,
+      shows: async (repository: Repository, { reference }: UpstreamQuestion, options: UpstreamOptions) =>
+        proofOf(await head(repository, reference, options)),
       getManifest: (_: Repository, reference: string, options: UpstreamOptions) =>
         this.#answer(`${id} GET ${reference}`, reference, options),
     }
@@ -73,8 +111,14 @@ export class DeliveryNodes {
   readonly lies = new Map<string, Uint8Array>()
   readonly #dead = new Map<string, PromiseWithResolvers<never>>()
 
-  add(options: { privateImages?: 'verify' | 'share' } & Partial<ManifestsOptions> = {}): DeliveryNode {
-    const { privateImages = 'verify', ...rest } = options
+  /** `rights`: what is not as in {@link makeRights}. */
+  add(
+    options: {
+      privateImages?: 'verify' | 'share'
+      rights?: Pick<Partial<RightsOptions>, 'hasCredentials' | 'believesPeers'>
+    } & Partial<Omit<ManifestsOptions, 'rights'>> = {},
+  ): DeliveryNode {
+    const { privateImages = 'verify', rights: changes, ...rest } = options
     const id = `n${this.nodes.length}`
     const peer = { id, address: `${id}:7951` }
     const death = Promise.withResolvers<never>()
@@ -82,7 +126,7 @@ export class DeliveryNodes {
     this.#dead.set(id, death)
     const store = new MemoryStore()
     const upstream = this.upstream.of(id)
-    const visibility = new Visibility({ store, upstream, policy: privateImages, ownsContent: false })
+    const rights = makeRights({ store, upstream, policy: privateImages, ...changes })
     const [tagMemory, sizes, warnings] = [new TagMemory(), new KnownSizes(), [] as string[]]
     const warn = (fields: object, message: string) => void warnings.push(`${JSON.stringify(fields)} ${message}`)
     const common = {
@@ -91,7 +135,7 @@ export class DeliveryNodes {
       upstream,
       swarm: this.swarm.member(peer),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
-      visibility,
+      rights,
       tags: tagMemory,
       log: { debug: () => {}, info: () => {}, warn, error: warn },
     } as const
@@ -103,7 +147,7 @@ export class DeliveryNodes {
     const node = {
       peer,
       store,
-      visibility,
+      rights,
       sizes,
       warnings,
       manifests: new Manifests({ ...common, cache: undefined, peers, sizes, ...rest }),

@@ -101,6 +101,12 @@ export function makeImage(recipe: ImageRecipe): Image {
   }
 }
 
+/** An index of images that exist already. */
+export function indexOf(manifests: readonly Content[]): Content {
+  const entries = manifests.map(({ descriptor }) => ({ ...descriptor, platform: platformObject(hostPlatform()) }))
+  return makeIndex({ layers: [] }, entries)
+}
+
 /** An OCI image layout in a tar, for `ctr images import`. `name` is the image's full name, as `docker.io/library/app:1`. */
 export function toOciTar(image: Image, name: string): Buffer {
   const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tagOf(name) }

@@ -55,3 +55,10 @@ export function flagsOf({ args, env = [] }: RenderedContainer): string[] {
   )
   return [...asFlags, ...args.slice(1)]
 }
+
+/** The value of one flag of `nabo serve`; undefined if it has none. */
+export function flagOf(container: RenderedContainer, name: string): string | undefined {
+  return flagsOf(container)
+    .find((arg) => arg.startsWith(`--${name}=`))
+    ?.slice(name.length + 3)
+}

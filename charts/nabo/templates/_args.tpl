@@ -21,6 +21,9 @@
 {{- if include "nabo.clusterSecretName" . }}
 - --cluster-secret-file=/etc/nabo/cluster-secret/secret
 {{- end }}
+{{- with .Values.dataDir }}
+- --data-dir={{ . }}
+{{- end }}
 {{- if .Values.credentials.existingSecret }}
 - --credentials-file=/etc/nabo/credentials/config.json
 {{- end }}

@@ -13,6 +13,12 @@
     path: {{ .Values.containerd.configDir }}
     type: DirectoryOrCreate
 {{- end }}
+{{- with .Values.dataDir }}
+- name: data
+  hostPath:
+    path: {{ . }}
+    type: DirectoryOrCreate
+{{- end }}
 {{- with include "nabo.clusterSecretName" . }}
 - name: cluster-secret
   secret:
@@ -66,6 +72,10 @@
 - name: content
   mountPath: {{ .Values.containerd.contentPath }}
   readOnly: true
+{{- with .Values.dataDir }}
+- name: data
+  mountPath: {{ . }}
+{{- end }}
 {{- if include "nabo.clusterSecretName" . }}
 - name: cluster-secret
   mountPath: /etc/nabo/cluster-secret

@@ -1,3 +1,5 @@
+import { isLocalRegistry } from '../../oci/local-registry.ts'
+
 /** `all`, `none`, or the registries that were named. */
 export type RegistrySet = 'all' | 'none' | ReadonlySet<string>
 
@@ -7,6 +9,8 @@ export interface RegistryPolicy {
   readonly mirrored: RegistrySet
   /** Fetched from the upstream by the daemon when no node has it. */
   readonly fallback: RegistrySet
+  /** Registries with an `--upstream` of their own; none if absent. */
+  readonly upstreams?: ReadonlySet<string>
 }
 
 export function includesRegistry(set: RegistrySet, registry: string): boolean {
@@ -14,7 +18,26 @@ export function includesRegistry(set: RegistrySet, registry: string): boolean {
   return set.has(registry)
 }
 
-/** Nobody may be asked for it: no node has it, and the daemon does not go to its registry. The message says which flag would change that. */
+/**
+ * Whether the operator named this registry, in `--fallback`, `--upstream` or an explicit `--registries` list. `all` names no registry:
+ * everybody can run one.
+ */
+export function isNamedRegistry({ mirrored, fallback, upstreams }: RegistryPolicy, registry: string): boolean {
+  const isListed = (set: RegistrySet) => typeof set !== 'string' && set.has(registry)
+  return isListed(fallback) || isListed(mirrored) || upstreams?.has(registry) === true
+}
+
+/**
+ * Why a registry is not mirrored by this node; undefined if it is. A local registry (`localhost:5000`) is another one on each node, so
+ * the mirror asks it only where `--upstream` names it.
+ */
+export function whyNotMirrored({ mirrored, upstreams }: RegistryPolicy, registry: string): string | undefined {
+  if (!includesRegistry(mirrored, registry)) return `${registry} is not mirrored here: --registries leaves it out`
+  if (!isLocalRegistry(registry) || upstreams?.has(registry) === true) return undefined
+  return `${registry} is a registry of one machine: the mirror asks it only if --upstream ${registry}=<url> names it`
+}
+
+/** The registry may not be asked: no node has the content, and `--fallback` leaves the registry out. The message says so. */
 export class NotFetchedError extends Error {
   override readonly name = 'NotFetchedError'
 

@@ -1,8 +1,8 @@
-import type { Digest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { type ByteSpan, type RangeRequest, resolveRange } from '../../oci/range.ts'
 import { repositoryKey } from '../../oci/reference.ts'
 import { IngestError } from '../../store/cache-store.ts'
+import { errorCode } from '../../store/file-blob.ts'
 import type { ContentStore, OpenBlob } from '../../store/content-store.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { DeadlineError, withDeadline } from '../../time/deadline.ts'
@@ -10,10 +10,12 @@ import { second } from '../../time/units.ts'
 import type { Audience } from '../access/audience.ts'
 import type { Fill, Fills } from './fill.ts'
 import type { GrowingDeliveries } from './growing-deliveries.ts'
+import type { KnownSizes } from './known-sizes.ts'
 import { readGrowing } from './read-growing.ts'
 import type { BlobRequest, RemoteBlobs } from './remote-blobs.ts'
 import { type TransferOrigin, TransferRecord } from './transfer-record.ts'
-import type { Visibility } from '../access/visibility.ts'
+import type { Access } from '../access/provenance.ts'
+import type { Rights } from '../access/rights.ts'
 
 /** A blob on its way to a client: the size is known, the bytes flow when they are asked for. Close it in any case. */
 export type BlobDelivery = {
@@ -23,6 +25,8 @@ export type BlobDelivery = {
   readonly record: TransferRecord
   /** Where its first bytes come from. */
   readonly origin: TransferOrigin
+  /** Why it may be seen, where this node holds it. */
+  readonly access?: Access
   /** Present if it is still arriving here: the ids of the nodes that it comes through, the root first, without this one. */
   readonly path?: readonly string[]
   close(): Promise<void>
@@ -34,9 +38,9 @@ export type BlobDelivery = {
 export interface BlobDeliveriesOptions {
   readonly store: Pick<ContentStore, 'open' | 'openGrowing'>
   readonly remote: RemoteBlobs
-  readonly visibility: Visibility
+  readonly rights: Pick<Rights, 'access' | 'mayServe'>
   readonly growing: GrowingDeliveries
-  readonly sizes: { of(digest: Digest): number | undefined }
+  readonly sizes: Pick<KnownSizes, 'of'>
   /** Present where Nabo fills the store itself. */
   readonly fills: Fills | undefined
   readonly log: Pick<Log, 'error'>
@@ -65,22 +69,23 @@ export class BlobDeliveries {
     if (file === undefined)
       return audience.kind === 'peer' ? this.#openGrowing(request, range, audience, signal) : undefined
     try {
-      if (!(await this.#mayServe(request, audience, signal))) {
+      const access = await this.#accessTo(request, audience, signal)
+      if (access === undefined) {
         await file.close()
         return undefined
       }
       const span = spanOf(range, file.size)
       const record = new TransferRecord()
       record.add('local', undefined, span.end - span.start)
-      return { type: 'file', size: file.size, span, record, origin: LOCAL, file, close: () => file.close() }
+      return { type: 'file', size: file.size, span, record, origin: LOCAL, access, file, close: () => file.close() }
     } catch (error) {
       await file.close()
       throw error
     }
   }
 
-  #mayServe({ repository, digest }: BlobRequest, audience: Audience, signal: AbortSignal): Promise<boolean> {
-    return this.#options.visibility.mayServe(repository, { kind: 'blobs', digest }, audience, { signal })
+  #accessTo({ repository, digest }: BlobRequest, audience: Audience, signal: AbortSignal) {
+    return this.#options.rights.access(repository, { kind: 'blobs', digest }, audience, { signal })
   }
 
   async #openGrowing(
@@ -90,7 +95,9 @@ export class BlobDeliveries {
     signal: AbortSignal,
   ): Promise<BlobDelivery | undefined> {
     const { growing } = this.#options
-    if (!(await this.#mayServe(request, audience, signal))) return undefined
+    // Before that nothing is recorded of where the content comes from, and the registry would be asked for no reason.
+    if (!(await growing.begun(request.digest, signal))) return undefined
+    if ((await this.#accessTo(request, audience, signal)) === undefined) return undefined
     const arriving = await growing.open(request.digest, signal)
     if (arriving === undefined) return undefined
     try {
@@ -98,6 +105,7 @@ export class BlobDeliveries {
       const record = new TransferRecord()
       const file = growing.asFile(request.digest, arriving.blob, { record, signal })
       const { path } = arriving
+      // Its bytes are not verified yet, so that nothing is said of them.
       return { type: 'file', size: file.size, span, record, origin: LOCAL, file, path, close: () => file.close() }
     } catch (error) {
       await arriving.blob.close()
@@ -109,10 +117,7 @@ export class BlobDeliveries {
   async open(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
     const local = await this.#openOwn(request, range, signal)
     if (local !== undefined) return local
-    const delivery = (await this.#fromFill(request, range, signal)) ?? (await this.#passThrough(request, range, signal))
-    const access = request.caller === undefined ? 'unknown' : 'personal'
-    this.#options.visibility.noteMembers(request.repository, [request.digest], access)
-    return delivery
+    return (await this.#fromFill(request, range, signal)) ?? this.#passThrough(request, range, signal)
   }
 
   /** Size in bytes, from wherever it is known. Throws OciError when nobody has it. */
@@ -138,11 +143,11 @@ export class BlobDeliveries {
   async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
     const fill = await this.#options.fills?.join(request)
     if (fill === undefined) return undefined
-    const isOwn = fill.caller === undefined && repositoryKey(fill.repository) === repositoryKey(request.repository)
-    if (request.caller === undefined && !isOwn) {
-      // It comes under another name or to another client, perhaps with credentials: this one must be given it as well.
-      await this.#options.remote.head(request, { signal })
-    }
+    const isSameRight =
+      fill.caller?.id === request.caller?.id && repositoryKey(fill.repository) === repositoryKey(request.repository)
+    // It comes under another name or with another client's rights: this client must have a right of its own, or fetch it by itself.
+    if (!isSameRight && (await this.#accessTo(request, { kind: 'node', caller: request.caller }, signal)) === undefined)
+      return undefined
     const span = spanOf(range, fill.size)
     const reader = await fill.open()
     const close = () => reader.close()
@@ -180,8 +185,7 @@ export class BlobDeliveries {
       }
     } catch (error) {
       signal.throwIfAborted()
-      if (error instanceof IngestError && (error.reason === 'digest-mismatch' || error.reason === 'size-mismatch'))
-        throw error
+      if (!isFaultOfCache(error)) throw error
       // The cache could not keep it (its disk is full): this client gets the rest all the same.
       const open = { start: position, end: span.end === fill.size ? undefined : span.end, serves: false, signal }
       const rest = await this.#options.remote.open(request, open)
@@ -211,11 +215,11 @@ export class BlobDeliveries {
    * containerd opens its ingest before it asks: where there is none, the client is another one and nothing is kept. Nor is what goes past
    * a fill, which is what grows there.
    */
-  async #serves({ digest }: BlobRequest, signal: AbortSignal): Promise<boolean> {
+  async #serves({ repository, digest }: BlobRequest, signal: AbortSignal): Promise<boolean> {
     const { store, sizes, fills } = this.#options
     if (fills !== undefined) return false
     try {
-      const growing = await store.openGrowing(digest, { size: sizes.of(digest), signal })
+      const growing = await store.openGrowing(digest, { size: sizes.of(repository, digest), signal })
       await growing?.close()
       return growing !== undefined
     } catch {
@@ -243,6 +247,12 @@ export class BlobDeliveries {
       throw error
     }
   }
+}
+
+/** Everything else concerns the bytes: their sources broke off, or they are not what the digest names, and must not look complete. */
+function isFaultOfCache(error: unknown): boolean {
+  if (error instanceof IngestError) return error.reason === 'disk-full' || error.reason === 'io'
+  return errorCode(error) !== undefined
 }
 
 function startOf(range: Exclude<RangeRequest, { type: 'suffix' }>): number {

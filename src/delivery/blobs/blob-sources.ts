@@ -1,3 +1,4 @@
+import { isLocalRegistry } from '../../oci/local-registry.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { PeerClient } from '../../peers/peer-client.ts'
@@ -8,9 +9,11 @@ import type { ProviderIndex } from '../../providers/provider-index.ts'
 import type { LeftSource, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
-import type { Upstream } from '../../upstream/upstream.ts'
+import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import { firstOf } from '../first-of.ts'
 import type { BlobRequest } from './remote-blobs.ts'
+import type { Delivery } from '../access/provenance.ts'
+import type { Rights } from '../access/rights.ts'
 import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../access/registry-policy.ts'
 import { type SourceStream, StalledError } from './resuming-stream.ts'
 import { StripedSource } from './striped-source.ts'
@@ -23,6 +26,7 @@ export interface BlobSourcesOptions {
   readonly verify: Pick<VerifyClient, 'verdict'>
   readonly upstream: Pick<Upstream, 'getBlob' | 'headBlob'>
   readonly policy: RegistryPolicy
+  readonly rights: Pick<Rights, 'vouchesFor' | 'isRefused'>
   /** The longest silence of a peer and of an upstream inside a body, in milliseconds. */
   readonly peerStall: number
   readonly upstreamStall: number
@@ -36,11 +40,13 @@ export interface PeerStream extends SourceStream {
   readonly from: readonly SwarmSource[]
   /** The nodes that its bytes come through, the root first, itself last; empty if it holds them all. */
   readonly path: readonly string[]
+  readonly delivery: Delivery
 }
 
 /** An upstream's open answer. */
 export interface UpstreamStream extends SourceStream {
   readonly kind: 'upstream'
+  readonly delivery: Delivery
   /** Which of the registry's addresses gave it. */
   readonly address: string
 }
@@ -84,7 +90,12 @@ export class BlobSources {
   }
 
   /** Peers that claim to hold the whole blob, as far as the index knows. */
-  async holders({ digest }: BlobRequest, options: { signal: AbortSignal }): Promise<readonly SwarmSource[]> {
+  async holders(
+    { repository, digest }: BlobRequest,
+    options: { signal: AbortSignal },
+  ): Promise<readonly SwarmSource[]> {
+    // A peer has another registry of that name.
+    if (isLocalRegistry(repository.registry)) return []
     const peers = await this.#options.index.find(keyOfDigest(digest), options)
     return peers.map((peer) => ({ peer, complete: true, level: 0 }))
   }
@@ -141,6 +152,8 @@ export class BlobSources {
     options: Pick<PeerAttempt, 'position' | 'end' | 'signal'> & { readonly last: readonly string[] },
   ): Promise<UpstreamStream | undefined> {
     const { position: start, end, last, signal } = options
+    if (this.#options.rights.isRefused(caller, repository))
+      throw new UpstreamError('denied', `${repository.registry} has just refused this client`)
     const blob = await this.#options.upstream.getBlob(repository, digest, {
       start,
       end,
@@ -150,8 +163,18 @@ export class BlobSources {
     })
     if (blob === undefined) return undefined
     const { size, body, address } = blob
+    const delivery = { from: 'upstream', anonymous: blob.anonymous } as const
     const stall = this.#options.upstreamStall
-    return { kind: 'upstream', name: repository.registry, address, stall, size, body, cancel: () => blob.cancel() }
+    return {
+      kind: 'upstream',
+      name: repository.registry,
+      address,
+      delivery,
+      stall,
+      size,
+      body,
+      cancel: () => blob.cancel(),
+    }
   }
 
   async sizeAtPeers(request: BlobRequest, options: { signal: AbortSignal }): Promise<number | undefined> {
@@ -161,7 +184,7 @@ export class BlobSources {
       async ({ peer }, { signal }) => {
         const size = await this.#options.peers.headBlob(peer, request.repository, request.digest, {
           signal,
-          verified: request.caller !== undefined,
+          verified: await this.#isVerified(request, signal),
         })
         if (size === undefined) this.#disprove(request, peer)
         return size
@@ -187,7 +210,7 @@ export class BlobSources {
     const { peers, self, peerStall } = this.#options
     const { peer, level, complete } = source
     const { position: start, end, signal } = attempt
-    const verified = request.caller !== undefined
+    const verified = await this.#isVerified(request, signal)
     const headerTimeout = complete ? {} : { headerTimeout: GROWING_HEADER_TIMEOUT }
     const blob = await peers.getBlob(peer, request.repository, request.digest, {
       start,
@@ -202,10 +225,11 @@ export class BlobSources {
       throw new PeerError('refused', `${peer.address} gets it from this node`)
     }
     const stall = peerStall + STALL_PER_LEVEL * level
-    const { size, body, path } = blob
+    const { size, body, path, access } = blob
+    const delivery = { from: 'peer', access, isVouched: verified } as const
     // What it says itself is newer: its last byte has been handed out, and whether they are right is yet to be seen.
     const from = [{ ...source, complete: complete && path.length === 0 }]
-    return { kind: 'peer', name: peer.address, from, stall, size, body, path, cancel: () => blob.cancel() }
+    return { kind: 'peer', name: peer.address, from, delivery, stall, size, body, path, cancel: () => blob.cancel() }
   }
 
   /** One that holds it all may get company while that makes the whole faster. */
@@ -233,11 +257,12 @@ export class BlobSources {
     }
   }
 
-  #holder({ repository, digest, caller }: BlobRequest, { peer }: SwarmSource, size: number): Holder {
+  #holder(request: BlobRequest, { peer }: SwarmSource, size: number): Holder {
     return {
       name: peer.address,
       open: async (start, end, { signal }) => {
-        const asked = { start, end, signal, verified: caller !== undefined }
+        const { repository, digest } = request
+        const asked = { start, end, signal, verified: await this.#isVerified(request, signal) }
         const blob = await this.#options.peers.getBlob(peer, repository, digest, asked)
         if (blob === undefined) throw new AbsentError(`${peer.address} does not hold it`)
         if (blob.size === size) return blob
@@ -245,6 +270,11 @@ export class BlobSources {
         throw new PeerError('invalid', `${peer.address} says ${blob.size} bytes where others said ${size}`)
       },
     }
+  }
+
+  /** Whether peers may be told that the registry shows it to the client. */
+  #isVerified({ repository, digest, caller }: BlobRequest, signal: AbortSignal): Promise<boolean> {
+    return this.#options.rights.vouchesFor(caller, repository, { kind: 'blobs', reference: digest }, { signal })
   }
 
   #failed(request: BlobRequest, source: SwarmSource, error: unknown, attempt: PeerAttempt): void {

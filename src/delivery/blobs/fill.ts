@@ -5,6 +5,7 @@ import { second } from '../../time/units.ts'
 import type { Caller } from '../access/audience.ts'
 import type { BlobRequest } from './remote-blobs.ts'
 import type { RemoteBlob } from './remote-blob.ts'
+import type { SourceSearch } from './source-search.ts'
 import type { TransferOrigin, TransferRecord } from './transfer-record.ts'
 
 /** A fill goes on for this long without clients: a cancelled pull is often tried again at once. */
@@ -52,6 +53,11 @@ export class Fill {
   /** Where the bytes come from. */
   get record(): TransferRecord {
     return this.#stream.record
+  }
+
+  /** How the bytes came, if all came from the registry. */
+  get fromRegistry(): SourceSearch['fromRegistry'] {
+    return this.#stream.fromRegistry
   }
 
   /** Where the next bytes come from. */
@@ -153,6 +159,8 @@ export class Fills {
   async join(request: BlobRequest): Promise<Fill | undefined> {
     const running = this.#running.get(request.digest)
     if (running !== undefined) {
+      // Whoever runs a registry must not decide how fast others get theirs.
+      if (running.request.repository.registry !== request.repository.registry) return undefined
       try {
         const result = await running.starting
         return result instanceof Fill ? result : undefined

@@ -11,6 +11,7 @@ import type { Transfers } from './transfers.ts'
 /** A transfer that begins: its client's content store has no file for it before the first bytes have passed. */
 const START_PATIENCE = 2 * second
 const START_POLL = 50
+const SOURCE_POLL = 20
 /** From the end of the last transfer on: what is in the client's buffers is still being written. */
 const ENDED_PATIENCE = 500
 /** The content store's owner fetches it in some other way, of which nothing is known but its growth. */
@@ -37,6 +38,16 @@ export class GrowingDeliveries {
   /** How many read what arrives at the moment. */
   get followers(): number {
     return this.#followers
+  }
+
+  /** Waits, two seconds at most, until a transfer has found its first source, or has ended; false if it is still looking then. */
+  async begun(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const until = performance.now() + START_PATIENCE
+    while (this.#transfers.of(digest)?.hasBegun === false) {
+      if (performance.now() > until) return false
+      await sleep(SOURCE_POLL, undefined, { signal })
+    }
+    return true
   }
 
   /** Opens what arrives, or will within two seconds because a transfer has begun; undefined otherwise. */

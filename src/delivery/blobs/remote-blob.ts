@@ -51,6 +51,11 @@ export class RemoteBlob {
     return this.#stream.record
   }
 
+  /** How the bytes came, if all came from the registry. */
+  get fromRegistry(): SourceSearch['fromRegistry'] {
+    return this.#options.search.fromRegistry
+  }
+
   /** Where the next bytes come from. */
   get origin(): TransferOrigin {
     return this.#stream.origin

@@ -10,7 +10,7 @@ import type { Suspects } from '../integrity/suspects.ts'
 export interface BlobRequest {
   readonly repository: Repository
   readonly digest: Digest
-  /** Whose rights it is fetched with, where those of the node are not enough: it may see this digest. */
+  /** Whose rights it is fetched with, where those of the node are not enough. */
   readonly caller?: Caller | undefined
 }
 

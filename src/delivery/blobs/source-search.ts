@@ -1,26 +1,27 @@
 import type { OciError } from '../../oci/errors.ts'
-import type { Digest } from '../../oci/digest.ts'
 import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
-import type { BlobSources, PeerStream } from './blob-sources.ts'
+import type { BlobSources, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
 import type { BlobRequest } from './remote-blobs.ts'
 import { type BrokenSource, RecalledError, type SourceStream, StalledError } from './resuming-stream.ts'
 import type { Sender } from './blob-trace.ts'
+import type { KnownSizes } from './known-sizes.ts'
 import type { Caution, Suspects } from '../integrity/suspects.ts'
 import type { Transfer, Transfers } from './transfers.ts'
 import type { UpstreamRates } from './upstream-rates.ts'
 import { UpstreamTries } from './upstream-tries.ts'
-import type { Visibility } from '../access/visibility.ts'
+import type { Delivery } from '../access/provenance.ts'
+import type { Rights } from '../access/rights.ts'
 
 export interface SourceSearchOptions {
   readonly sources: BlobSources
   readonly swarm: Swarm
   readonly transfers: Transfers
   readonly suspects: Pick<Suspects, 'avoids'>
-  readonly visibility: Pick<Visibility, 'mayShare'>
-  readonly sizes: { of(digest: Digest): number | undefined }
+  readonly rights: Pick<Rights, 'mayShare' | 'blobComes'>
+  readonly sizes: Pick<KnownSizes, 'of'>
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
   readonly log: Log
@@ -54,6 +55,8 @@ export class SourceSearch {
   #position: number
   #lastError: unknown
   #ended = false
+  readonly #deliveries: Delivery[] = []
+  #answeredAt: number | undefined
   #leaveState: () => void
 
   constructor(options: SourceSearchOptions, request: BlobRequest, searchFor: SearchFor) {
@@ -62,7 +65,7 @@ export class SourceSearch {
     this.#for = searchFor
     this.#position = searchFor.start
     this.#upstream = new UpstreamTries(request, options)
-    this.#size = options.sizes.of(request.digest)
+    this.#size = options.sizes.of(request.repository, request.digest)
     this.#transfer = options.transfers.begin(request.digest, request.repository)
     this.#transfer.position = searchFor.start
     this.#transfer.size = this.#size
@@ -75,13 +78,23 @@ export class SourceSearch {
     this.#transfer.source = undefined
     const stream = await this.#findOfSize(position, signal)
     if (stream === undefined) return undefined
+    const { repository, digest } = this.#request
+    try {
+      await this.#options.rights.blobComes(repository, digest, stream.delivery, { signal })
+    } catch (error) {
+      stream.cancel()
+      throw error
+    }
     if (this.#ended) {
       stream.cancel()
       return undefined
     }
+    this.#deliveries.push(stream.delivery)
+    this.#answeredAt ??= performance.now()
     this.#size ??= stream.size
     this.#transfer.size = this.#size
     this.#transfer.source = { kind: stream.kind, name: stream.name }
+    this.#transfer.hasBegun = true
     this.#transfer.path = isPeerStream(stream) ? stream.path : []
     this.#enter(stateOf(stream))
     return stream
@@ -122,6 +135,18 @@ export class SourceSearch {
     this.#leave({ type: reachedEnd && this.#for.serves ? 'complete' : 'cancelled' })
   }
 
+  /** How the bytes came, if all came from the registry; undefined otherwise. `anonymous`: all of them without credentials. */
+  get fromRegistry(): Extract<Delivery, { from: 'upstream' }> | undefined {
+    const deliveries = this.#deliveries.flatMap((delivery) => (delivery.from === 'upstream' ? delivery : []))
+    if (deliveries.length < this.#deliveries.length) return undefined
+    const at = this.#answeredAt
+    return {
+      from: 'upstream',
+      anonymous: deliveries.every(({ anonymous }) => anonymous),
+      ...(at === undefined ? {} : { at }),
+    }
+  }
+
   refusal(): OciError {
     return refusalOf(this.#request, this.#options.sources, this.#why)
   }
@@ -131,7 +156,7 @@ export class SourceSearch {
   }
 
   /** Who says another size than the manifest cannot have the right bytes: better to step aside than to break off in the middle. */
-  async #findOfSize(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+  async #findOfSize(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
     for (let found = 0; found < MAX_ASKS; found += 1) {
       const stream = await this.#find(position, signal)
       if (stream === undefined) return undefined
@@ -145,7 +170,7 @@ export class SourceSearch {
     return undefined
   }
 
-  async #find(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+  async #find(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
     if (this.#for.caution === 'elsewhere') {
       return (await this.#fromUpstream(position, signal)) ?? this.#fromHolders(position, signal)
     }
@@ -163,13 +188,13 @@ export class SourceSearch {
 
   /** A private repository is nothing to follow others for; without the upstream only what somebody holds can be had. */
   async #isShared(signal: AbortSignal): Promise<boolean> {
-    const { visibility, sources } = this.#options
+    const { rights, sources } = this.#options
     const { repository, caller } = this.#request
-    if (caller !== undefined || !visibility.mayShare(repository)) return false
+    if (caller !== undefined || !rights.mayShare(repository)) return false
     return sources.fallsBack(repository) || (await sources.holders(this.#request, { signal })).length > 0
   }
 
-  async #fromSwarm(position: number, signal: AbortSignal): Promise<SourceStream | undefined | 'alone'> {
+  async #fromSwarm(position: number, signal: AbortSignal): Promise<FoundStream | undefined | 'alone'> {
     for (let asked = 0; asked < MAX_ASKS; asked += 1) {
       const direction = await this.#ask(position, signal)
       switch (direction.type) {
@@ -231,12 +256,12 @@ export class SourceSearch {
     position: number,
     signal: AbortSignal,
     options: { avoided?: boolean } = {},
-  ): Promise<SourceStream | undefined> {
+  ): Promise<PeerStream | undefined> {
     return this.#fromPeers(await this.#holders(signal, options), position, signal)
   }
 
   /** A client whose first try ended with wrong bytes must not get some again: its holders hash their copies first. */
-  async #fromSound(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+  async #fromSound(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
     const sound = await this.#options.sources.sound(this.#request, await this.#holders(signal), { signal })
     return this.#fromPeers(sound, position, signal)
   }
@@ -259,7 +284,7 @@ export class SourceSearch {
     return this.#options.sources.openPeer(this.#request, from, { position, end: this.#for.end, signal, left })
   }
 
-  async #fromUpstream(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
+  async #fromUpstream(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
     const stream = await this.#upstream.open(position, this.#for.end, signal)
     if (stream === undefined) this.#lastError = this.#upstream.lastError ?? this.#lastError
     return stream
@@ -284,6 +309,9 @@ export class SourceSearch {
     this.#leaveState = this.#options.counters.enter(state)
   }
 }
+
+/** What a search finds. */
+type FoundStream = PeerStream | UpstreamStream
 
 function isPeerStream(stream: SourceStream): stream is PeerStream {
   return stream.kind === 'peer'

@@ -12,6 +12,8 @@ export interface Transfer {
   position: number
   /** Where its bytes come from now, a peer's address or a registry; undefined while a source is looked for. */
   source: TransferSource | undefined
+  /** Whether it has ever had a source, and may have brought bytes. */
+  hasBegun: boolean
   /** Safe to call more than once. */
   end(): void
 }
@@ -34,6 +36,8 @@ export interface RunningTransfers {
   readonly size: number | undefined
   /** Every node that any of them comes through: which one feeds the content store is not known. */
   readonly path: readonly string[]
+  /** False while all of them look for their first source: nothing has come, and nothing is recorded of where it comes from. */
+  readonly hasBegun: boolean
 }
 
 /** A client whose transfer broke off tries again in a moment. */
@@ -53,6 +57,7 @@ export class Transfers {
       path: [],
       position: 0,
       source: undefined,
+      hasBegun: false,
       end: () => {
         if (!transfers.delete(transfer) || transfers.size > 0) return
         this.#running.delete(digest)
@@ -70,12 +75,14 @@ export class Transfers {
     const transfers = this.#running.get(digest)
     if (transfers === undefined) return undefined
     let size: number | undefined
+    let hasBegun = false
     const path = new Set<string>()
     for (const transfer of transfers.keys()) {
       size ??= transfer.size
+      hasBegun ||= transfer.hasBegun
       for (const id of transfer.path) path.add(id)
     }
-    return { size, path: [...path] }
+    return { size, path: [...path], hasBegun }
   }
 
   /** Those of these digests, of all if there are none given, the longest running first; at most `limit`. */

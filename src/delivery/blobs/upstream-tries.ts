@@ -1,7 +1,6 @@
 import { UpstreamError } from '../../upstream/upstream.ts'
-import type { BlobSources } from './blob-sources.ts'
+import type { BlobSources, UpstreamStream } from './blob-sources.ts'
 import type { BlobRequest } from './remote-blobs.ts'
-import type { SourceStream } from './resuming-stream.ts'
 import type { UpstreamRates } from './upstream-rates.ts'
 
 const MAX_FAILURES = 3
@@ -27,7 +26,7 @@ export class UpstreamTries {
   }
 
   /** undefined if it does not have it, must not be asked, or failed too often without giving a byte. */
-  async open(position: number, end: number | undefined, signal: AbortSignal): Promise<SourceStream | undefined> {
+  async open(position: number, end: number | undefined, signal: AbortSignal): Promise<UpstreamStream | undefined> {
     if (!this.#sources.fallsBack(this.#request.repository)) return undefined
     while (!this.absent && this.#failures < MAX_FAILURES) {
       try {

@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import { type Descriptor, parseManifest } from '../../oci/manifest.ts'
-import type { ContentSource } from '../../store/content-store.ts'
+import type { Access } from '../access/provenance.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
 
 /** A verified manifest. */
@@ -9,7 +9,7 @@ export interface DeliveredManifest {
   readonly bytes: Uint8Array
   readonly source: SourceKind
   /** Why it may be seen. */
-  readonly access: ContentSource['access']
+  readonly access: Access
   /** The address of the peer it came from, if it did. */
   readonly peer?: string
 }

@@ -19,14 +19,15 @@ import {
   UNDER_WAY_PATIENCE,
 } from './remote-manifests.ts'
 import type { TagMemory } from '../tags/tag-memory.ts'
-import type { Visibility } from '../access/visibility.ts'
+import type { Access } from '../access/provenance.ts'
+import type { Rights } from '../access/rights.ts'
 
 export interface ManifestsOptions extends RemoteManifestsOptions {
   readonly store: Pick<ContentStore, 'open'>
   /** Present where Nabo fills the store itself. */
-  readonly cache: Pick<CacheStore, 'putManifest' | 'putUnnamedManifest'> | undefined
+  readonly cache: Pick<CacheStore, 'putManifest'> | undefined
   readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
-  readonly visibility: Visibility
+  readonly rights: Rights
   readonly tags: Pick<TagMemory, 'tagsOf'>
   /** Told what manifests say about the sizes of layers. */
   readonly sizes: Pick<KnownSizes, 'note'>
@@ -64,7 +65,7 @@ export class Manifests {
     const bytes = (await this.#held(digest, signal)) ?? (pending && (await underWay(pending, signal)))
     if (bytes === undefined) return undefined
     const content = { kind: 'manifests', digest } as const
-    const access = await this.#options.visibility.access(repository, content, audience, { signal })
+    const access = await this.#options.rights.access(repository, content, audience, { signal })
     return access && { descriptor: descriptorOf(digest, bytes), bytes, source: 'local', access }
   }
 
@@ -99,7 +100,7 @@ export class Manifests {
     try {
       const own = await this.getLocal(repository, digest, { kind: 'node', caller }, signal)
       // The layers may still be missing.
-      if (own !== undefined) this.#options.sizes.note(parseManifest(own.bytes)?.children ?? [])
+      if (own !== undefined) this.#options.sizes.note(repository, parseManifest(own.bytes)?.children ?? [])
       return own
     } catch (error) {
       signal.throwIfAborted()
@@ -118,39 +119,34 @@ export class Manifests {
     delivered: DeliveredManifest,
     signal: AbortSignal,
   ): Promise<void> {
-    const { visibility, cache, tags, sizes, swarm } = this.#options
+    const { rights, cache, tags, sizes, swarm } = this.#options
     const { descriptor, bytes, access } = delivered
     const manifest = parseManifest(bytes)
-    const children = manifest?.children ?? []
-    sizes.note(children)
-    const members = [descriptor.digest, ...children.map((child) => child.digest)]
-    if (access === 'public') {
-      if (delivered.source === 'upstream') visibility.notePublic(repository)
-      else visibility.heardPublic(repository)
-    }
-    const isOpen = access === 'imported' || visibility.knownVerdict(repository) === true
-    const isPersonal = caller !== undefined && !isOpen
-    visibility.noteMembers(repository, members, access === 'imported' ? access : isPersonal ? 'personal' : 'unknown')
+    sizes.note(repository, manifest?.children ?? [])
+    const how =
+      delivered.source === 'upstream'
+        ? ({ from: 'upstream', anonymous: access === 'public' } as const)
+        : ({ from: 'peer', access } as const)
+    const counted = rights.verifiedCame(repository, descriptor.digest, how, caller)
     this.#memory.put(descriptor.digest, bytes)
-    if (isPersonal) return cache?.putUnnamedManifest(bytes, descriptor.digest)
-    if (manifest !== undefined && visibility.mayShare(repository)) swarm.prepare(itemsOf(repository, manifest))
+    const isPersonal = caller !== undefined && rights.knownVerdict(repository) !== true
+    if (manifest !== undefined && !isPersonal && rights.mayShare(repository))
+      swarm.prepare(itemsOf(repository, manifest))
     if (cache === undefined) return
-    const isPublic = await this.#isPublic(repository, delivered, signal)
+    const isPublic = !isPersonal && (await this.#isPublic(repository, descriptor.digest, counted, signal))
     const origin = { descriptor, repository, isPublic }
     await cache.putManifest(bytes, origin)
+    // What a tag names is for the caller that its registry told.
+    if (isPersonal) return
     for (const tag of tags.tagsOf(repository, descriptor.digest)) await cache.putManifest(bytes, { ...origin, tag })
   }
 
-  async #isPublic(
-    repository: Repository,
-    { access, descriptor: { digest } }: DeliveredManifest,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { visibility } = this.#options
-    if (access === 'imported') return false
-    // Where everything is shared nobody asks an upstream for leave.
-    if (visibility.sharesAll) return visibility.knownVerdict(repository) === true
-    return visibility.isPublic(repository, { kind: 'manifests', digest }, { signal })
+  async #isPublic(repository: Repository, digest: Digest, access: Access, signal: AbortSignal): Promise<boolean> {
+    const { rights } = this.#options
+    if (access !== 'unknown') return access !== 'imported'
+    // Where everything is shared no registry is asked for leave.
+    if (rights.sharesAll) return rights.knownVerdict(repository) === true
+    return rights.isPublic(repository, { kind: 'manifests', digest }, { signal })
   }
 
   async #held(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {

@@ -1,5 +1,6 @@
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
+import { isLocalRegistry } from '../../oci/local-registry.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { PeerClient, PeerManifest } from '../../peers/peer-client.ts'
@@ -12,16 +13,16 @@ import { DeadlineError, withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
 import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import { askWithin } from '../ask-within.ts'
-import { type Caller, PEER } from '../access/audience.ts'
+import type { Caller } from '../access/audience.ts'
 import { type DeliveredManifest, descriptorOf } from './delivered-manifest.ts'
 import { firstOf } from '../first-of.ts'
 import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../access/registry-policy.ts'
-import type { Visibility } from '../access/visibility.ts'
+import type { Rights } from '../access/rights.ts'
 
 export interface ManifestRequest {
   readonly repository: Repository
   readonly digest: Digest
-  /** Whose rights it is fetched with, where those of the node are not enough: it may see this digest. */
+  /** Whose rights it is fetched with, where those of the node are not enough. */
   readonly caller?: Caller | undefined
 }
 
@@ -31,7 +32,7 @@ export interface RemoteManifestsOptions {
   readonly peers: Pick<PeerClient, 'getManifest'>
   readonly upstream: Pick<Upstream, 'getManifest'>
   readonly policy: RegistryPolicy
-  readonly visibility: Pick<Visibility, 'mayShare' | 'mayServe'>
+  readonly rights: Pick<Rights, 'mayShare' | 'mayOffer' | 'vouchesFor' | 'isRefused'>
   /** As whom a registry counts this node's pulls, as far as that is known. */
   readonly countedAs?: ((registry: string) => readonly string[]) | undefined
   readonly log: Log
@@ -84,8 +85,8 @@ export class RemoteManifests {
 
   /** What may not be shared, or is not fetched for all, is nothing to fetch together. */
   #enter({ repository, digest, caller }: ManifestRequest): Membership | undefined {
-    const { swarm, policy, visibility } = this.#options
-    if (caller !== undefined || !visibility.mayShare(repository)) return undefined
+    const { swarm, policy, rights } = this.#options
+    if (caller !== undefined || !rights.mayShare(repository)) return undefined
     if (!includesRegistry(policy.fallback, repository.registry)) return undefined
     return swarm.enter({ repository, content: { kind: 'manifest', digest } })
   }
@@ -94,7 +95,7 @@ export class RemoteManifests {
   async #offer({ repository, digest }: ManifestRequest, membership: Membership): Promise<void> {
     const options = { signal: AbortSignal.timeout(UNDER_WAY_PATIENCE) }
     const content = { kind: 'manifests', digest } as const
-    const offered = await this.#options.visibility.mayServe(repository, content, PEER, options).catch(() => false)
+    const offered = await this.#options.rights.mayOffer(repository, content, options).catch(() => false)
     membership.leave({ type: offered ? 'complete' : 'cancelled' })
   }
 
@@ -179,6 +180,8 @@ export class RemoteManifests {
 
   async #fromHolders(request: ManifestRequest, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
     const { index } = this.#options
+    // A peer has another registry of that name.
+    if (isLocalRegistry(request.repository.registry)) return undefined
     const key = keyOfDigest(request.digest)
     const holders = (await index.find(key, { signal })).slice(0, MAX_PEERS_TRIED)
     return this.#race(request, holders, {
@@ -193,6 +196,10 @@ export class RemoteManifests {
   async #fromUpstream(request: ManifestRequest, signal: AbortSignal): Promise<Found> {
     const { repository, digest, caller } = request
     let found
+    if (this.#options.rights.isRefused(caller, repository)) {
+      const cause = new UpstreamError('denied', `${repository.registry} has just refused this client`)
+      return failed(request, `and ${cause.message}`, false, cause)
+    }
     try {
       found = await this.#options.upstream.getManifest(repository, digest, { signal, as: caller?.credential ?? 'node' })
     } catch (cause) {
@@ -214,13 +221,16 @@ export class RemoteManifests {
       note: (peer: Peer, reason: LeftSource['reason']) => void
     },
   ): Promise<DeliveredManifest | undefined> {
-    const { peers, log } = this.#options
+    if (candidates.length === 0) return undefined
+    const { peers, rights, log } = this.#options
+    const probe = { kind: 'manifests', reference: digest } as const
+    const verified = await rights.vouchesFor(caller, repository, probe, options)
     const winner = await firstOf<Peer, PeerManifest>(
       candidates,
       async (peer, { signal }) => {
         const what = `asking ${peer.address} for a manifest`
         const found = await withDeadline(options.patienceOf(peer), what, signal, (signal) =>
-          peers.getManifest(peer, repository, digest, { signal, verified: caller !== undefined }),
+          peers.getManifest(peer, repository, digest, { signal, verified }),
         )
         if (found === undefined) options.note(peer, 'absent')
         else if (!matchesDigest(found.bytes, digest))

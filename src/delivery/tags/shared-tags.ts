@@ -8,12 +8,13 @@ import { minute, second } from '../../time/units.ts'
 import type { Upstream, UpstreamOptions, UpstreamTag } from '../../upstream/upstream.ts'
 import { askWithin } from '../ask-within.ts'
 import type { TagMemory } from './tag-memory.ts'
-import type { Visibility } from '../access/visibility.ts'
+import { type Caller, GRACE } from '../access/audience.ts'
+import type { Rights } from '../access/rights.ts'
 
 export interface SharedTagsOptions {
   readonly swarm: Pick<Swarm, 'enter'>
   readonly upstream: Pick<Upstream, 'headManifest'>
-  readonly visibility: Visibility
+  readonly rights: Rights
   readonly tags: Pick<TagMemory, 'note'>
 }
 
@@ -59,15 +60,17 @@ export class SharedTags {
     tag: TagReference,
     accept: readonly string[],
     signal: AbortSignal,
-    as: UpstreamOptions['as'] = 'node',
+    caller?: Caller,
   ): Promise<FreshTag | undefined> {
-    return this.#note(tag, await this.#head(tag, accept, signal, { as }))
+    const found = await this.#head(tag, accept, signal, { as: caller?.credential ?? 'node' })
+    // What a registry shows to a client of few words may be another manifest than everybody gets.
+    return this.#note(tag, found, { caller, isForAll: MANIFEST_ACCEPT.every((type) => accept.includes(type)) })
   }
 
   async #together(tag: TagReference): Promise<FreshTag | undefined> {
     const { signal } = new AbortController()
-    const { swarm, visibility } = this.#options
-    if (!visibility.mayShare(tag)) return this.askFor(tag, MANIFEST_ACCEPT, signal)
+    const { swarm, rights } = this.#options
+    if (!rights.mayShare(tag)) return this.askFor(tag, MANIFEST_ACCEPT, signal)
     const membership = swarm.enter({ repository: tag, content: { kind: 'tag', tag: tag.tag } })
     const began = performance.now()
     const direction = await askWithin(SWARM_PATIENCE, membership, { serves: false, left: [] }, signal)
@@ -103,21 +106,21 @@ export class SharedTags {
 
   /** Tells the others, with whether they can pull it as well; that costs a question if this node has credentials. */
   async #tell(tag: TagReference, { descriptor, date, anonymous }: UpstreamTag, membership: Membership): Promise<void> {
-    const { visibility } = this.#options
-    const probe = { kind: 'manifests', digest: descriptor.digest } as const
-    const known = anonymous || visibility.sharesAll
-    const isOpen = known ? anonymous : await visibility.isPublic(tag, probe, { signal: new AbortController().signal })
+    const { rights } = this.#options
+    const probe = { kind: 'manifests', reference: descriptor.digest } as const
+    const options = { signal: new AbortController().signal, maxAge: GRACE }
+    const isOpen = anonymous || (!rights.sharesAll && (await rights.standing(tag, probe, options)) === 'public')
     membership.leave({ type: 'resolved', value: { descriptor, date, anonymous: isOpen } })
   }
 
   /** Another node's answer counts only if this node could have had it as well. */
   async #learn(tag: TagReference, value: SharedTag, signal: AbortSignal): Promise<FreshTag | undefined> {
-    const { visibility } = this.#options
-    if (!value.anonymous && !visibility.sharesAll) {
-      visibility.notePrivate(tag)
+    const { rights } = this.#options
+    if (!value.anonymous && !rights.sharesAll) {
+      rights.notePrivate(tag)
       return this.askFor(tag, MANIFEST_ACCEPT, signal)
     }
-    if (value.anonymous) visibility.heardPublic(tag)
+    if (value.anonymous) rights.heardPublic(tag)
     const known = { descriptor: value.descriptor, asOf: Math.min(value.date, Date.now() + MAX_SKEW) }
     this.#options.tags.note(tag, known)
     return { ...known, source: 'peer' }
@@ -134,11 +137,15 @@ export class SharedTags {
     )
   }
 
-  #note(tag: TagReference, found: UpstreamTag | undefined): FreshTag | undefined {
+  #note(
+    tag: TagReference,
+    found: UpstreamTag | undefined,
+    { caller, isForAll = true }: { caller?: Caller | undefined; isForAll?: boolean } = {},
+  ): FreshTag | undefined {
     if (found === undefined) return undefined
     const known = { descriptor: found.descriptor, asOf: found.date }
-    if (found.anonymous) this.#options.visibility.notePublic(tag)
-    this.#options.tags.note(tag, known)
+    this.#options.rights.resolved(tag, known.descriptor.digest, { anonymous: found.anonymous, caller })
+    if (isForAll && caller === undefined) this.#options.tags.note(tag, known)
     return { ...known, source: 'upstream' }
   }
 }

@@ -1,5 +1,6 @@
 import { MANIFEST_ACCEPT } from '../../oci/manifest.ts'
 import { OciError } from '../../oci/errors.ts'
+import { isLocalRegistry } from '../../oci/local-registry.ts'
 import { type Repository, type TagReference, tagKey } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { PeerClient } from '../../peers/peer-client.ts'
@@ -17,7 +18,7 @@ import { MAX_SKEW, SharedTags } from './shared-tags.ts'
 import type { StaleTags } from './stale-tags.ts'
 import type { TagMemory } from './tag-memory.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
-import type { Visibility } from '../access/visibility.ts'
+import type { Rights } from '../access/rights.ts'
 
 export interface ResolvedTag extends KnownTag {
   readonly source: SourceKind
@@ -32,7 +33,7 @@ export interface TagResolverOptions {
   readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
   readonly policy: RegistryPolicy
   readonly tagPolicy: 'fresh' | 'peers'
-  readonly visibility: Visibility
+  readonly rights: Rights
   readonly tags: TagMemory
   /** Told of each tag that is answered without its upstream though that was asked. */
   readonly staleTags?: Pick<StaleTags, 'note'>
@@ -76,7 +77,6 @@ export class TagResolver {
     if (found === undefined)
       throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
     if (caller === undefined) this.#prepare(tag, found)
-    else this.#options.visibility.noteMembers(tag, [found.descriptor.digest], 'personal')
     return found
   }
 
@@ -85,7 +85,7 @@ export class TagResolver {
     const known = await this.#options.store.resolve(tag, { signal })
     if (known === undefined) return undefined
     const content = { kind: 'manifests', digest: known.descriptor.digest } as const
-    if (!(await this.#options.visibility.mayServe(tag, content, audience, { signal }))) return undefined
+    if (!(await this.#options.rights.mayServe(tag, content, audience, { signal }))) return undefined
     const heard = this.#options.tags.get(tag)
     return heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf
       ? { ...known, asOf: heard.asOf }
@@ -94,8 +94,8 @@ export class TagResolver {
 
   /** The client is going to ask for it next. */
   #prepare(repository: Repository, { descriptor: { digest } }: KnownTag): void {
-    const { swarm, visibility } = this.#options
-    if (visibility.mayShare(repository)) swarm.prepare([{ repository, content: { kind: 'manifest', digest } }])
+    const { swarm, rights } = this.#options
+    if (rights.mayShare(repository)) swarm.prepare([{ repository, content: { kind: 'manifest', digest } }])
   }
 
   async #fromUpstream(
@@ -106,7 +106,7 @@ export class TagResolver {
   ): Promise<ResolvedTag | undefined> {
     // What a caller is told is for nobody else.
     if (caller !== undefined) {
-      return this.#shared.askFor(tag, accept.length === 0 ? MANIFEST_ACCEPT : accept, signal, caller.credential)
+      return this.#shared.askFor(tag, accept.length === 0 ? MANIFEST_ACCEPT : accept, signal, caller)
     }
     const shared = await this.#shared.ask(tag, signal)
     if (shared === undefined || accepts(accept, shared.descriptor.mediaType)) return shared
@@ -148,8 +148,12 @@ export class TagResolver {
       (known): ResolvedTag | undefined => known && { ...known, source: 'local' },
       () => undefined,
     )
-    const peers = (await this.#options.index.find(keyOfTag(tag), { signal })).slice(0, MAX_PEERS_ASKED)
-    const answers = await Promise.all([local, ...peers.map((peer) => this.#askPeer(peer, tag, caller, signal))])
+    // A peer has another registry of the name `localhost`.
+    const found = isLocalRegistry(tag.registry) ? [] : await this.#options.index.find(keyOfTag(tag), { signal })
+    const peers = found.slice(0, MAX_PEERS_ASKED)
+    const probe = { kind: 'manifests', reference: tag.tag } as const
+    const verified = peers.length > 0 && (await this.#options.rights.vouchesFor(caller, tag, probe, { signal }))
+    const answers = await Promise.all([local, ...peers.map((peer) => this.#askPeer(peer, tag, verified, signal))])
     signal.throwIfAborted()
     const known = answers.filter((answer) => answer !== undefined)
     return known.sort((a, b) => b.asOf - a.asOf)[0]
@@ -158,12 +162,12 @@ export class TagResolver {
   async #askPeer(
     peer: Peer,
     tag: TagReference,
-    caller: Caller | undefined,
+    verified: boolean,
     signal: AbortSignal,
   ): Promise<ResolvedTag | undefined> {
     try {
       const known = await withDeadline(PEER_TIMEOUT, `asking ${peer.address} for a tag`, signal, (signal) =>
-        this.#options.peers.resolveTag(peer, tag, { signal, verified: caller !== undefined }),
+        this.#options.peers.resolveTag(peer, tag, { signal, verified }),
       )
       if (known === undefined) this.#options.index.disprove(keyOfTag(tag), peer)
       return (

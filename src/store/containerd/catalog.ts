@@ -1,13 +1,8 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import {
-  canonicalName,
-  canonicalRegistry,
   type IsMirror,
-  isRegistry,
-  isRepositoryName,
   parseImageReference,
-  parseRepositoryPath,
   type Repository,
   repositoryKey,
   tagKey,
@@ -15,8 +10,12 @@ import {
 } from '../../oci/reference.ts'
 import type { StoreChange, StoreEntry } from '../content-store.ts'
 import type { ContentRow, ImageRow } from './rows.ts'
+import { type MirrorPredicates, SourceLabels } from './source-labels.ts'
 
-/** What one namespace holds. `selected` says whether its content is offered; the labels of the others count all the same. */
+/**
+ * What one namespace holds. `selected` says whether its content is offered; the labels of the others, and the registries that their
+ * images name, count all the same.
+ */
 export interface NamespaceRows {
   readonly selected: boolean
   readonly images: readonly ImageRow[]
@@ -25,6 +24,7 @@ export interface NamespaceRows {
 
 export interface CatalogBlob {
   readonly size: number
+  /** When the last namespace got it, in milliseconds since the epoch. */
   readonly createdAt: number
   /** True if any namespace says that it came from a registry, be the label readable or not. */
   readonly labelled: boolean
@@ -49,14 +49,28 @@ export interface Catalog {
   /** By {@link tagKey}; only tags whose target is held. */
   readonly tags: ReadonlyMap<string, CatalogTag>
   readonly imported: readonly ImportedImage[]
+  /** How source labels are read here; undefined before the first listing. */
+  readonly labels: SourceLabels | undefined
+  /** When the listing began, in milliseconds since the epoch. */
+  readonly listedAt: number
 }
 
-export const EMPTY_CATALOG: Catalog = { blobs: new Map(), tags: new Map(), imported: [] }
+export const EMPTY_CATALOG: Catalog = {
+  blobs: new Map(),
+  tags: new Map(),
+  imported: [],
+  labels: undefined,
+  listedAt: 0,
+}
 
-const SOURCE_LABEL = 'containerd.io/distribution.source.'
-
-/** `isMirror`: what was pulled or named by the mirror's own address counts as of the registry behind it. */
-export function buildCatalog(namespaces: readonly NamespaceRows[], isMirror?: IsMirror): Catalog {
+/** What was pulled or named by the mirror's own address counts as of the registry behind it. */
+export function buildCatalog(
+  namespaces: readonly NamespaceRows[],
+  { listedAt, ...mirror }: MirrorPredicates & Pick<Catalog, 'listedAt'>,
+): Catalog {
+  const { isMirror } = mirror
+  const imageNames = namespaces.flatMap(({ images }) => images.map(({ name }) => name))
+  const labels = new SourceLabels(imageNames, mirror)
   const byDigest = new Map<Digest, ContentRow[]>()
   for (const { content } of namespaces.filter((namespace) => namespace.selected)) {
     for (const row of content) push(byDigest, row)
@@ -64,29 +78,25 @@ export function buildCatalog(namespaces: readonly NamespaceRows[], isMirror?: Is
   for (const { content } of namespaces.filter((namespace) => !namespace.selected)) {
     for (const row of content) if (byDigest.has(row.digest)) push(byDigest, row)
   }
-  const blobs = new Map(byDigest.entries().map(([digest, rows]) => [digest, mergeRows(rows, isMirror)]))
+  const blobs = new Map(byDigest.entries().map(([digest, rows]) => [digest, mergeRows(rows, labels)]))
   const tags = new Map<string, CatalogTag>()
   const imported = new Map<string, ImportedImage>()
   for (const image of namespaces.flatMap((namespace) => (namespace.selected ? namespace.images : []))) {
     addImage({ image, isMirror }, blobs, tags, imported)
   }
-  return { blobs, tags, imported: [...imported.values()] }
+  return { blobs, tags, imported: [...imported.values()], labels, listedAt }
 }
 
 /** What the rows of one digest say together; the rows of some namespaces may lack the labels. */
-export function mergeRows(rows: readonly ContentRow[], isMirror?: IsMirror): CatalogBlob {
+export function mergeRows(rows: readonly ContentRow[], labels: SourceLabels): CatalogBlob {
   const sources = new Map<string, Repository>()
   let [size, createdAt, labelled] = [0, 0, false]
   for (const row of rows) {
     size = row.size
     createdAt = Math.max(createdAt, row.createdAt)
-    for (const [label, names] of Object.entries(row.labels)) {
-      if (!label.startsWith(SOURCE_LABEL)) continue
-      labelled = true
-      for (const source of parseSources(label.slice(SOURCE_LABEL.length), names, isMirror)) {
-        sources.set(repositoryKey(source), source)
-      }
-    }
+    const read = labels.read(row.labels)
+    labelled ||= read.labelled
+    for (const source of read.sources) sources.set(repositoryKey(source), source)
   }
   return { size, createdAt, labelled, sources: [...sources.values()] }
 }
@@ -120,16 +130,6 @@ function push(rows: Map<Digest, ContentRow[]>, row: ContentRow): void {
   const known = rows.get(row.digest)
   if (known === undefined) rows.set(row.digest, [row])
   else known.push(row)
-}
-
-function parseSources(rawRegistry: string, list: string, isMirror?: IsMirror): Repository[] {
-  const registry = canonicalRegistry(rawRegistry)
-  if (!isRegistry(registry)) return []
-  const names = list.split(',').map((name) => name.trim())
-  if (isMirror?.(registry) === true) return names.flatMap((name) => parseRepositoryPath(name, isMirror) ?? [])
-  return names
-    .map((name) => ({ registry, name: canonicalName(registry, name) }))
-    .filter(({ name }) => isRepositoryName(name))
 }
 
 function addImage(

@@ -1,20 +1,21 @@
 import { join } from 'node:path'
 
 import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
-import { type IsMirror, type Repository, repositoryKey, tagKey, type TagReference } from '../../oci/reference.ts'
+import { type Repository, tagKey, type TagReference } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
-import type {
-  ContentSource,
-  ContentStore,
-  GrowingBlob,
-  GrowingOptions,
-  KnownTag,
-  OpenBlob,
-  StoreChange,
-  StoreEntry,
-  StoreStatus,
+import {
+  type ContentSource,
+  type ContentStore,
+  type GrowingBlob,
+  type GrowingOptions,
+  type KnownTag,
+  type OpenBlob,
+  type StoreChange,
+  type StoreEntry,
+  type StoreStatus,
+  UNRECORDED,
 } from '../content-store.ts'
 import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
@@ -24,22 +25,27 @@ import type { ContainerdClient } from './client.ts'
 import { Follower } from './follower.ts'
 import { ImportedSources } from './imported-sources.ts'
 import { Ingests } from './ingests.ts'
+import type { ContentRow } from './rows.ts'
 import { loadServices } from './services.ts'
+import type { MirrorPredicates } from './source-labels.ts'
 
-export interface ContainerdStoreOptions {
+export interface ContainerdStoreOptions extends MirrorPredicates {
   /** Path of containerd's socket. */
   readonly socket: string
   /** Whose content is offered; all namespaces if undefined. */
   readonly namespaces?: readonly string[] | undefined
   /** Root of the content store on disk; containerd is asked if undefined. */
   readonly contentPath?: string | undefined
-  /** By which names clients call this node's mirror. */
-  readonly isMirror?: IsMirror | undefined
+  /** How long after its commit a blob may still lack source labels, in milliseconds; 10 s if absent. */
+  readonly labelDelay?: number
   readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
 }
 
 /** How long a blob on disk may lack its row in containerd's database: between the two there is one transaction. */
 const FRESH_LIFE = 2 * second
+
+/** Labels come milliseconds after a commit, on a saturated disk a second. */
+const LABEL_DELAY = 2 * second
 
 /** The content of containerd: what there is by its API, the bytes straight from its disk. */
 export class ContainerdStore implements ContentStore {
@@ -65,12 +71,13 @@ export class ContainerdStore implements ContentStore {
   }
 
   async start(): Promise<void> {
-    const { socket, namespaces, contentPath, isMirror } = this.#options
+    const { socket, namespaces, contentPath, isMirror, isMirrorHost } = this.#options
     const follower = new Follower({
       socket,
       namespaces,
       contentPath,
       isMirror,
+      isMirrorHost,
       services: loadServices(),
       onConnected: (client, root) => this.#connected(client, root),
       onListed: (catalog) => this.#listed(catalog),
@@ -110,7 +117,7 @@ export class ContainerdStore implements ContentStore {
     signal.throwIfAborted()
     // What is in `blobs` is committed, even when its event has yet to come; but it may belong to a namespace not offered.
     const offered = this.#options.namespaces === undefined || this.#catalog.blobs.has(digest)
-    if (!offered && (await this.#ask(digest, signal)) === undefined) return undefined
+    if (!offered && (await this.#rowsOf(digest, signal)) === undefined) return undefined
     return this.#openFile(digest)
   }
 
@@ -128,15 +135,18 @@ export class ContainerdStore implements ContentStore {
   async sources(digest: Digest, { signal }: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
     signal.throwIfAborted()
     const known = this.#catalog.blobs.get(digest)
-    // Labels are set a moment after a blob is committed, and nothing tells of it.
-    const blob = known?.labelled === true ? known : ((await this.#ask(digest, signal)) ?? known)
+    const asked = this.#isSettled(known) ? undefined : await this.#ask(digest, signal)
+    const blob = asked ?? known
     if (blob === undefined) return []
-    const sources = new Map<string, ContentSource>()
-    for (const source of await this.#claims(digest, signal)) {
-      sources.set(repositoryKey(source), { ...source, access: 'imported' })
-    }
-    for (const source of blob.sources) sources.set(repositoryKey(source), { ...source, access: 'unknown' })
-    return [...sources.values()]
+    // By the wall clock, as far as containerd says.
+    const at = performance.now() - Math.max(0, Date.now() - blob.createdAt)
+    if (blob.labelled) return blob.sources.map((source): ContentSource => ({ ...source, access: 'unknown', at }))
+    // Without an answer of containerd there may be a label by now. A blob that was committed a moment ago has none even if it came from
+    // a registry: somebody who can add an image that names the blob could have it taken for imported.
+    if (asked === undefined || Date.now() - asked.createdAt < this.#labelDelay)
+      return [{ ...UNRECORDED, access: 'unknown' }]
+    const claims = await this.#claims(digest, signal)
+    return claims.map((source): ContentSource => ({ ...source, access: 'imported' }))
   }
 
   async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {
@@ -150,8 +160,27 @@ export class ContainerdStore implements ContentStore {
     return claims.get(digest) ?? []
   }
 
-  /** What containerd says about one blob right now; undefined if it is not held or containerd does not answer. */
+  get #labelDelay(): number {
+    return this.#options.labelDelay ?? LABEL_DELAY
+  }
+
+  /**
+   * Whether the listing has all labels that came with a blob. Nothing tells of a label, and between the commit and the label of its own pull
+   * another pull can have added one.
+   */
+  #isSettled(known: CatalogBlob | undefined): boolean {
+    return known?.labelled === true && this.#catalog.listedAt - known.createdAt >= this.#labelDelay
+  }
+
+  /** What containerd says about one blob right now; undefined if it is not held or containerd has not answered yet. */
   async #ask(digest: Digest, signal: AbortSignal): Promise<CatalogBlob | undefined> {
+    const rows = await this.#rowsOf(digest, signal)
+    const { labels } = this.#catalog
+    return rows === undefined || labels === undefined ? undefined : mergeRows(rows, labels)
+  }
+
+  /** A blob as all namespaces see it; undefined if none that is offered holds it, or containerd does not answer. */
+  async #rowsOf(digest: Digest, signal: AbortSignal): Promise<readonly ContentRow[] | undefined> {
     const client = this.#client
     if (client === undefined) return undefined
     try {
@@ -162,10 +191,7 @@ export class ContainerdStore implements ContentStore {
       const selection = this.#options.namespaces
       const held = rows.filter(({ row }) => row !== undefined)
       if (!held.some(({ name }) => selection === undefined || selection.includes(name))) return undefined
-      return mergeRows(
-        held.flatMap(({ row }) => row ?? []),
-        this.#options.isMirror,
-      )
+      return held.flatMap(({ row }) => row ?? [])
     } catch (err) {
       signal.throwIfAborted()
       this.#options.log.debug({ err, digest }, 'containerd did not answer about a blob')

@@ -1,24 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Digest } from '../../oci/digest.ts'
-import type { IsMirror } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
 import { BlobWatch } from './blob-watch.ts'
 import { buildCatalog, type Catalog, type NamespaceRows } from './catalog.ts'
 import { ContainerdClient } from './client.ts'
 import { Nudges } from './nudges.ts'
 import type { Services } from './services.ts'
+import type { MirrorPredicates } from './source-labels.ts'
 
 const FIRST_BACKOFF = 200
 const LONGEST_BACKOFF = 5 * second
 
-export interface FollowerOptions {
+export interface FollowerOptions extends MirrorPredicates {
   readonly socket: string
   readonly services: Services
   /** undefined: all, those that appear later included. */
   readonly namespaces: readonly string[] | undefined
   readonly contentPath: string | undefined
-  readonly isMirror: IsMirror | undefined
   /** A connection is up, and the root of the content store is known. */
   onConnected(client: ContainerdClient, root: string): void
   onListed(catalog: Catalog): void
@@ -86,8 +85,10 @@ export class Follower {
   async #keepListing(client: ContainerdClient, nudges: Nudges, watch: BlobWatch, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       watch.ensure()
-      const started = performance.now()
-      this.#options.onListed(buildCatalog(await this.#list(client, signal), this.#options.isMirror))
+      const { isMirror, isMirrorHost } = this.#options
+      const [started, listedAt] = [performance.now(), Date.now()]
+      const rows = await this.#list(client, signal)
+      this.#options.onListed(buildCatalog(rows, { isMirror, isMirrorHost, listedAt }))
       this.#attempt = 0
       await nudges.next(performance.now() - started, signal)
     }
@@ -99,7 +100,7 @@ export class Follower {
     for (const namespace of await client.namespaces(signal)) {
       const selected = selection === undefined || selection.includes(namespace)
       // Images before content: an image's content has its labels before the image is there.
-      const images = selected ? await client.images(namespace, signal) : []
+      const images = await client.images(namespace, signal)
       rows.push({ selected, images, content: await client.content(namespace, signal) })
     }
     return rows

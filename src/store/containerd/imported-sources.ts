@@ -8,8 +8,8 @@ import type { Catalog } from './catalog.ts'
 export type Claims = ReadonlyMap<Digest, readonly Repository[]>
 
 /**
- * Which digests the imported images of a catalog name. The walk starts at targets that came from no registry, and goes
- * no further than manifests that did: what those name has the right of where they came from, not of the import.
+ * Which digests the imported images of a catalog name. What has a source label came from a registry, whatever lists it: it is never
+ * imported, and the walk goes no further there.
  */
 export class ImportedSources {
   readonly #open: (digest: Digest) => Promise<OpenBlob | undefined>
@@ -35,14 +35,14 @@ export class ImportedSources {
       for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
         const blob = catalog.blobs.get(digest)
         const claimed = claims.get(digest) ?? new Map<string, Repository>()
-        if (blob === undefined || claimed.has(key)) continue
+        if (blob === undefined || blob.labelled || claimed.has(key)) continue
         claims.set(digest, claimed.set(key, repository))
-        if (blob.labelled || blob.size > MAX_MANIFEST_BYTES) continue
+        if (blob.size > MAX_MANIFEST_BYTES) continue
         const manifest = used.has(digest) ? used.get(digest) : await this.#manifest(digest)
         used.set(digest, manifest)
         for (const child of manifest?.children ?? []) {
           if (manifest?.kind === 'index') queue.push(child.digest)
-          else if (catalog.blobs.has(child.digest)) {
+          else if (catalog.blobs.get(child.digest)?.labelled === false) {
             const leaf = claims.get(child.digest) ?? new Map<string, Repository>()
             claims.set(child.digest, leaf.set(key, repository))
           }

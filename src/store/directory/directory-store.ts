@@ -7,7 +7,7 @@ import { repositoryKey, type TagReference } from '../../oci/reference.ts'
 import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
-import { type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
+import { type BlobOrigin, type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
 import type {
   ContentSource,
   GrowingBlob,
@@ -21,14 +21,14 @@ import type {
 import { FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
+import { BlobOrigins, parseOrigins } from './blob-origins.ts'
 import { FileIngest, ioError } from './file-ingest.ts'
-import { ImageIndex } from './image-index.ts'
-import { IndexFile } from './index-file.ts'
+import { ImageIndex, parseIndex } from './image-index.ts'
 import { Layout } from './layout.ts'
 import { loadContents } from './load-contents.ts'
 import { takeLock } from './lock.ts'
-import { ManifestGraph } from './manifest-graph.ts'
 import { Space } from './space.ts'
+import { StateFile } from '../state-file.ts'
 
 export interface DirectoryStoreOptions {
   readonly directory: string
@@ -44,23 +44,41 @@ const FULL_PAUSE = 10 * second
 export class DirectoryStore implements CacheStore {
   readonly #log: DirectoryStoreOptions['log']
   readonly #layout: Layout
-  readonly #indexFile: IndexFile
+  readonly #indexFile: StateFile<readonly ManifestOrigin[]>
+  readonly #originsFile: StateFile<ReadonlyMap<Digest, readonly BlobOrigin[]>>
   readonly #listeners: Listeners
   readonly #space: Space
   readonly #index = new ImageIndex()
-  readonly #graph = new ManifestGraph()
+  readonly #origins = new BlobOrigins()
   readonly #ingests = new Set<FileIngest>()
   readonly #removals = new Map<Digest, Promise<void>>()
+  /** When each blob came that came in this process, by `performance.now()`. */
+  readonly #arrivals = new Map<Digest, number>()
   readonly #manifests = new Map<Digest, Promise<boolean>>()
   #status: StoreStatus = { ready: false, reason: 'the cache directory has not been read yet' }
   #unlock: (() => Promise<void>) | undefined
+  /** By the monotonic clock. */
   #fullUntil = 0
 
   constructor({ directory, maxBytes, log }: DirectoryStoreOptions) {
     this.#log = log
     this.#layout = new Layout(directory)
-    const temporaryPath = this.#layout.temporary('index.json')
-    this.#indexFile = new IndexFile({ path: this.#layout.index, temporaryPath, log })
+    this.#indexFile = new StateFile({
+      path: this.#layout.index,
+      temporaryPath: this.#layout.temporary('index.json'),
+      parse: parseIndex,
+      what: 'index of the cache',
+      loss: 'its blobs stay, its tags are lost',
+      log,
+    })
+    this.#originsFile = new StateFile({
+      path: this.#layout.origins,
+      temporaryPath: this.#layout.temporary('origins.json'),
+      parse: parseOrigins,
+      what: 'list of origins of the cache',
+      loss: 'its blobs stay, their registries are asked again who may see them',
+      log,
+    })
     this.#listeners = new Listeners(log)
     this.#space = new Space(maxBytes)
   }
@@ -74,8 +92,8 @@ export class DirectoryStore implements CacheStore {
     this.#unlock = await takeLock(this.#layout.lock)
     try {
       await this.#layout.prepare()
-      const contents = { layout: this.#layout, space: this.#space, index: this.#index, graph: this.#graph }
-      await loadContents(contents, this.#indexFile, this.#log)
+      const contents = { layout: this.#layout, space: this.#space, index: this.#index, origins: this.#origins }
+      await loadContents(contents, { index: this.#indexFile, origins: this.#originsFile }, this.#log)
       // The bound may have been lowered since.
       await Promise.all((this.#space.victims(0, 0) ?? []).map((digest) => this.#evict(digest)))
     } catch (error) {
@@ -92,7 +110,7 @@ export class DirectoryStore implements CacheStore {
     this.#status = { ready: false, reason: 'stopped' }
     await Promise.all(this.#ingests.values().map((ingest) => ingest.abort(new Error('the cache is closing'))))
     await Promise.allSettled(this.#removals.values())
-    await this.#indexFile.flush()
+    await Promise.all([this.#indexFile.flush(), this.#originsFile.flush()])
     await this.#unlock?.()
     this.#unlock = undefined
   }
@@ -158,14 +176,13 @@ export class DirectoryStore implements CacheStore {
   async sources(digest: Digest, { signal }: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
     signal.throwIfAborted()
     if (!this.#space.has(digest)) return []
+    const at = this.#arrivals.get(digest)
     const sources = new Map<string, ContentSource>()
-    for (const manifest of this.#graph.withAncestors(digest)) {
-      for (const { repository, isPublic } of this.#index.of(manifest)) {
-        const key = repositoryKey(repository)
-        if (!isPublic && sources.has(key)) continue
-        const { registry, name } = repository
-        sources.set(key, { registry, name, access: isPublic ? 'public' : 'unknown' })
-      }
+    for (const { repository, isPublic } of [...this.#index.of(digest), ...this.#origins.of(digest)]) {
+      const key = repositoryKey(repository)
+      if (!isPublic && sources.has(key)) continue
+      const { registry, name } = repository
+      sources.set(key, { registry, name, access: isPublic ? 'public' : 'unknown', ...(at === undefined ? {} : { at }) })
     }
     return [...sources.values()]
   }
@@ -177,7 +194,7 @@ export class DirectoryStore implements CacheStore {
   }
 
   async ingest(digest: Digest, { size }: { size: number }): Promise<Ingest | undefined> {
-    if (!this.#status.ready || Date.now() < this.#fullUntil) return undefined
+    if (!this.#status.ready || performance.now() < this.#fullUntil) return undefined
     if (!(await this.#makeRoom(size))) return undefined
     const temporaryPath = this.#layout.temporary(randomUUID())
     try {
@@ -197,7 +214,6 @@ export class DirectoryStore implements CacheStore {
     }
     const kept = this.#space.has(digest) || (await this.#keepManifest(bytes, digest))
     if (!kept || !this.#space.has(digest)) return
-    this.#graph.add(bytes, digest)
     const newTag = this.#index.put(origin)
     this.#saveIndex()
     if (newTag !== undefined) {
@@ -206,8 +222,10 @@ export class DirectoryStore implements CacheStore {
     }
   }
 
-  async putUnnamedManifest(bytes: Uint8Array, digest: Digest): Promise<void> {
-    if (!this.#space.has(digest)) await this.#keepManifest(bytes, digest)
+  noteOrigin(digest: Digest, origin: BlobOrigin): void {
+    // After the stop another process may own the file.
+    if (!this.#status.ready || !this.#space.has(digest)) return
+    if (this.#origins.note(digest, origin)) this.#saveOrigins()
   }
 
   async discard(digest: Digest): Promise<void> {
@@ -251,6 +269,7 @@ export class DirectoryStore implements CacheStore {
         this.#space.release(size)
         const isNew = !this.#space.has(digest)
         this.#space.add(digest, { size, usedAt: Date.now() })
+        if (isNew) this.#arrivals.set(digest, performance.now())
         if (isNew) this.#emit('added', { type: 'blob', digest })
       },
       onFailed: (error) => {
@@ -295,22 +314,27 @@ export class DirectoryStore implements CacheStore {
 
   #forget(digest: Digest): void {
     this.#space.delete(digest)
-    this.#graph.delete(digest)
+    this.#arrivals.delete(digest)
     const wasNamed = this.#index.of(digest).length > 0
     const tags = this.#index.delete(digest)
     if (wasNamed) this.#saveIndex()
+    if (this.#origins.delete(digest)) this.#saveOrigins()
     for (const tag of tags) this.#emit('removed', { type: 'tag', tag })
     this.#emit('removed', { type: 'blob', digest })
   }
 
   #noteFailure(error: IngestError): void {
-    if (error.reason === 'disk-full') this.#fullUntil = Date.now() + FULL_PAUSE
+    if (error.reason === 'disk-full') this.#fullUntil = performance.now() + FULL_PAUSE
     if (error.reason === 'aborted') return
     this.#log.warn({ err: error, reason: error.reason }, 'a blob was not kept in the cache')
   }
 
   #saveIndex(): void {
     this.#indexFile.save(() => this.#index.toJson())
+  }
+
+  #saveOrigins(): void {
+    this.#originsFile.save(() => this.#origins.toJson())
   }
 
   #emit(type: StoreChange['type'], entry: StoreEntry): void {

@@ -16,17 +16,19 @@ export interface FoundBlob {
 
 /**
  * Where things are in a directory. https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
- * `ingest` is not of the specification; it holds what is being written.
+ * `ingest` and `origins.json` are not of the specification: what is being written, and where blobs came from.
  */
 export class Layout {
   readonly directory: string
   readonly index: string
+  readonly origins: string
   readonly lock: string
   readonly ingest: string
 
   constructor(directory: string) {
     this.directory = directory
     this.index = join(directory, 'index.json')
+    this.origins = join(directory, 'origins.json')
     this.lock = join(directory, 'nabo.lock')
     this.ingest = join(directory, 'ingest')
   }

@@ -1,7 +1,7 @@
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import { parseChallenge, realmBelongsTo } from './challenge.ts'
+import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
 import type { TokenCache } from './token-cache.ts'
 
@@ -25,7 +25,8 @@ export interface AuthorizationOptions {
   readonly credentialRefused?: ((credential: Credential) => void) | undefined
 }
 
-const MAX_CHALLENGES = 5000
+/** Each of up to {@link MAX_CHALLENGE_LENGTH} characters. */
+const MAX_CHALLENGES = 2000
 const NOTHING: Authorized = { header: undefined, anonymous: true }
 
 /** What registries want to see before they answer. */
@@ -75,7 +76,8 @@ export class Authorization {
     }
     if (challenge === undefined) return false
     if (this.#challenges.size >= MAX_CHALLENGES) this.#challenges.clear()
-    this.#challenges.set(keyOf(asker), challenge)
+    // As much as is read of it. A string of its own, so that the whole header is not kept.
+    this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
     return true
   }
 }

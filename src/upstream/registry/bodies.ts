@@ -70,6 +70,12 @@ export function lengthOf(response: HttpResponse): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) && !isEncoded(response) ? Number(text) : undefined
 }
 
+/** `Content-Type` without its parameters; undefined if there is none. */
+export function mediaTypeOf(response: HttpResponse): string | undefined {
+  const type = response.header('content-type')?.split(';')[0]?.trim()
+  return type === '' ? undefined : type
+}
+
 /** Lets a connection be used again after an answer whose body does not matter, or drops it if the body is long or slow. */
 export async function discard(response: HttpResponse): Promise<void> {
   const patience = new AbortController()

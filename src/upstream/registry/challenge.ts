@@ -8,6 +8,9 @@ export type Challenge =
       readonly scope: string | undefined
     }
 
+/** No more of a header is read, in characters: registries need some hundred. */
+export const MAX_CHALLENGE_LENGTH = 4096
+
 const TOKEN = /[^\s,="]+/y
 const SPACE = /[\s,]*/y
 const PARAMETER = /([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))/y
@@ -18,7 +21,7 @@ const PARAMETER = /([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([
  */
 export function parseChallenge(header: string): Challenge | undefined {
   let basic: Challenge | undefined
-  for (const { scheme, parameters } of challenges(header.slice(0, 8192))) {
+  for (const { scheme, parameters } of challenges(header.slice(0, MAX_CHALLENGE_LENGTH))) {
     if (scheme === 'basic') basic = { scheme: 'basic' }
     if (scheme !== 'bearer') continue
     const realm = parameters.get('realm')

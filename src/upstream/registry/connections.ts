@@ -4,14 +4,21 @@ import { type SecureContext } from 'node:tls'
 
 import { Agent, type Dispatcher, ProxyAgent, buildConnector } from 'undici'
 
-import { isPrivateAddress, isPrivateHost } from './private-address.ts'
+import { isLocalAddress } from '../../oci/local-registry.ts'
+import { isLocalhostOr, isPrivateAddress } from './private-address.ts'
 import type { ChooseProxy } from './proxies.ts'
 
-/** How names are resolved, and which addresses are not of the public Internet. */
+/** How names are resolved, and what IP addresses stand for. */
 export interface Network {
   readonly lookup: LookupFunction
+  /** Not of the public Internet. */
   readonly isPrivate: (address: string) => boolean
+  /** Loopback, unspecified or link-local: another machine on every node. */
+  readonly isLocal: (address: string) => boolean
 }
+
+/** Which addresses a connection may lead to: `remote` refuses local ones, `public` all that are private. */
+export type Reach = 'anything' | 'remote' | 'public'
 
 export interface ConnectionsOptions {
   /** For a TCP and TLS connection, in milliseconds. */
@@ -22,14 +29,21 @@ export interface ConnectionsOptions {
   readonly network: Network
 }
 
-/** A public registry sent Nabo to an address that only this network knows. */
-export class PrivateAddressError extends Error {
-  override readonly name = 'PrivateAddressError'
+/** A connection would have led to an address that `reach` leaves out. Nothing was sent there. */
+export class AddressRefusedError extends Error {
+  override readonly name = 'AddressRefusedError'
+  readonly reach: Exclude<Reach, 'anything'>
+
+  constructor(reach: Exclude<Reach, 'anything'>) {
+    super()
+    this.reach = reach
+  }
 }
 
 export const SYSTEM_NETWORK: Network = {
   lookup: (hostname, options, callback) => systemLookup(hostname, options, callback),
   isPrivate: isPrivateAddress,
+  isLocal: isLocalAddress,
 }
 
 const MAX_HEADER_BYTES = 64 * 1024
@@ -38,7 +52,7 @@ const MAX_ORIGINS = 5000
 /** The kept connections to registries, their token realms and their CDNs. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  /** By whose authorities are trusted, whether private addresses are refused, and through which proxy. */
+  /** By whose authorities are trusted, which addresses are refused, and through which proxy. */
   readonly #agents = new Map<string, Dispatcher>()
   /** Whether an origin was only ever met at private addresses. */
   readonly #origins = new Map<string, boolean>()
@@ -47,15 +61,19 @@ export class Connections {
     this.#options = options
   }
 
-  /** `guarded` refuses private addresses. Through a proxy names are resolved there, so that only what is literally private is known. */
-  dispatcher(registry: string, url: URL, guarded: boolean): Dispatcher {
-    if (guarded && isPrivateHost(url.hostname, this.#options.network.isPrivate)) throw new PrivateAddressError()
+  /**
+   * For a request to `url` on behalf of `registry`. Throws AddressRefusedError for a literal address that `reach` leaves out;
+   * requests fail with it for what a name resolves to. Through a proxy names are resolved there, so that only literals are known.
+   */
+  dispatcher(registry: string, url: URL, reach: Reach): Dispatcher {
+    if (reach !== 'anything' && isLocalhostOr(refusedBy(reach, this.#options.network), url.hostname))
+      throw new AddressRefusedError(reach)
     const proxy = this.#options.proxyFor(url)
     const authority = this.#options.authorities.get(registry)
-    const key = JSON.stringify([authority === undefined ? '' : registry, guarded && proxy === undefined, proxy?.href])
+    const key = JSON.stringify([authority === undefined ? '' : registry, proxy === undefined ? reach : proxy.href])
     let agent = this.#agents.get(key)
     if (agent === undefined) {
-      agent = proxy === undefined ? this.#direct(authority, guarded) : this.#through(proxy, authority)
+      agent = proxy === undefined ? this.#direct(authority, reach) : this.#through(proxy, authority)
       this.#agents.set(key, agent)
     }
     return agent
@@ -63,16 +81,16 @@ export class Connections {
 
   /** True if a URL's host is private itself, as far as the connections to it have shown. What is not known is public. */
   isPrivate(url: URL): boolean {
-    return isPrivateHost(url.hostname, this.#options.network.isPrivate) || this.#origins.get(url.origin) === true
+    return isLocalhostOr(this.#options.network.isPrivate, url.hostname) || this.#origins.get(url.origin) === true
   }
 
   async close(): Promise<void> {
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()))
   }
 
-  #direct(authority: SecureContext | undefined, guarded: boolean): Dispatcher {
+  #direct(authority: SecureContext | undefined, reach: Reach): Dispatcher {
     const { network } = this.#options
-    const lookup = guarded ? publicOnly(network) : network.lookup
+    const lookup = reach === 'anything' ? network.lookup : lookupWithin(reach, network)
     const connect = buildConnector({ ...this.#tls(authority), lookup })
     return new Agent({
       ...this.#limits(),
@@ -116,15 +134,25 @@ export class Connections {
   }
 }
 
+function refusedBy(reach: Exclude<Reach, 'anything'>, network: Network): (address: string) => boolean {
+  switch (reach) {
+    case 'remote':
+      return network.isLocal
+    case 'public':
+      return network.isPrivate
+  }
+}
+
 /** The check is on what is connected to, so that a name which is resolved anew cannot get round it. */
-function publicOnly(network: Network): LookupFunction {
+function lookupWithin(reach: Exclude<Reach, 'anything'>, network: Network): LookupFunction {
+  const isRefused = refusedBy(reach, network)
   return (hostname, options, callback) => {
     network.lookup(hostname, { ...options, all: true }, (error, found) => {
       if (error !== null) return callback(error, [])
       const all = Array.isArray(found) ? found : [{ address: found, family: found.includes(':') ? 6 : 4 }]
-      const open = all.filter(({ address }) => !network.isPrivate(address))
+      const open = all.filter(({ address }) => !isRefused(address))
       const [first] = open
-      if (first === undefined) return callback(new PrivateAddressError(), [])
+      if (first === undefined) return callback(new AddressRefusedError(reach), [])
       if (options.all === true) callback(null, open)
       else callback(null, first.address, first.family)
     })

@@ -12,6 +12,8 @@ export interface CredentialHelpersOptions {
   /** How long a helper may take, and how long a pull waits for it before it goes on without; in milliseconds. */
   readonly timeout?: number
   readonly patience?: number
+  /** A monotonic clock in milliseconds; `performance.now()` if absent. */
+  readonly now?: () => number
 }
 
 interface Call {
@@ -42,6 +44,7 @@ const MAX_KEPT = 1000
 /** Credential helpers, asked once for many, a few at a time. What a helper cannot tell counts as not there. */
 export class CredentialHelpers {
   readonly #options: CredentialHelpersOptions
+  readonly #now: () => number
   readonly #calls = new Map<string, Call>()
   readonly #kept = new Map<string, Kept>()
   readonly #turns = new Turns({ running: MAX_RUNNING, waiting: MAX_WAITING })
@@ -50,6 +53,7 @@ export class CredentialHelpers {
 
   constructor(options: CredentialHelpersOptions) {
     this.#options = options
+    this.#now = options.now ?? (() => performance.now())
   }
 
   /** undefined if the helper has none or gives no answer in time. Rejects with the signal's reason alone. */
@@ -57,7 +61,7 @@ export class CredentialHelpers {
     options.signal.throwIfAborted()
     const key = `${helper} ${server}`
     const kept = this.#kept.get(key)
-    if (kept !== undefined && kept.until > Date.now()) return kept.credential
+    if (kept !== undefined && kept.until > this.#now()) return kept.credential
     const call = this.#calls.get(key) ?? this.#call(key, helper, server)
     call.waiters += 1
     try {
@@ -75,7 +79,7 @@ export class CredentialHelpers {
   /** A registry did not accept it: the helper may have a new one. */
   refused(credential: Credential): void {
     for (const [key, kept] of this.#kept) {
-      if (kept.credential === credential && kept.askedAt + MIN_AGE <= Date.now()) this.#kept.delete(key)
+      if (kept.credential === credential && kept.askedAt + MIN_AGE <= this.#now()) this.#kept.delete(key)
     }
   }
 
@@ -113,7 +117,7 @@ export class CredentialHelpers {
   ): Promise<Credential | undefined> {
     const generation = this.#generation
     const { log, env = process.env, timeout = TIMEOUT } = this.#options
-    const askedAt = Date.now()
+    const askedAt = this.#now()
     let credential: Credential | undefined
     let failure: string | undefined
     try {
@@ -139,7 +143,7 @@ export class CredentialHelpers {
     const life = failure !== undefined ? KEEP.failure : credential === undefined ? KEEP.none : KEEP.found
     const oldest = this.#kept.size >= MAX_KEPT ? this.#kept.keys().next().value : undefined
     if (oldest !== undefined) this.#kept.delete(oldest)
-    this.#kept.set(key, { ...answer, until: Date.now() + life })
+    this.#kept.set(key, { ...answer, until: this.#now() + life })
   }
 }
 

@@ -6,7 +6,7 @@ import { type Dispatcher, request } from 'undici'
 
 import { UpstreamError } from '../upstream.ts'
 import { discard } from './bodies.ts'
-import { Connections, type Network, PrivateAddressError, SYSTEM_NETWORK } from './connections.ts'
+import { AddressRefusedError, Connections, type Network, type Reach, SYSTEM_NETWORK } from './connections.ts'
 import type { ChooseProxy } from './proxies.ts'
 
 export interface HttpResponse {
@@ -18,7 +18,10 @@ export interface HttpResponse {
 }
 
 export interface HttpRequest {
-  /** Whose certificate authority is accepted besides the public ones, at token realms and CDNs too. */
+  /**
+   * The registry on whose behalf it is sent, to token realms and CDNs too: its certificate authority is accepted besides the public
+   * ones, and it may be at a local address if it is named.
+   */
   readonly registry: string
   readonly method: 'GET' | 'HEAD' | 'POST'
   readonly headers: Readonly<Record<string, string>>
@@ -52,15 +55,18 @@ export interface HttpClientOptions {
   readonly proxyFor?: ChooseProxy
   /** This machine's if absent. */
   readonly network?: Network
+  /** Whether the operator has named a registry: only these may be at local addresses. All are if absent. */
+  readonly isNamed?: (registry: string) => boolean
 }
 
 /** An HTTP client over undici that follows redirects, drops `Authorization` when the origin changes, and minds where it is sent. */
 export async function createHttpClient(options: HttpClientOptions): Promise<HttpClient> {
   const { headerTimeout, idleTimeout, proxyFor = () => undefined, network = SYSTEM_NETWORK } = options
+  const isNamed = options.isNamed ?? (() => true)
   const authorities = new Map<string, SecureContext>()
   for (const [registry, file] of options.authorities) authorities.set(registry, await readAuthority(registry, file))
   const connections = new Connections({ connectTimeout: headerTimeout, authorities, proxyFor, network })
-  return new RedirectingClient(connections, { headersTimeout: headerTimeout, bodyTimeout: idleTimeout })
+  return new RedirectingClient(connections, { headersTimeout: headerTimeout, bodyTimeout: idleTimeout }, isNamed)
 }
 
 /** The file's authorities come on top of the public ones: the registry may send on to a public CDN. */
@@ -80,25 +86,31 @@ async function readAuthority(registry: string, file: string): Promise<SecureCont
 class RedirectingClient implements HttpClient {
   readonly #connections: Connections
   readonly #timeouts: { readonly headersTimeout: number; readonly bodyTimeout: number }
+  readonly #isNamed: (registry: string) => boolean
 
-  constructor(connections: Connections, timeouts: { headersTimeout: number; bodyTimeout: number }) {
+  constructor(
+    connections: Connections,
+    timeouts: { headersTimeout: number; bodyTimeout: number },
+    isNamed: (registry: string) => boolean,
+  ) {
     this.#connections = connections
     this.#timeouts = timeouts
+    this.#isNamed = isNamed
   }
 
   async request(start: URL, asked: HttpRequest): Promise<HttpResponse> {
     let url = start
     let headers: Record<string, string> = { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...asked.headers }
-    let guarded = asked.namedBy !== undefined && !this.#connections.isPrivate(asked.namedBy)
+    let reach = this.#reachOf(asked)
     for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const response = await this.#send(url, { ...asked, headers }, guarded)
+      const response = await this.#send(url, { ...asked, headers }, reach)
       if (hop === 0) asked.onAnswer?.(response.status)
       const location = asked.method === 'POST' ? undefined : redirectOf(response, url)
       if (location === undefined) return response
       await discard(response)
       if (location.origin !== url.origin) headers = withoutAuthorization(headers)
       // A registry that is private itself may send on within its network, until the public is met.
-      guarded ||= !this.#connections.isPrivate(url)
+      if (!this.#connections.isPrivate(url)) reach = 'public'
       url = location
     }
     throw new UpstreamError('failed', `${start.host} redirected more than ${MAX_REDIRECTS} times`)
@@ -108,14 +120,20 @@ class RedirectingClient implements HttpClient {
     return this.#connections.close()
   }
 
-  async #send(url: URL, asked: HttpRequest, guarded: boolean): Promise<HttpResponse> {
+  /** A client may name any registry: without a flag for it, what runs on this machine is not to be probed through Nabo. */
+  #reachOf({ registry, namedBy }: HttpRequest): Reach {
+    if (namedBy !== undefined && !this.#connections.isPrivate(namedBy)) return 'public'
+    return this.#isNamed(registry) ? 'anything' : 'remote'
+  }
+
+  async #send(url: URL, asked: HttpRequest, reach: Reach): Promise<HttpResponse> {
     try {
       const { statusCode, headers, body } = await request(url, {
         method: asked.method,
         headers: asked.headers,
         body: asked.body ?? null,
         signal: asked.signal,
-        dispatcher: this.#connections.dispatcher(asked.registry, url, guarded),
+        dispatcher: this.#connections.dispatcher(asked.registry, url, reach),
         ...this.#timeouts,
       })
       // A body that ends badly after its reader has gone is nobody's error.
@@ -131,13 +149,20 @@ class RedirectingClient implements HttpClient {
       }
     } catch (cause) {
       asked.signal.throwIfAborted()
-      if (cause instanceof PrivateAddressError) {
-        throw new UpstreamError('failed', `a public registry sent to ${url.host}, which is a private address`, {
-          cause,
-        })
-      }
+      if (cause instanceof AddressRefusedError)
+        throw new UpstreamError('failed', refusalText(cause.reach, url, asked.registry), { cause })
       throw new UpstreamError('unreachable', `${url.host} cannot be reached`, { cause })
     }
+  }
+}
+
+/** The same whether the port is open or closed, so that it does not tell what runs here. */
+function refusalText(reach: AddressRefusedError['reach'], { host }: URL, registry: string): string {
+  switch (reach) {
+    case 'public':
+      return `a public registry sent to ${host}, which is a private address`
+    case 'remote':
+      return `${host} is not contacted for ${registry}: it is a loopback or link-local address, which --upstream ${registry}=<url> would allow`
   }
 }
 

@@ -14,18 +14,21 @@ const MAX_REFUSED = 5000
 /** Asks with the node's own credentials. Those that are out of date must not take away what anybody may have. */
 export class NodeOrNobody {
   readonly #log: Pick<Log, 'warn'> | undefined
+  readonly #now: () => number
   /** Until when a credential is not sent, which was refused for what was then shown to anybody. */
   readonly #refused = new Map<string, number>()
 
-  constructor(log: Pick<Log, 'warn'> | undefined) {
+  /** `now` in milliseconds, monotonic. */
+  constructor(log: Pick<Log, 'warn'> | undefined, now: () => number = () => performance.now()) {
     this.#log = log
+    this.#now = now
   }
 
   /** `ask` asks with the credential of the asker that it is given. Throws its UpstreamError. */
   async ask(asker: Asker, ask: (as: Asker) => Promise<RegistryAnswer>): Promise<RegistryAnswer> {
     const key = keyOf(asker)
     const nobody = { ...asker, credential: undefined }
-    if ((this.#refused.get(key) ?? 0) > Date.now()) {
+    if ((this.#refused.get(key) ?? 0) > this.#now()) {
       try {
         return await ask(nobody)
       } catch (error) {
@@ -55,7 +58,7 @@ export class NodeOrNobody {
   #remember(key: string): void {
     this.#refused.delete(key)
     if (this.#refused.size >= MAX_REFUSED) this.#refused.delete(this.#refused.keys().next().value ?? '')
-    this.#refused.set(key, Date.now() + REFUSED_LIFE)
+    this.#refused.set(key, this.#now() + REFUSED_LIFE)
   }
 }
 

@@ -36,10 +36,10 @@ export function isPrivateAddress(address: string): boolean {
   return LIST.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }
 
-/** True for a URL's host that is private by what it says, without asking anybody: an address, or a name for this machine. */
-export function isPrivateHost(hostname: string, isPrivate: (address: string) => boolean = isPrivateAddress): boolean {
+/** True for a URL's host that is a name for this machine, or an IP address that `matches`. Nothing is resolved. */
+export function isLocalhostOr(matches: (address: string) => boolean, hostname: string): boolean {
   const host = bareHost(hostname)
-  if (isIP(host) !== 0) return isPrivate(host)
+  if (isIP(host) !== 0) return matches(host)
   return host === 'localhost' || host.endsWith('.localhost')
 }
 

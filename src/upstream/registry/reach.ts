@@ -43,6 +43,7 @@ async function reach(http: HttpClient, { registry, url }: Address, { signal }: {
   } catch (error) {
     signal.throwIfAborted()
     if (!(error instanceof UpstreamError)) throw error
-    return { host, isNabo: false, failure: errorText(error.cause ?? error) }
+    // `unreachable` only repeats the host; what refuses an address says why itself.
+    return { host, isNabo: false, failure: errorText(error.reason === 'unreachable' ? (error.cause ?? error) : error) }
   }
 }

@@ -11,13 +11,23 @@ import {
   type UpstreamListing,
   type UpstreamManifest,
   type UpstreamOptions,
+  type UpstreamProof,
+  type UpstreamQuestion,
   type UpstreamTag,
 } from '../upstream.ts'
 import type { RegistryRequest } from './address-client.ts'
-import { discard, isEncoded, lengthOf, readBounded } from './bodies.ts'
+import { discard, isEncoded, lengthOf, mediaTypeOf, readBounded } from './bodies.ts'
 import { FetchedManifests } from './fetched-manifests.ts'
 import type { HttpResponse } from './http-client.ts'
+import { readProof } from './proof.ts'
 import type { RegistrySession } from './registry-session.ts'
+
+export interface RegistryClientOptions {
+  /** Limits how fast the bytes of blobs are read; no limit if absent. */
+  readonly bandwidth?: Bandwidth | undefined
+  /** Whether a GET may follow a HEAD whose answer lacks digest, size or media type. At every registry if absent. */
+  readonly mayGet?: (registry: string) => boolean
+}
 
 const MAX_LISTING_BYTES = 8 * 1024 * 1024
 
@@ -25,12 +35,13 @@ const MAX_LISTING_BYTES = 8 * 1024 * 1024
 export class RegistryClient implements Upstream {
   readonly #session: RegistrySession
   readonly #bandwidth: Bandwidth | undefined
+  readonly #mayGet: (registry: string) => boolean
   readonly #fetched = new FetchedManifests()
 
-  /** `bandwidth` limits how fast the bytes of blobs are read; undefined for no limit. */
-  constructor(session: RegistrySession, options: { bandwidth?: Bandwidth | undefined } = {}) {
+  constructor(session: RegistrySession, options: RegistryClientOptions = {}) {
     this.#session = session
     this.#bandwidth = options.bandwidth
+    this.#mayGet = options.mayGet ?? (() => true)
   }
 
   async headManifest(
@@ -46,9 +57,11 @@ export class RegistryClient implements Upstream {
         await discard(response)
         const digest = parseDigest(reference) ?? parseDigest(response.header('docker-content-digest') ?? '')
         const size = lengthOf(response)
-        const mediaType = mediaTypeOf(response)
+        const mediaType = manifestTypeOf(response)
         // Some registries leave these out of a HEAD: then only a GET can tell.
         if (digest === undefined || size === undefined || mediaType === undefined) {
+          if (!this.#mayGet(repository.registry))
+            throw mayNotGet(response, repository.registry, { digest, size, 'media type': mediaType })
           const fetched = await this.getManifest(repository, reference, { ...options, signal })
           if (fetched !== undefined) this.#fetched.keep(repository, options, fetched)
           return fetched
@@ -81,7 +94,7 @@ export class RegistryClient implements Upstream {
         if (wanted === undefined && manifest === undefined) {
           throw new UpstreamError('invalid', `${response.url.host} sent something that is no manifest`)
         }
-        const mediaType = mediaTypeOf(response) ?? manifest?.mediaType ?? 'application/octet-stream'
+        const mediaType = manifestTypeOf(response) ?? manifest?.mediaType ?? 'application/octet-stream'
         const descriptor = { digest: wanted ?? digestOf(bytes), size: bytes.length, mediaType }
         return { bytes, descriptor, date: dateOf(response), anonymous }
       },
@@ -98,6 +111,22 @@ export class RegistryClient implements Upstream {
     })
   }
 
+  async shows(
+    repository: Repository,
+    asked: UpstreamQuestion,
+    options: UpstreamOptions,
+  ): Promise<UpstreamProof | undefined> {
+    const { kind, reference } = asked
+    const request =
+      kind === 'manifests'
+        ? manifestRequest('HEAD', reference, options)
+        : ({ method: 'HEAD', path: `blobs/${reference}`, headers: {} } as const)
+    return this.#session.request(repository, request, options, async (answer) => {
+      await discard(answer.response)
+      return readProof(answer, asked)
+    })
+  }
+
   async getBlob(
     repository: Repository,
     digest: Digest,
@@ -108,7 +137,7 @@ export class RegistryClient implements Upstream {
     const range = `bytes=${start}-${end === undefined ? '' : end - 1}`
     const headers: Record<string, string> = isWhole ? {} : { range }
     const asked = { method: 'GET', path: `blobs/${digest}`, headers } as const
-    return this.#session.request(repository, asked, options, async ({ response, address }, signal) => {
+    return this.#session.request(repository, asked, options, async ({ response, address, anonymous }, signal) => {
       let size: number | undefined
       try {
         size = sizeOf(response, digest, options) ?? (await this.headBlob(repository, digest, { ...options, signal }))
@@ -125,7 +154,7 @@ export class RegistryClient implements Upstream {
       // An upstream that does not know Range sends all: what comes before `start` is read and dropped.
       const before = response.status === 206 ? 0 : start
       const body = section(throttled(response.body, share), before, Math.min(end ?? size, size) - start)
-      return { size, address, body, cancel }
+      return { size, address, anonymous, body, cancel }
     })
   }
 
@@ -171,6 +200,9 @@ function sizeOf(
   if (isEncoded(response)) {
     throw new UpstreamError('invalid', `${url.host} sent ${digest} in an encoding nobody asked for`, { status })
   }
+  // Something in front of the registry (a login, maintenance) sends a page with 200 too.
+  if (/^\s*text\/html\b/i.test(response.header('content-type') ?? ''))
+    throw new UpstreamError('invalid', `${url.host} sent a page where ${digest} should be`, { status })
   const length = lengthOf(response)
   if (status !== 206) {
     if (length !== undefined && length < start) throw noSize(response, digest)
@@ -196,12 +228,20 @@ function isJson(body: Uint8Array): boolean {
     return false
   }
 }
+
 /** Throws UpstreamError for a page (maintenance, a login): no manifest is text, and containerd 2.1 takes it for one of an old kind. */
-function mediaTypeOf(response: HttpResponse): string | undefined {
-  const type = response.header('content-type')?.split(';')[0]?.trim()
+function manifestTypeOf(response: HttpResponse): string | undefined {
+  const type = mediaTypeOf(response)
   if (type?.toLowerCase().startsWith('text/') === true)
     throw new UpstreamError('invalid', `${response.url.host} sent a page of type ${type} where a manifest should be`)
-  return type === '' ? undefined : type
+  return type
+}
+
+/** `said`: what a tag's descriptor needs, with undefined for what the answer to a HEAD lacks. */
+function mayNotGet({ url, status }: HttpResponse, registry: string, said: Record<string, unknown>): UpstreamError {
+  const lacking = Object.keys(said).filter((name) => said[name] === undefined)
+  const message = `${url.host} answers HEAD without the ${lacking.join(', ')} of the manifest, and no GET is sent: --fallback leaves ${registry} out`
+  return new UpstreamError('failed', message, { status })
 }
 
 function dateOf(response: HttpResponse): number {

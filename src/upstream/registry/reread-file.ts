@@ -31,7 +31,8 @@ export class RereadFile<T> {
   #value: T
   /** Of what was read last, good or broken; undefined to read it again in any case. */
   #stamp: string | undefined
-  #checkedAt = Date.now()
+  /** By the monotonic clock, in milliseconds. */
+  #checkedAt = performance.now()
   #checking: Promise<void> | undefined
 
   private constructor(path: string, options: RereadFileOptions<T>, first: { value: T; stamp: string }) {
@@ -49,9 +50,9 @@ export class RereadFile<T> {
 
   /** What the file says now; what it said before if it cannot be read any more. Rejects with the signal's reason alone. */
   async current(options: { signal: AbortSignal }): Promise<T> {
-    if (this.#checking === undefined && Date.now() - this.#checkedAt >= (this.#options.interval ?? INTERVAL)) {
+    if (this.#checking === undefined && performance.now() - this.#checkedAt >= (this.#options.interval ?? INTERVAL)) {
       this.#checking = this.#check().finally(() => {
-        this.#checkedAt = Date.now()
+        this.#checkedAt = performance.now()
         this.#checking = undefined
       })
     }

@@ -1,5 +1,7 @@
+import { LRUCache } from 'lru-cache'
+
 import { abortable } from '../../time/deadline.ts'
-import { second } from '../../time/units.ts'
+import { hour, second } from '../../time/units.ts'
 import { UpstreamError } from '../upstream.ts'
 import { credentialId } from './credential.ts'
 import type { HttpClient } from './http-client.ts'
@@ -8,23 +10,35 @@ import { type TokenRequest, requestToken } from './token-request.ts'
 /** A token is not used in its last seconds: it must survive the request that carries it. */
 const MARGIN = 10 * second
 const MAX_TOKENS = 2000
+/** Of all tokens together. Those of registries have some thousand characters. */
+const MAX_CHARACTERS = 8 * 1024 * 1024
+/** Registries give minutes. */
+const MAX_LIFE = 1 * hour
 
-/** Bearer tokens by realm, service, scope and credential, kept until shortly before they expire and fetched once for many. */
+/** Bearer tokens by registry, realm, service, scope and credential, kept until shortly before they expire and fetched once for many. */
 export class TokenCache {
   readonly #http: HttpClient
-  readonly #tokens = new Map<string, { value: string; until: number }>()
+  readonly #now: () => number
+  readonly #tokens = new LRUCache<string, { value: string; until: number }>({
+    max: MAX_TOKENS,
+    maxSize: MAX_CHARACTERS,
+    sizeCalculation: ({ value }, key) => value.length + key.length,
+  })
   readonly #pending = new Map<string, Promise<string>>()
 
-  constructor(http: HttpClient) {
+  /** `now` in milliseconds, monotonic: a wall clock that is set back would keep tokens beyond their end. */
+  constructor(http: HttpClient, now: () => number = () => performance.now()) {
     this.#http = http
+    this.#now = now
   }
 
   /** Throws UpstreamError (`denied`, `limited`, `failed`, `unreachable`). */
   async get(request: TokenRequest, options: { signal: AbortSignal }): Promise<string> {
-    const { realm, service, scope, credential } = request
-    const key = JSON.stringify([realm.href, service, scope, credential && credentialId(credential)])
+    const { registry, realm, service, scope, credential } = request
+    // By registry: which addresses a realm may have, and whose certificates it may show, is the registry's.
+    const key = JSON.stringify([registry, realm.href, service, scope, credential && credentialId(credential)])
     const held = this.#tokens.get(key)
-    if (held !== undefined && held.until > Date.now()) return held.value
+    if (held !== undefined && held.until > this.#now()) return held.value
     this.#tokens.delete(key)
     const pending = this.#pending.get(key)
     // A shared fetch dies with its first caller's signal; whoever only waited for it then asks again.
@@ -44,18 +58,13 @@ export class TokenCache {
 
   /** Forgets a token that a registry did not accept. */
   reject(value: string): void {
-    for (const [key, token] of this.#tokens) if (token.value === value) this.#tokens.delete(key)
+    for (const [key, token] of [...this.#tokens.entries()]) if (token.value === value) this.#tokens.delete(key)
   }
 
   async #fetch(key: string, request: TokenRequest, options: { signal: AbortSignal }): Promise<string> {
     const { value, life } = await requestToken(this.#http, request, options)
-    this.#keep(key, value, Date.now() + Math.max(life - MARGIN, life / 2))
-    return value
-  }
-
-  #keep(key: string, value: string, until: number): void {
-    const oldest = this.#tokens.size >= MAX_TOKENS ? this.#tokens.keys().next().value : undefined
-    if (oldest !== undefined) this.#tokens.delete(oldest)
+    const until = this.#now() + Math.min(Math.max(life - MARGIN, life / 2), MAX_LIFE)
     this.#tokens.set(key, { value, until })
+    return value
   }
 }

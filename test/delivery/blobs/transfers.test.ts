@@ -13,7 +13,7 @@ describe('the transfers that run', () => {
     const [one, two] = [transfers.begin(first), transfers.begin(first)]
     one.end()
     one.end()
-    assert.deepEqual(transfers.of(first), { size: undefined, path: [] })
+    assert.deepEqual(transfers.of(first), { size: undefined, path: [], hasBegun: false })
     two.end()
     assert.equal(transfers.of(first), undefined)
   })
@@ -24,8 +24,22 @@ describe('the transfers that run', () => {
     one.path = ['root', 'a']
     two.path = ['root', 'b']
     two.size = 5
-    assert.deepEqual(transfers.of(first), { size: 5, path: ['root', 'a', 'b'] })
+    assert.deepEqual(transfers.of(first), { size: 5, path: ['root', 'a', 'b'], hasBegun: false })
     assert.equal(transfers.of(second), undefined)
+  })
+
+  it('have begun as long as one of them has had a source, though it looks for another one', () => {
+    const transfers = new Transfers()
+    const [one, two] = [transfers.begin(first), transfers.begin(first)]
+    two.hasBegun = true
+    assert.equal(transfers.of(first)?.hasBegun, true)
+    one.end()
+    two.source = undefined
+    assert.equal(transfers.of(first)?.hasBegun, true)
+    const three = transfers.begin(first)
+    two.end()
+    assert.equal(transfers.of(first)?.hasBegun, false)
+    three.end()
   })
 
   it('are remembered for a while after their end', () => {

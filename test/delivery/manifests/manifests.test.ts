@@ -13,6 +13,7 @@ import { eventually } from '../../support/poll.ts'
 const NODE = { kind: 'node' } as const
 const signal = new AbortController().signal
 const app = { registry: 'docker.io', name: 'library/app' }
+const other = { registry: 'docker.io', name: 'library/other' }
 const tag = { ...app, tag: '1' }
 const N = 8
 const image = makeImage({
@@ -69,11 +70,16 @@ describe('manifests in a rollout', () => {
     const nodes = start()
     await Promise.all(nodes.map((node) => get(node)))
     await get(all.add())
+    // Each of them tells its peers that the manifest is public.
+    for (const node of nodes)
+      assert.equal((await node.manifests.getLocal(app, platform, PEER, signal))?.access, 'public')
     assert.equal(all.upstream.count('GET'), 1)
     assert.equal(all.upstream.count('HEAD'), 0)
+    // A holder speaks of this manifest alone, the registry of the repository.
+    const verdicts = nodes.map((node) => node.rights.knownVerdict(app))
     assert.deepEqual(
-      nodes.map((node) => node.visibility.knownVerdict(app)),
-      Array(N).fill(true),
+      verdicts.filter((verdict) => verdict !== undefined),
+      [true],
     )
   })
 
@@ -88,27 +94,44 @@ describe('manifests in a rollout', () => {
     all.upstream.isPublic = false
     const nodes = start({
       privateImages: 'share',
-      cache: { putManifest: async () => {}, putUnnamedManifest: async () => {} },
+      cache: { putManifest: async () => {} },
     })
     await Promise.all(nodes.map((node) => pull(node)))
     assert.deepEqual([all.upstream.count('HEAD'), all.upstream.count('GET')], [1, 2])
   })
 
-  it('of a caller are fetched apart from all others, and seen by it and who is verified as well', async () => {
+  it('of a caller are fetched for it alone, and shown to it and to peers whose client is verified', async () => {
     all.upstream.isPublic = false
-    const nodes = start({}, 2)
-    const [node] = nodes
+    const [node] = start({ rights: { hasCredentials: false } }, 2)
     assert.ok(node)
-    const callers = ['ann', 'bob'].map((id) => ({ id, credential: { username: id, password: 'secret' } }))
-    await Promise.all(callers.map((caller) => node.manifests.get(app, platform, signal, caller)))
+    const [ann, bob, eve] = ['ann', 'bob', 'eve'].map((id) => ({
+      id,
+      credential: { username: id, password: 'secret' },
+    }))
+    await Promise.all([ann, bob].map((caller) => node.manifests.get(app, platform, signal, caller)))
     assert.equal(all.upstream.count('GET'), 2)
     assert.deepEqual(all.swarm.grants, [])
+    const asked = all.upstream.asked.length
+    assert.ok(await node.manifests.getLocal(app, platform, { kind: 'peer', verified: true }, signal))
+    assert.ok(await node.manifests.getLocal(app, platform, { kind: 'node', caller: ann }, signal))
+    // The answers to their GETs are proofs: the registry is not asked again.
+    assert.equal(all.upstream.asked.length, asked)
     assert.equal(await node.manifests.getLocal(app, platform, PEER, signal), undefined)
     assert.equal(await node.manifests.getLocal(app, platform, NODE, signal), undefined)
-    assert.ok(await node.manifests.getLocal(app, platform, { kind: 'peer', verified: true }, signal))
-    assert.ok(await node.manifests.getLocal(app, platform, { kind: 'node', caller: callers[0] }, signal))
-    // By name, what it has is of this repository: only not for everybody.
-    assert.ok(await node.visibility.belongs(app, image.layers[0]?.descriptor.digest ?? platform, { signal }))
+    all.upstream.failure = new UpstreamError('denied', 'docker.io denies access: 401')
+    assert.equal(await node.manifests.getLocal(app, platform, { kind: 'node', caller: eve }, signal), undefined)
+  })
+
+  it('do not prove a right to the layers that they list', async () => {
+    all.upstream.isPublic = false
+    const [node] = start({}, 1)
+    assert.ok(node)
+    const ann = { id: 'ann', credential: { username: 'ann', password: 'secret' } }
+    await node.manifests.get(app, platform, signal, ann)
+    await get(node)
+    const digest = image.layers[0]?.descriptor.digest ?? assert.fail()
+    for (const audience of [NODE, PEER, { kind: 'node', caller: ann } as const])
+      assert.equal(await node.rights.access(app, { kind: 'blobs', digest }, audience, { signal }), undefined)
   })
 
   it('are not given to others by a node that has them with its credentials only', async () => {
@@ -119,7 +142,7 @@ describe('manifests in a rollout', () => {
     assert.equal(all.upstream.count('GET'), 2 * N)
     assert.equal(all.upstream.asked.filter((line) => line.includes('anonymous')).length, 1)
     assert.deepEqual(
-      nodes.map((node) => node.visibility.knownVerdict(app)),
+      nodes.map((node) => node.rights.knownVerdict(app)),
       Array(N).fill(false),
     )
   })
@@ -193,17 +216,51 @@ describe('manifests in a rollout', () => {
     assert.equal(later.warnings.length, 0)
   })
 
-  it('are handed on from memory under the names that they came by, and no other', async () => {
+  it('that are public are handed on from memory, under every name', async () => {
     const [node] = start({}, 1)
     assert.ok(node)
     await get(node)
-    const local = await node.manifests.getLocal(app, platform, PEER, signal)
-    assert.equal(local?.access, 'public')
-    const other = { ...app, name: 'library/other' }
-    assert.equal(await node.manifests.getLocal(other, platform, PEER, signal), undefined)
+    const asked = all.upstream.asked.length
+    assert.equal((await node.manifests.getLocal(app, platform, PEER, signal))?.access, 'public')
+    // That the other repository is public is not known.
+    assert.equal((await node.manifests.getLocal(other, platform, PEER, signal))?.access, 'open')
+    assert.ok(await node.manifests.holds(platform, signal))
+    assert.equal((await get(node)).source, 'local')
+    assert.equal(all.upstream.asked.length, asked)
+  })
+
+  it('that are not public are handed on from memory under no name', async () => {
+    all.upstream.isPublic = false
+    const [node] = start({}, 1)
+    assert.ok(node)
+    await get(node)
+    for (const repository of [app, other])
+      assert.equal(await node.manifests.getLocal(repository, platform, PEER, signal), undefined)
     assert.ok(await node.manifests.holds(platform, signal))
     assert.equal((await get(node)).source, 'local')
   })
+
+  for (const [title, believesPeers] of [
+    ['are recorded as public if a peer says so', true],
+    ['are not recorded as public if a peer says so in a cluster without a secret', false],
+  ] as const) {
+    it(title, async () => {
+      const recorded: boolean[] = []
+      const putManifest = async (_bytes: Uint8Array, { isPublic }: { isPublic: boolean }) =>
+        void recorded.push(isPublic)
+      const [holder] = start({}, 1)
+      assert.ok(holder)
+      await get(holder)
+      all.upstream.isPublic = false
+      const node = all.add({ rights: { believesPeers, hasCredentials: false }, cache: { putManifest } })
+      assert.equal((await get(node)).source, 'peer')
+      assert.deepEqual(recorded, [believesPeers])
+      assert.equal(
+        (await node.manifests.getLocal(app, platform, PEER, signal))?.access,
+        believesPeers ? 'public' : undefined,
+      )
+    })
+  }
 
   it('that have just arrived are not missed by a neighbour whose question to the store took longer', async () => {
     const [node] = start({}, 1)
@@ -248,7 +305,8 @@ describe('manifests in a rollout', () => {
     await get(node, platform)
     for (const { descriptor } of [image.config, ...image.layers]) {
       assert.ok(prepared().some((item) => item.kind === 'blob' && item.digest === descriptor.digest))
-      assert.equal(node.sizes.of(descriptor.digest), descriptor.size)
+      assert.equal(node.sizes.of(app, descriptor.digest), descriptor.size)
+      assert.equal(node.sizes.of(other, descriptor.digest), undefined)
     }
   })
 

@@ -4,14 +4,20 @@ import { beforeEach, describe, it } from 'node:test'
 import { PEER } from '../../../src/delivery/access/audience.ts'
 import { TagMemory } from '../../../src/delivery/tags/tag-memory.ts'
 import { TagResolver, type TagResolverOptions, accepts } from '../../../src/delivery/tags/tag-resolver.ts'
-import { Visibility } from '../../../src/delivery/access/visibility.ts'
+import type { Rights } from '../../../src/delivery/access/rights.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { OciError } from '../../../src/oci/errors.ts'
 import { type Descriptor, MANIFEST_ACCEPT, MEDIA_TYPES } from '../../../src/oci/manifest.ts'
 import type { Peer } from '../../../src/overlay/overlay.ts'
 import { PeerError } from '../../../src/peers/peer-transport.ts'
 import type { KnownTag } from '../../../src/store/content-store.ts'
-import { UpstreamError, type UpstreamOptions, type UpstreamTag } from '../../../src/upstream/upstream.ts'
+import {
+  UpstreamError,
+  type UpstreamOptions,
+  type UpstreamQuestion,
+  type UpstreamTag,
+} from '../../../src/upstream/upstream.ts'
+import { makeRights, proofOf } from '../../support/delivery-nodes.ts'
 import { FakeSwarm } from '../../support/fake-swarm.ts'
 import { MemoryStore } from '../../support/memory-store.ts'
 import { eventually } from '../../support/poll.ts'
@@ -30,8 +36,10 @@ describe('a tag', () => {
   let store: MemoryStore
   let answers: Map<string, KnownTag | undefined | Error>
   let disproved: string[]
-  let upstream: (accept: readonly string[]) => UpstreamTag | undefined | Error
+  let upstream: (accept: readonly string[], as: UpstreamOptions['as']) => UpstreamTag | undefined | Error
   let asked: string[]
+  /** Peers that were told that the registry showed the tag to the client. */
+  let verifiedAt: string[]
   let warnings: object[]
 
   beforeEach(async () => {
@@ -40,6 +48,7 @@ describe('a tag', () => {
     answers = new Map()
     disproved = []
     asked = []
+    verifiedAt = []
     warnings = []
     upstream = () => new UpstreamError('unreachable', 'docker.io cannot be reached')
   })
@@ -48,26 +57,23 @@ describe('a tag', () => {
     const headManifest = async (
       _repository: object,
       reference: string,
-      { accept = [] }: { accept?: readonly string[] },
+      { accept = [], as = 'node' }: Pick<UpstreamOptions, 'accept' | 'as'>,
     ) => {
       asked.push(`upstream ${reference}`)
-      const answer = upstream(accept)
+      const answer = upstream(accept, as)
       if (answer instanceof Error) throw answer
       return answer
     }
     const log = { debug: () => {}, info: () => {}, error: () => {}, warn: (fields: object) => warnings.push(fields) }
-    const visibility = new Visibility({
-      store,
-      upstream: { headManifest, headBlob: async () => undefined },
-      policy: 'verify',
-      ownsContent: true,
-    })
+    const shows = async (repository: object, { reference }: UpstreamQuestion, options: UpstreamOptions) =>
+      proofOf(await headManifest(repository, reference, options))
     return new TagResolver({
       store,
       index: { find: async () => [...answers.keys()].map(peerOf), disprove: (_, peer) => disproved.push(peer.id) },
       peers: {
-        resolveTag: async (peer) => {
+        resolveTag: async (peer, _tag, { verified = false }) => {
           asked.push(peer.id)
+          if (verified) verifiedAt.push(peer.id)
           const answer = answers.get(peer.id)
           if (answer instanceof Error) throw answer
           return answer
@@ -77,7 +83,7 @@ describe('a tag', () => {
       swarm: new FakeSwarm().member(peerOf('self')),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       tagPolicy: 'fresh',
-      visibility,
+      rights: makeRights({ store, upstream: { shows } }),
       tags: new TagMemory(),
       log,
       ...options,
@@ -121,7 +127,9 @@ describe('a tag', () => {
       assert.deepEqual(disproved, ['d'])
       assert.equal(warnings.length, 1)
       answers.delete('b')
-      assert.equal((await resolverOf().resolve(tag, [], signal)).source, 'local')
+      // What this node recorded as public is not shown any longer once the registry refuses the repository.
+      const isHidden = reason === 'denied'
+      assert.equal((await resolverOf().resolve(tag, [], signal)).source, isHidden ? 'peer' : 'local')
     })
   }
 
@@ -159,7 +167,7 @@ describe('a tag', () => {
   })
 
   it('is shown to peers only if its manifest may be, as fresh as it was last heard', async () => {
-    upstream = () => undefined
+    upstream = (_, as) => (as === 'node' ? { ...upstreamSays(descriptorOf('hidden')), anonymous: false } : undefined)
     const digest = store.put(Buffer.from('hidden'), { registry: tag.registry, name: tag.name, access: 'unknown' })
     store.tag(tag, { ...descriptorOf('hidden'), digest }, 100)
     const tags = new TagMemory()
@@ -170,6 +178,54 @@ describe('a tag', () => {
     assert.equal((await resolver.resolveLocal(tag, NODE, signal))?.asOf, 700)
     tags.note(tag, { descriptor: descriptorOf('another'), asOf: 900 })
     assert.equal((await resolver.resolveLocal(tag, NODE, signal))?.asOf, 100)
+  })
+
+  it('is asked of peers for a verified client only if the registry has shown it the tag', async () => {
+    const [ann, bob] = ['ann', 'bob'].map((id) => ({ id, credential: { username: id, password: 'secret' } }))
+    const isAnn = (as: UpstreamOptions['as']) => typeof as === 'object' && as.username === 'ann'
+    upstream = (_, as) =>
+      isAnn(as)
+        ? { ...upstreamSays(descriptorOf('hidden')), anonymous: false }
+        : new UpstreamError('unreachable', 'docker.io cannot be reached')
+    const resolver = resolverOf()
+    assert.equal((await resolver.resolve(tag, [], signal, ann)).source, 'upstream')
+    upstream = () => new UpstreamError('unreachable', 'docker.io cannot be reached')
+    answers.set('a', { descriptor: descriptorOf('hidden'), asOf: 2000 })
+    for (const caller of [bob, undefined]) await resolver.resolve(tag, [], signal, caller)
+    assert.deepEqual(verifiedAt, [])
+    await resolver.resolve(tag, [], signal, ann)
+    assert.deepEqual(verifiedAt, ['a'])
+  })
+
+  it('is remembered as everybody is told it, and not as a client with credentials or of few words is', async () => {
+    const ann = { id: 'ann', credential: { username: 'ann', password: 'secret' } }
+    upstream = (accept) =>
+      accept.includes(MEDIA_TYPES.ociIndex)
+        ? upstreamSays(descriptorOf('index'))
+        : upstreamSays(descriptorOf('manifest', MEDIA_TYPES.dockerManifest))
+    const tags = new TagMemory()
+    const resolver = resolverOf({ tags })
+    await resolver.resolve(tag, [], signal, ann)
+    await resolver.resolve(tag, [MEDIA_TYPES.dockerManifest], signal, ann)
+    assert.equal(tags.get(tag), undefined)
+    await resolver.resolve(tag, [], signal)
+    await resolver.resolve(tag, [MEDIA_TYPES.dockerManifest], signal)
+    assert.deepEqual(tags.get(tag)?.descriptor, descriptorOf('index'))
+  })
+
+  it('of a client that the registry refuses is asked of no peer', async () => {
+    upstream = () => new UpstreamError('denied', 'docker.io denies access: 401')
+    answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
+    const ann = { id: 'ann', credential: { username: 'ann', password: 'wrong' } }
+    await assert.rejects(resolverOf().resolve(tag, [], signal, ann), /docker\.io denies access/)
+    assert.deepEqual(asked, ['upstream latest'])
+  })
+
+  it('of a local registry is asked of no peer, which has another registry of that name', async () => {
+    answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
+    const local = { ...tag, registry: 'localhost:5000' }
+    await assert.rejects(resolverOf().resolve(local, [], signal), /no node knows it, and docker\.io cannot be reached/)
+    assert.deepEqual(asked, ['upstream latest'])
   })
 
   it('is of no interest to a client that has gone', async () => {
@@ -189,12 +245,12 @@ describe('a tag that many nodes want at once', () => {
   let asked: string[]
   /** What the upstream says to a node, with its credentials or without. */
   let answer: (id: string, as: string, accept: readonly string[]) => UpstreamTag | undefined | Promise<UpstreamTag>
-  let verdicts: Map<string, Visibility>
+  let rightsOf: Map<string, Rights>
 
   beforeEach(() => {
     swarm = new FakeSwarm()
     asked = []
-    verdicts = new Map()
+    rightsOf = new Map()
     answer = () => found
   })
   const found: UpstreamTag = { descriptor: descriptorOf('index'), date: 1000, anonymous: true }
@@ -206,9 +262,11 @@ describe('a tag that many nodes want at once', () => {
       return answer(id, who, accept)
     }
     const store = new MemoryStore()
-    const upstream = { headManifest, headBlob: async () => undefined }
-    const visibility = new Visibility({ store, upstream, policy, ownsContent: false })
-    verdicts.set(id, visibility)
+    const shows = async (repository: object, { reference }: UpstreamQuestion, options: UpstreamOptions) =>
+      proofOf(await headManifest(repository, reference, options))
+    const upstream = { headManifest, shows }
+    const rights = makeRights({ store, upstream, policy })
+    rightsOf.set(id, rights)
     return new TagResolver({
       store,
       index: { find: async () => [peerOf('neighbour')], disprove: () => {} },
@@ -217,7 +275,7 @@ describe('a tag that many nodes want at once', () => {
       swarm: swarm.member(peerOf(id)),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       tagPolicy: 'fresh',
-      visibility,
+      rights,
       tags: new TagMemory(),
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     })
@@ -232,7 +290,7 @@ describe('a tag that many nodes want at once', () => {
       assert.equal(asOf, found.date)
     }
     assert.equal(asked.length, 1)
-    for (const visibility of verdicts.values()) assert.equal(visibility.knownVerdict(tag), true)
+    for (const rights of rightsOf.values()) assert.equal(rights.knownVerdict(tag), true)
   })
 
   it('is asked for once by a node whose clients ask at the same time, even when the first one goes', async () => {

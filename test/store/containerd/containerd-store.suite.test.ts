@@ -1,7 +1,7 @@
-import { contentStoreSuite } from '../content-store-suite.ts'
+import { recordingStoreSuite } from '../content-store-suite.ts'
 import { Lab, needsContainerd } from './support.ts'
 
-contentStoreSuite(
+recordingStoreSuite(
   'containerd',
   async () => {
     const lab = await (await Lab.create()).start()
@@ -9,6 +9,7 @@ contentStoreSuite(
     return {
       store,
       put: (image, tag) => lab.pull('k8s.io', image, tag),
+      putManifests: (image, tag) => lab.pull('k8s.io', image, tag, image.manifests),
       drop: async (digest) => void (await lab.ctr('k8s.io', 'content', 'remove', digest)),
       [Symbol.asyncDispose]: async () => {
         await store.stop()

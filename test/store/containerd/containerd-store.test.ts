@@ -9,12 +9,15 @@ import { readAll } from '../../../src/store/read-all.ts'
 import { makeImage } from '../../support/image-maker.ts'
 import { eventually } from '../../support/poll.ts'
 import { nameOf } from '../content-store-suite.ts'
-import { Lab, needsContainerd } from './support.ts'
+import { contentsOf, Lab, needsContainerd } from './support.ts'
 
 const signal = new AbortController().signal
 const APP: TagReference = { registry: 'docker.io', name: 'library/app', tag: '1' }
 const image = makeImage({ layers: [{ size: 2000, seed: 'containerd' }] })
 const digests = [...image.manifests, ...image.blobs].map(({ descriptor }) => descriptor.digest)
+
+/** What is said of a blob whose label may be on its way. */
+const NOT_YET = ['unrecorded.localhost/unrecorded unknown']
 
 function holds(store: ContentStore, ...names: readonly string[]): boolean {
   const held = new Set(store.entries().map(nameOf))
@@ -105,7 +108,10 @@ describe('containerd store: what is offered', needsContainerd, () => {
     await lab.pull('k8s.io', image, { registry: mirror, name: 'ghcr.io/org/app', tag: '1' })
     const imported = makeImage({ layers: [{ size: 1000, seed: 'imported by the name of the mirror' }] })
     await lab.import('k8s.io', imported, `${mirror}/airgap:1`)
-    await using store = await lab.openStore({ isMirror: (registry) => registry === mirror })
+    await using store = await lab.openStore({
+      isMirror: (registry) => registry === mirror,
+      isMirrorHost: (host) => host === '127.0.0.1',
+    })
     const layer = image.layers[0]?.descriptor.digest ?? assert.fail()
     assert.deepEqual(await accessOf(store, layer), ['ghcr.io/org/app unknown'])
     assert.deepEqual(await accessOf(store, imported.layers[0]?.descriptor.digest ?? layer), [
@@ -114,7 +120,10 @@ describe('containerd store: what is offered', needsContainerd, () => {
     const tags = store.entries().filter(({ type }) => type === 'tag')
     assert.deepEqual(tags.map(nameOf).sort(), ['docker.io/library/airgap:1', 'ghcr.io/org/app:1'])
     await using other = await lab.openStore()
-    assert.deepEqual(await accessOf(other, layer), [`${mirror}/ghcr.io/org/app unknown`])
+    assert.deepEqual(await accessOf(other, layer), [
+      '127.0.0.1/ghcr.io/org/app unknown',
+      `${mirror}/ghcr.io/org/app unknown`,
+    ])
   })
 
   it('lists blobs that belong to no image, and tells when they are removed', async () => {
@@ -188,7 +197,10 @@ describe('containerd store: imported images', needsContainerd, () => {
     await lab.tag('k8s.io', tagKey(secret), tagKey(APP))
     await using store = await lab.openStore()
     for (const digest of digests) {
-      assert.deepEqual(await accessOf(store, digest), ['registry.example:5000/secret/app unknown'])
+      assert.deepEqual(await accessOf(store, digest), [
+        'registry.example/secret/app unknown',
+        'registry.example:5000/secret/app unknown',
+      ])
     }
   })
 
@@ -200,7 +212,7 @@ describe('containerd store: imported images', needsContainerd, () => {
     for (const digest of digests) assert.deepEqual(await accessOf(store, digest), ['ghcr.io/org/secret unknown'])
   })
 
-  it('offers a pulled base layer under an image that was built on it', async () => {
+  it('does not take a pulled base layer for imported because an image was built on it', async () => {
     await using lab = await (await Lab.create()).start()
     const built = makeImage({
       layers: [
@@ -212,9 +224,48 @@ describe('containerd store: imported images', needsContainerd, () => {
     await lab.import('k8s.io', built, tagKey(APP))
     await using store = await lab.openStore()
     const base = image.layers[0]?.descriptor.digest ?? digestOf(Buffer.of())
-    assert.deepEqual(await accessOf(store, base), ['docker.io/library/app imported', 'ghcr.io/org/base unknown'])
+    assert.deepEqual(await accessOf(store, base), ['ghcr.io/org/base unknown'])
     assert.deepEqual(await accessOf(store, image.manifest.descriptor.digest), ['ghcr.io/org/base unknown'])
-    assert.deepEqual(await accessOf(store, built.manifest.descriptor.digest), ['docker.io/library/app imported'])
+    for (const { descriptor } of [built.manifest, built.config, ...built.layers.slice(1)]) {
+      assert.deepEqual(await accessOf(store, descriptor.digest), ['docker.io/library/app imported'])
+    }
+  })
+
+  it('does not take for imported what was labelled after the last listing, in any namespace', async () => {
+    await using lab = await (await Lab.create()).start()
+    await lab.import('k8s.io', image, tagKey(APP))
+    await lab.import('private', image, 'STAGING')
+    await using store = await lab.openStore({ namespaces: ['k8s.io'] })
+    const layer = image.layers[0]?.descriptor.digest ?? assert.fail()
+    assert.deepEqual(await accessOf(store, layer), ['docker.io/library/app imported'])
+    await lab.label('private', image.layers, { registry: 'ghcr.io', name: 'org/secret' })
+    assert.deepEqual(await accessOf(store, layer), ['ghcr.io/org/secret unknown'])
+    // An unlabelled blob beside it may have a label by now.
+    await lab.containerd.kill()
+    await eventually('the loss is told', () => !store.status().ready)
+    assert.deepEqual(await accessOf(store, image.config.descriptor.digest), NOT_YET)
+  })
+
+  it('does not take for imported what was committed a moment ago: its label may be on its way', async () => {
+    await using lab = await (await Lab.create()).start()
+    await lab.import('k8s.io', image, tagKey(APP))
+    await using store = await lab.openStore({ labelDelay: 60_000 })
+    await using patient = await lab.openStore({ labelDelay: 1500 })
+    for (const digest of digests) assert.deepEqual(await accessOf(store, digest), NOT_YET)
+    await eventually('it is old enough', async () => (await accessOf(patient, digests[0] ?? assert.fail())).length > 0)
+    await lab.label('k8s.io', contentsOf(image), { registry: 'ghcr.io', name: 'org/app' })
+    for (const digest of digests) assert.deepEqual(await accessOf(store, digest), ['ghcr.io/org/app unknown'])
+  })
+
+  it('learns the label of a pull that another pull was quicker than', async () => {
+    await using lab = await (await Lab.create()).start()
+    await lab.import('k8s.io', image, 'STAGING')
+    await lab.label('k8s.io', contentsOf(image), { registry: 'evil.example', name: 'lists/it' })
+    await using store = await lab.openStore({ labelDelay: 60_000 })
+    await lab.label('k8s.io', contentsOf(image), { registry: 'ghcr.io', name: 'org/secret' })
+    for (const digest of digests) {
+      assert.deepEqual(await accessOf(store, digest), ['evil.example/lists/it unknown', 'ghcr.io/org/secret unknown'])
+    }
   })
 
   it('learns a label that was set after the blob was listed', async () => {
@@ -222,7 +273,7 @@ describe('containerd store: imported images', needsContainerd, () => {
     await using store = await lab.openStore()
     await lab.import('k8s.io', image, 'STAGING')
     await eventually('it is listed', () => holds(store, ...digests))
-    await lab.label('k8s.io', image, { registry: 'docker.io', name: 'library/late' })
+    await lab.label('k8s.io', contentsOf(image), { registry: 'docker.io', name: 'library/late' })
     for (const digest of digests) assert.deepEqual(await accessOf(store, digest), ['docker.io/library/late unknown'])
   })
 })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { type Repository, tagKey, type TagReference } from '../../../src/oci/reference.ts'
 import { ContainerdStore, type ContainerdStoreOptions } from '../../../src/store/containerd/containerd-store.ts'
 import { type Containerd, findContainerd, startContainerd } from '../../support/containerd.ts'
-import { type Image, toOciTar } from '../../support/image-maker.ts'
+import { type Content, type Image, toOciTar } from '../../support/image-maker.ts'
 import { eventually } from '../../support/poll.ts'
 
 const tools = await findContainerd()
@@ -19,6 +19,10 @@ export const needsContainerd = 'skip' in tools ? { skip: tools.skip } : {}
 const STAGING = 'STAGING'
 
 export const silent = { debug: () => {}, info: () => {}, warn: () => {} }
+
+export function contentsOf(image: Image): Content[] {
+  return [...image.blobs, ...image.manifests]
+}
 
 /** A containerd of its own, which ends and vanishes with its user. */
 export class Lab implements AsyncDisposable {
@@ -65,10 +69,15 @@ export class Lab implements AsyncDisposable {
     await rm(tar)
   }
 
-  /** Makes an image as if it was pulled: first the content, with its source labels, then the name. */
-  async pull(namespace: string, image: Image, tag: TagReference): Promise<void> {
+  /** Makes an image as if it was pulled: first the content, of which `labelled` gets source labels, then the name. */
+  async pull(
+    namespace: string,
+    image: Image,
+    tag: TagReference,
+    labelled: readonly Content[] = contentsOf(image),
+  ): Promise<void> {
     await this.import(namespace, image, STAGING)
-    await this.label(namespace, image, tag)
+    await this.label(namespace, labelled, tag)
     await this.tag(namespace, '--force', STAGING, tagKey(tag))
     await this.ctr(namespace, 'images', 'remove', STAGING)
   }
@@ -79,12 +88,10 @@ export class Lab implements AsyncDisposable {
     assert.equal(code, 0, stderr)
   }
 
-  /** Labels all content of an image as what came from a repository. */
-  async label(namespace: string, image: Image, source: Repository): Promise<void> {
-    const label = `containerd.io/distribution.source.${source.registry}=${source.name}`
-    for (const { descriptor } of [...image.blobs, ...image.manifests]) {
-      await this.ctr(namespace, 'content', 'label', descriptor.digest, label)
-    }
+  /** Labels content as what came from a repository, as containerd does: by the host alone, without the port. */
+  async label(namespace: string, contents: readonly Content[], source: Repository): Promise<void> {
+    const label = `containerd.io/distribution.source.${source.registry.replace(/:\d+$/, '')}=${source.name}`
+    for (const { descriptor } of contents) await this.ctr(namespace, 'content', 'label', descriptor.digest, label)
   }
 
   /** A store on this containerd that has listed it once. */
@@ -95,9 +102,9 @@ export class Lab implements AsyncDisposable {
     return store
   }
 
-  /** A store on this containerd that has yet to be started. */
+  /** A store on this containerd that has yet to be started. It waits for no labels: {@link pull} sets them before the name. */
   store(options: Partial<ContainerdStoreOptions> = {}): ContainerdStore & AsyncDisposable {
-    const store = new ContainerdStore({ socket: this.socket, log: silent, ...options })
+    const store = new ContainerdStore({ socket: this.socket, log: silent, labelDelay: 0, ...options })
     return Object.assign(store, { [Symbol.asyncDispose]: () => store.stop() })
   }
 

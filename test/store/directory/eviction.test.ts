@@ -118,12 +118,20 @@ describe('directory store: its bound', () => {
       tag: { reference, asOf: 1 },
     })
     await fill(store, layer.bytes)
-    assert.equal((await store.sources(layer.descriptor.digest, { signal })).length, 1)
+    assert.equal((await store.sources(descriptor.digest, { signal })).length, 1)
     assert.ok(await fill(store, noise('pushes the manifest out', 101)))
     assert.ok(!held(store).includes(descriptor.digest))
     assert.ok(!held(store).includes(tagKey(reference)))
     assert.equal(await store.resolve(reference, { signal }), undefined)
-    assert.deepEqual(await store.sources(layer.descriptor.digest, { signal }), [])
+    await store.putManifest(bytes, {
+      descriptor,
+      repository: { registry: 'ghcr.io', name: 'org/other' },
+      isPublic: true,
+    })
+    assert.deepEqual(
+      (await store.sources(descriptor.digest, { signal })).map(({ name }) => name),
+      ['org/other'],
+    )
   })
 
   it('remembers over a restart what was used, and obeys a lower bound', async () => {

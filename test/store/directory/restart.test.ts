@@ -12,7 +12,7 @@ import { DirectoryStore } from '../../../src/store/directory/directory-store.ts'
 import { LockedError } from '../../../src/store/directory/lock.ts'
 import { type Image, makeImage, noise } from '../../support/image-maker.ts'
 import { nameOf } from '../content-store-suite.ts'
-import { fill, isIngestError, openStore, quietLog, temporaryDirectory } from './support.ts'
+import { fill, isIngestError, openStore, putManifests, quietLog, temporaryDirectory } from './support.ts'
 
 const signal = new AbortController().signal
 const APP: TagReference = { registry: 'docker.io', name: 'library/app', tag: '1' }
@@ -21,12 +21,12 @@ const image = makeImage({ layers: [{ size: 3000, seed: 'restart' }], multiArch: 
 
 const indexSchema = z.looseObject({ manifests: z.array(z.unknown()) })
 
-async function putImage(store: DirectoryStore, { manifests, blobs, root }: Image, isPublic = true): Promise<void> {
-  for (const { bytes } of blobs) await fill(store, bytes)
-  for (const { descriptor, bytes } of manifests) {
-    const tag = descriptor === root.descriptor ? { tag: { reference: APP, asOf: 1_700_000_000_000 } } : {}
-    await store.putManifest(bytes, { descriptor, repository: REPOSITORY, isPublic, ...tag })
+async function putImage(store: DirectoryStore, whole: Image): Promise<void> {
+  for (const { descriptor, bytes } of whole.blobs) {
+    await fill(store, bytes)
+    store.noteOrigin(descriptor.digest, { repository: REPOSITORY, isPublic: true })
   }
+  await putManifests(store, whole, APP, { asOf: 1_700_000_000_000 })
 }
 
 describe('directory store: after a restart', () => {
@@ -60,7 +60,7 @@ describe('directory store: after a restart', () => {
     assert.deepEqual(JSON.parse(layout), { imageLayoutVersion: '1.0.0' })
     const index = indexSchema.parse(JSON.parse(await readFile(join(directory.path, 'index.json'), 'utf8')))
     assert.equal(index.manifests.length, image.manifests.length)
-    assert.deepEqual(index.manifests[0], {
+    assert.deepEqual(index.manifests.at(-1), {
       ...image.root.descriptor,
       annotations: {
         'org.opencontainers.image.ref.name': tagKey(APP),
@@ -108,7 +108,7 @@ describe('directory store: after a restart', () => {
     await first.store.stop()
     const path = join(directory.path, 'index.json')
     const index = indexSchema.parse(JSON.parse(await readFile(path, 'utf8')))
-    const absent = { ...Object(index.manifests[0]), digest: digestOf(Buffer.from('absent')) }
+    const absent = { ...Object(index.manifests.at(-1)), digest: digestOf(Buffer.from('absent')) }
     index.manifests.unshift(Object('text'), {}, { ...image.root.descriptor }, absent)
     await writeFile(path, JSON.stringify(index))
     await using second = await openStore({ directory: directory.path })
@@ -161,26 +161,7 @@ describe('directory store: its lock', () => {
   })
 })
 
-describe('directory store: where content came from', () => {
-  it('says what was had with credentials, and what without', async () => {
-    await using opened = await openStore()
-    const secret = makeImage({ layers: [{ size: 3000, seed: 'restart' }], annotations: { own: 'one' } })
-    await putImage(opened.store, image)
-    const { manifest } = secret
-    const repository = { registry: 'ghcr.io', name: 'org/secret' }
-    const origin = { descriptor: manifest.descriptor, repository, isPublic: false }
-    await opened.store.putManifest(manifest.bytes, origin)
-    const layer = secret.layers[0]?.descriptor.digest ?? digestOf(Buffer.of())
-    assert.deepEqual(await opened.store.sources(layer, { signal }), [
-      { ...REPOSITORY, access: 'public' },
-      { ...repository, access: 'unknown' },
-    ])
-    await opened.store.putManifest(manifest.bytes, { ...origin, isPublic: true })
-    await opened.store.putManifest(manifest.bytes, origin)
-    const sources = await opened.store.sources(manifest.descriptor.digest, { signal })
-    assert.deepEqual(sources, [{ ...repository, access: 'public' }])
-  })
-
+describe('directory store: its manifests', () => {
   it('gives a tag to what was said of it last', async () => {
     await using opened = await openStore()
     const { store } = opened

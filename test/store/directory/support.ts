@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { type Digest, digestOf } from '../../../src/oci/digest.ts'
+import type { TagReference } from '../../../src/oci/reference.ts'
 import { IngestError } from '../../../src/store/cache-store.ts'
 import { DirectoryStore } from '../../../src/store/directory/directory-store.ts'
+import type { Image } from '../../support/image-maker.ts'
 
 export interface Warning {
   readonly fields: object
@@ -50,6 +52,20 @@ export async function fill(store: DirectoryStore, bytes: Uint8Array): Promise<Di
   for (let at = 0; at < bytes.length; at += 65_536) await ingest.write(bytes.subarray(at, at + 65_536))
   await ingest.commit()
   return digest
+}
+
+/** Takes the manifests of an image in, as had from its tag's repository; its blobs may be missing. */
+export async function putManifests(
+  store: DirectoryStore,
+  { manifests, root }: Image,
+  reference: TagReference,
+  { isPublic = true, asOf = Date.now() } = {},
+): Promise<void> {
+  const { registry, name } = reference
+  for (const { descriptor, bytes } of manifests.toReversed()) {
+    const tag = descriptor === root.descriptor ? { tag: { reference, asOf } } : {}
+    await store.putManifest(bytes, { descriptor, repository: { registry, name }, isPublic, ...tag })
+  }
 }
 
 export function isIngestError(reason: IngestError['reason']): (error: unknown) => boolean {

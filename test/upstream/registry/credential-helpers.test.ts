@@ -138,14 +138,14 @@ describe('credential helpers', () => {
   })
 
   it('are asked again when their credential was refused, but not for every refusal', async () => {
-    mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    let now = 0
     const script = await writeHelper(directory, 'lab', annSays)
-    const helpers = make()
+    const helpers = make({ now: () => now })
     const first = (await helpers.get('lab', 'r.example', { signal })) ?? assert.fail()
     helpers.refused(first)
     await helpers.get('lab', 'r.example', { signal })
     assert.equal((await script.asked()).length, 1)
-    mock.timers.tick(11_000)
+    now += 11_000
     helpers.refused({ ...first })
     await helpers.get('lab', 'r.example', { signal })
     assert.equal((await script.asked()).length, 1)
@@ -155,23 +155,40 @@ describe('credential helpers', () => {
   })
 
   it('are asked again after some minutes, and sooner when they failed', async () => {
-    mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    let now = 0
     const script = await writeHelper(directory, 'lab', annSays)
     const broken = await writeHelper(directory, 'broken', 'exit 1')
-    const helpers = make()
+    const helpers = make({ now: () => now })
     for (const [helper, notes, kept, gone] of [
       ['lab', script, 299_000, 2_000],
       ['broken', broken, 29_000, 2_000],
     ] as const) {
       await helpers.get(helper, 'r.example', { signal })
-      mock.timers.tick(kept)
+      now += kept
       await helpers.get(helper, 'r.example', { signal })
       assert.equal((await notes.asked()).length, 1)
-      mock.timers.tick(gone)
+      now += gone
       await helpers.get(helper, 'r.example', { signal })
       assert.equal((await notes.asked()).length, 2)
     }
     assert.equal(log.lines.length, 1)
+  })
+
+  it('are asked again at the same time when the wall clock is set back', async () => {
+    mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    let now = 0
+    const script = await writeHelper(directory, 'lab', annSays)
+    const helpers = make({ now: () => now })
+    const first = (await helpers.get('lab', 'r.example', { signal })) ?? assert.fail()
+    mock.timers.setTime(Date.now() - 3_600_000)
+    now += 11_000
+    helpers.refused(first)
+    await helpers.get('lab', 'r.example', { signal })
+    assert.equal((await script.asked()).length, 2)
+    mock.timers.setTime(Date.now() - 3_600_000)
+    now += 301_000
+    await helpers.get('lab', 'r.example', { signal })
+    assert.equal((await script.asked()).length, 3)
   })
 
   it('leave nothing behind when the daemon stops', async () => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it, mock } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 
 import type { Credential } from '../../../src/upstream/registry/credential.ts'
 import { type Credentials, readCredentials } from '../../../src/upstream/registry/credentials.ts'
@@ -27,13 +28,14 @@ describe('a credentials file', () => {
     opened = []
   })
   afterEach(async () => {
+    mock.timers.reset()
     for (const credentials of opened) credentials.close()
     await rm(directory, { recursive: true, force: true })
   })
 
   const config = (user: string) => JSON.stringify({ auths: { 'r.example': { auth: base64(`${user}:${secret}`) } } })
-  async function open(path = file) {
-    const credentials = await readCredentials(path, { log, env: { PATH: directory }, interval: 0 })
+  async function open(path = file, interval = 0) {
+    const credentials = await readCredentials(path, { log, env: { PATH: directory }, interval })
     opened.push(credentials)
     return credentials
   }
@@ -100,6 +102,18 @@ describe('a credentials file', () => {
     assert.equal(await userOf(credentials), 'bob')
     assert.equal(log.lines.length, 3)
     assert.ok(!log.lines.join('\n').includes(secret))
+  })
+
+  it('is read again in time when the wall clock is set back', async () => {
+    mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    await writeFile(file, config('ann'))
+    const credentials = await open(file, 10)
+    for (const user of ['bob', 'eve']) {
+      mock.timers.setTime(Date.now() - 3_600_000)
+      await writeFile(file, config(user))
+      await pause(15)
+      assert.equal(await userOf(credentials), user)
+    }
   })
 
   it('is read once for many who ask at the same time', async () => {

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { after, afterEach, before, beforeEach, describe, it, mock } from 'node:test'
 
 import type { Repository } from '../../../src/oci/reference.ts'
+import type { RegistryAnswer } from '../../../src/upstream/registry/address-client.ts'
+import { Addresses } from '../../../src/upstream/registry/addresses.ts'
+import type { Asker } from '../../../src/upstream/registry/authorization.ts'
+import { NodeOrNobody } from '../../../src/upstream/registry/node-or-nobody.ts'
+import { UpstreamError } from '../../../src/upstream/upstream.ts'
 import { createHub } from '../../support/hub/create-hub.ts'
 import type { Hub } from '../../support/hub/hub.ts'
 import { type Image, makeImage } from '../../support/image-maker.ts'
@@ -105,5 +110,32 @@ describe('a node whose credentials are not taken', () => {
     const { client } = await clients.create({ endpoints: [hub.registryUrl], log })
     await assert.rejects(client.headManifest(app, '1', { signal, as: wrong }), isUpstreamError('denied'))
     assert.deepEqual(lines, [])
+  })
+
+  it('sends them again after a minute, wherever the wall clock goes', async () => {
+    mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    try {
+      let now = 0
+      const sent: boolean[] = []
+      const nodeOrNobody = new NodeOrNobody(log, () => now)
+      const [address = assert.fail()] = new Addresses(new Map()).of('registry.test')
+      const ask = () =>
+        nodeOrNobody.ask({ address, repository: app, credential: wrong }, async ({ credential }: Asker) => {
+          sent.push(credential !== undefined)
+          if (credential !== undefined) throw new UpstreamError('denied', 'no', { status: 401 })
+          return { response: { status: 200 }, address: 'registry.test', anonymous: true } as unknown as RegistryAnswer
+        })
+      await ask()
+      mock.timers.setTime(Date.now() + 3_600_000)
+      now = 59_000
+      await ask()
+      assert.deepEqual(sent.splice(0), [true, false, false])
+      mock.timers.setTime(Date.now() - 7_200_000)
+      now = 61_000
+      await ask()
+      assert.deepEqual(sent, [true, false])
+    } finally {
+      mock.timers.reset()
+    }
   })
 })

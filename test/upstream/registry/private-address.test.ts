@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { isPrivateAddress, isPrivateHost } from '../../../src/upstream/registry/private-address.ts'
+import { isLocalhostOr, isPrivateAddress } from '../../../src/upstream/registry/private-address.ts'
 
 describe('an address', () => {
   it('is private where the public Internet does not lead to it', () => {
@@ -36,9 +36,10 @@ describe('an address', () => {
       'a.localhost',
       '10.0.0.1.',
     ]
-    for (const host of hosts) assert.ok(isPrivateHost(new URL(`http://${host}:5000/`).hostname), host)
+    const isPrivate = (url: string) => isLocalhostOr(isPrivateAddress, new URL(url).hostname)
+    for (const host of hosts) assert.ok(isPrivate(`http://${host}:5000/`), host)
     for (const host of ['example.com', 'localhost.example.com', '8.8.8.8', '[2606:4700::1111]']) {
-      assert.ok(!isPrivateHost(new URL(`http://${host}/`).hostname), host)
+      assert.ok(!isPrivate(`http://${host}/`), host)
     }
   })
 })

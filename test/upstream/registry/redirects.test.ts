@@ -28,6 +28,7 @@ describe('a redirect', () => {
       else callback(null, address, 4)
     },
     isPrivate: (address) => address !== PUBLIC,
+    isLocal: () => false,
   }
   const answer: OddServer['answer'] = (request, response) => {
     if (request.url?.startsWith('/v2/') === true) response.writeHead(307, { location }).end()

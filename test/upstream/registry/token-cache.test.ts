@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, mock } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 
 import type { HttpClient, HttpRequest, HttpResponse } from '../../../src/upstream/registry/http-client.ts'
 import { TokenCache } from '../../../src/upstream/registry/token-cache.ts'
@@ -72,27 +73,48 @@ describe('tokens', () => {
   })
 
   it('are kept until shortly before they expire; without a time, for a minute at most', async () => {
-    mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+    for (const [answer, keptFor, goneAfter] of [
+      [{ expires_in: 300 }, 289_000, 290_000],
+      [{ expires_in: 4 }, 1_900, 2_000],
+      [{}, 49_000, 50_000],
+      [{ expires_in: 0 }, 49_000, 50_000],
+      [{ expires_in: null }, 49_000, 50_000],
+      [{ expires_in: '300' }, 49_000, 50_000],
+    ] as const) {
+      let now = 1000
+      const realm = new FakeRealm().answerAll((count) => ({ token: `t${count}`, ...answer }))
+      const cache = new TokenCache(realm, () => now)
+      await cache.get(asked, { signal })
+      now += keptFor
+      assert.equal(await cache.get(asked, { signal }), 't1', JSON.stringify(answer))
+      now += goneAfter - keptFor
+      assert.equal(await cache.get(asked, { signal }), 't2', JSON.stringify(answer))
+    }
+  })
+
+  it('are kept neither longer nor shorter when the wall clock is set', async () => {
+    mock.timers.enable({ apis: ['Date'], now: Date.now() })
     try {
-      for (const [answer, keptFor, goneAfter] of [
-        [{ expires_in: 300 }, 289_000, 290_000],
-        [{ expires_in: 4 }, 1_900, 2_000],
-        [{}, 49_000, 50_000],
-        [{ expires_in: 0 }, 49_000, 50_000],
-        [{ expires_in: null }, 49_000, 50_000],
-        [{ expires_in: '300' }, 49_000, 50_000],
-      ] as const) {
-        const realm = new FakeRealm().answerAll((count) => ({ token: `t${count}`, ...answer }))
-        const cache = new TokenCache(realm)
-        await cache.get(asked, { signal })
-        mock.timers.tick(keptFor)
-        assert.equal(await cache.get(asked, { signal }), 't1', JSON.stringify(answer))
-        mock.timers.tick(goneAfter - keptFor)
-        assert.equal(await cache.get(asked, { signal }), 't2', JSON.stringify(answer))
-      }
+      const realm = new FakeRealm().answerAll((count) => ({ token: `t${count}`, expires_in: count === 1 ? 0.02 : 300 }))
+      const cache = new TokenCache(realm)
+      assert.equal(await cache.get(asked, { signal }), 't1')
+      mock.timers.setTime(Date.now() - 3_600_000)
+      await pause(15)
+      assert.equal(await cache.get(asked, { signal }), 't2')
+      mock.timers.setTime(Date.now() + 7_200_000)
+      assert.equal(await cache.get(asked, { signal }), 't2')
     } finally {
       mock.timers.reset()
     }
+  })
+
+  it('are one per registry: what one may reach, another may not', async () => {
+    const realm = new FakeRealm()
+    const cache = new TokenCache(realm)
+    const asking = [cache.get(asked, { signal }), cache.get({ ...asked, registry: 'other.example' }, { signal })]
+    for (const [number, request] of realm.requests.entries()) request.answer(200, { token: `t${number}` })
+    assert.deepEqual(await Promise.all(asking), ['t0', 't1'])
+    assert.equal(await cache.get(asked, { signal }), 't0')
   })
 
   it('that were rejected are not given again', async () => {

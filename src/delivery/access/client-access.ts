@@ -10,21 +10,30 @@ import {
   type UpstreamListing,
   type UpstreamOptions,
 } from '../../upstream/upstream.ts'
-import { type Caller, PEER } from './audience.ts'
-import type { Callers, Pull } from './callers.ts'
 import type { TagResolver } from '../tags/tag-resolver.ts'
-import type { Visibility } from './visibility.ts'
+import { type Caller, GRACE, PEER, type Probe } from './audience.ts'
+import type { CallerProofs } from './caller-proofs.ts'
+import type { Rights } from './rights.ts'
 
-export interface PrivateImagesOptions {
-  readonly visibility: Pick<Visibility, 'standing' | 'mayServe' | 'knownVerdict'>
-  readonly callers: Pick<Callers, 'admit' | 'refused'>
-  readonly tags: Pick<TagResolver, 'resolveLocal'>
-  readonly upstream: Pick<Upstream, 'getListing'>
-  /** `skip`: the mirror has nothing to do with what is not public. */
-  readonly policy: 'verify' | 'share' | 'skip'
+/** What a client asks for. */
+export interface Pull extends Probe {
+  readonly repository: Repository
 }
 
-/** In the words of RFC 7617. What is asked for are the credentials of the registry that is behind the mirror. */
+export interface ClientAccessOptions {
+  readonly rights: Pick<Rights, 'standing' | 'mayServe' | 'refusedToEverybody'>
+  readonly callers: Pick<CallerProofs, 'identify' | 'proves' | 'isRefused' | 'refused'>
+  readonly tags: Pick<TagResolver, 'resolveLocal'>
+  readonly upstream: Pick<Upstream, 'getListing'>
+  /** `skip`: the mirror leaves everything that is not public to the client. */
+  readonly policy: 'verify' | 'share' | 'skip'
+  /** Whether the node has credentials of its own, whose rights all its clients have. */
+  readonly hasCredentials: boolean
+  /** Whether the daemon fetches from a registry, which then says by itself what a client may have. */
+  readonly fetches: (registry: string) => boolean
+}
+
+/** As in RFC 7617. The client is asked for the credentials of the registry behind the mirror. */
 export const CHALLENGE = { 'www-authenticate': 'Basic realm="nabo"' }
 
 /**
@@ -33,10 +42,10 @@ export const CHALLENGE = { 'www-authenticate': 'Basic realm="nabo"' }
  * upstream that knows nothing at all would make every pull fail. A client that has no credentials stops at a challenge, and one whose
  * credentials are wrong would only send them again: it is told 404, and goes on without the mirror.
  */
-export class PrivateImages {
-  readonly #options: PrivateImagesOptions
+export class ClientAccess {
+  readonly #options: ClientAccessOptions
 
-  constructor(options: PrivateImagesOptions) {
+  constructor(options: ClientAccessOptions) {
     this.#options = options
   }
 
@@ -48,15 +57,72 @@ export class PrivateImages {
     work: (caller: Caller | undefined) => Promise<T>,
   ): Promise<T> {
     const caller = await this.#callerOf(pull, credential, signal)
+    if (caller !== undefined) return this.#serveCaller(pull, caller, signal, work)
+    try {
+      return await work(undefined)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!(error instanceof OciError) || error.status !== 404) throw error
+      const asked = isDenied(error.cause) ? this.#asCaller(pull, credential) : undefined
+      if (isDenied(error.cause)) await this.#deny(pull, signal)
+      if (asked !== undefined) return this.#serveCaller(pull, asked, signal, work)
+      throw await this.#refusal(error, pull, credential, signal)
+    }
+  }
+
+  /** The repository may have been public when the registry was last asked, or credentials of the node be out of date. */
+  async #deny(pull: Pull, signal: AbortSignal): Promise<void> {
+    const { rights, hasCredentials } = this.#options
+    if (hasCredentials) await rights.standing(pull.repository, pull, { signal, maxAge: 0 })
+    else rights.refusedToEverybody(pull.repository)
+  }
+
+  async #serveCaller<T>(
+    pull: Pull,
+    caller: Caller,
+    signal: AbortSignal,
+    work: (caller: Caller | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { callers, fetches } = this.#options
+    // What a refused client is told must not depend on whether some node holds what it asks for.
+    if (!fetches(pull.repository.registry)) await callers.proves(caller, pull.repository, pull, { signal })
     try {
       return await work(caller)
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof OciError) || error.status !== 404) throw error
-      if (caller === undefined) throw await this.#refusal(error, pull, credential, signal)
-      if (isDenied(error.cause)) this.#options.callers.refused(caller, pull.repository)
-      throw error
+      if (isDenied(error.cause)) callers.refused(caller, pull.repository)
+      return this.#withoutCaller(error, pull, caller, signal, work)
     }
+  }
+
+  /** The client as itself, unless its registry has just refused it. `skip` looks at no credentials. */
+  #asCaller({ repository }: Pull, credential: PullCredential | undefined): Caller | undefined {
+    const { callers, policy } = this.#options
+    if (credential === undefined || policy === 'skip') return undefined
+    const caller = callers.identify(credential)
+    return callers.isRefused(caller, repository) ? undefined : caller
+  }
+
+  /** A client that may not see something itself may still see what every client on this node may. Throws OciError. */
+  async #withoutCaller<T>(
+    failure: OciError,
+    pull: Pull,
+    caller: Caller,
+    signal: AbortSignal,
+    work: (caller: Caller | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { callers, hasCredentials } = this.#options
+    if (hasCredentials) {
+      try {
+        return await work(undefined)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!(error instanceof OciError) || error.status !== 404) throw error
+      }
+    }
+    // One sentence for all that the registry refuses, whether it is there or not.
+    throw callers.isRefused(caller, pull.repository) ? unseen(pull) : failure
   }
 
   /** A listing as the node, else as the client: the registry itself decides. Throws OciError. */
@@ -93,27 +159,28 @@ export class PrivateImages {
     credential: PullCredential | undefined,
     signal: AbortSignal,
   ): Promise<Caller | undefined> {
-    const { policy, callers, visibility } = this.#options
+    const { policy, rights } = this.#options
     if (policy === 'skip') {
       if (await this.#isOpen(pull, signal)) return undefined
       throw unseen(pull)
     }
     if (credential === undefined) return undefined
-    // Credentials for what is public are nobody's business here, right or wrong.
-    if ((await visibility.standing(pull.repository, pull, { signal })) === 'public') return undefined
-    return callers.admit(pull, credential, { signal })
+    // Credentials are not looked at for a public repository, right or wrong.
+    if ((await rights.standing(pull.repository, pull, { signal })) === 'public') return undefined
+    return this.#asCaller(pull, credential)
   }
 
   /** Public, or put here by the node's owner. */
   async #isOpen({ repository, kind, reference }: Pull, signal: AbortSignal): Promise<boolean> {
-    const { visibility, tags } = this.#options
-    if (visibility.knownVerdict(repository) === true) return true
+    const { rights, tags } = this.#options
     const digest = parseDigest(reference)
     const isOurs =
       digest === undefined
         ? (await tags.resolveLocal({ ...repository, tag: reference }, PEER, signal)) !== undefined
-        : await visibility.mayServe(repository, { kind, digest }, PEER, { signal })
-    return isOurs || (await visibility.standing(repository, { kind, reference }, { signal })) === 'public'
+        : await rights.mayServe(repository, { kind, digest }, PEER, { signal })
+    // What this node fetches with its own credentials must be public now, not only a day ago.
+    const options = { signal, maxAge: GRACE }
+    return isOurs || (await rights.standing(repository, { kind, reference }, options)) === 'public'
   }
 
   async #refusal(
@@ -122,10 +189,10 @@ export class PrivateImages {
     credential: PullCredential | undefined,
     signal: AbortSignal,
   ): Promise<OciError> {
-    const { policy, visibility } = this.#options
+    const { policy, rights } = this.#options
     // An upstream that does not answer would not say more to this question.
     if (policy !== 'verify' || (failure.cause instanceof UpstreamError && !isDenied(failure.cause))) return failure
-    if ((await visibility.standing(pull.repository, pull, { signal })) !== 'closed') return failure
+    if ((await rights.standing(pull.repository, pull, { signal })) !== 'closed') return failure
     return credential === undefined ? challenge(nameOf(pull)) : unseen(pull)
   }
 }

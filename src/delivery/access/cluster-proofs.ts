@@ -1,0 +1,101 @@
+import { LRUCache } from 'lru-cache'
+
+import { type Repository, repositoryKey } from '../../oci/reference.ts'
+import type { Overlay, Peer } from '../../overlay/overlay.ts'
+import type { AccessClient } from '../../peers/access-client.ts'
+import { keyOfRepository } from '../../providers/index-key.ts'
+import { errorText, type Log } from '../../telemetry/log.ts'
+import { withDeadline } from '../../time/deadline.ts'
+import { second } from '../../time/units.ts'
+import type { NamedContent, PublicWord } from './audience.ts'
+import type { ClusterProofs } from './public-proofs.ts'
+
+export interface SharedProofsOptions {
+  readonly overlay: Pick<Overlay, 'self' | 'closest'>
+  readonly client: Pick<AccessClient, 'ask' | 'tell' | 'prove'>
+  /** How many nodes are asked and told. */
+  readonly replicas: number
+  readonly log: Pick<Log, 'debug'>
+}
+
+/** A pull waits for it. */
+const ASK_TIMEOUT = 500
+const TELL_TIMEOUT = 2 * second
+/** The other node gives its registry three seconds. */
+const PROVE_TIMEOUT = 3.5 * second
+/** How long a node that did not answer is left alone. */
+const AVOIDED = 30 * second
+const MAX_AVOIDED = 1000
+
+/**
+ * Registries' words for everybody, shared in the cluster. The nodes closest to a repository's name keep what is known about it; the
+ * closest one asks the registry for all, so that a digest of a repository is asked for once.
+ */
+export class SharedProofs implements ClusterProofs {
+  readonly #options: SharedProofsOptions
+  readonly #avoided = new LRUCache<string, true>({ max: MAX_AVOIDED, ttl: AVOIDED })
+
+  constructor(options: SharedProofsOptions) {
+    this.#options = options
+  }
+
+  async ask(repository: Repository): Promise<number | undefined> {
+    const what = 'asking the cluster whether a repository is public'
+    try {
+      return await withDeadline(ASK_TIMEOUT, what, new AbortController().signal, async (signal) => {
+        const keepers = await this.#keepers(repository, signal)
+        return Promise.any(
+          keepers.others.map(async (peer) => {
+            const age = await this.#options.client.ask(peer, repository, { signal })
+            if (age === undefined) throw new Error(`${peer.address} does not know`)
+            return age
+          }),
+        )
+      })
+    } catch {
+      // No node knows, or none says so in time: the registry is asked.
+      return undefined
+    }
+  }
+
+  async prove(repository: Repository, content: NamedContent): Promise<PublicWord | undefined> {
+    const what = 'having a registry asked for the cluster'
+    let asked: Peer | undefined
+    try {
+      return await withDeadline(PROVE_TIMEOUT, what, new AbortController().signal, async (signal) => {
+        const { before } = await this.#keepers(repository, signal)
+        asked = before.find(({ id }) => !this.#avoided.has(id))
+        return asked && (await this.#options.client.prove(asked, repository, content, { signal }))
+      })
+    } catch (error) {
+      if (asked !== undefined) this.#avoided.set(asked.id, true)
+      this.#log(repository, error, 'another node did not ask a registry for this one')
+      return undefined
+    }
+  }
+
+  tell(repository: Repository, isPublic: boolean): void {
+    void this.#tell(repository, isPublic).catch((error: unknown) => {
+      this.#log(repository, error, 'the cluster was not told whether a repository is public')
+    })
+  }
+
+  async #tell(repository: Repository, isPublic: boolean): Promise<void> {
+    const signal = AbortSignal.timeout(TELL_TIMEOUT)
+    const { others } = await this.#keepers(repository, signal)
+    await Promise.all(others.map((peer) => this.#options.client.tell(peer, repository, isPublic, { signal })))
+  }
+
+  /** The nodes closest to a repository's name but this one, the closest first, and those of them that are closer than this one. */
+  async #keepers(repository: Repository, signal: AbortSignal) {
+    const { overlay, replicas } = this.#options
+    const closest = await overlay.closest(keyOfRepository(repository), replicas + 1, { signal })
+    const own = closest.findIndex((peer) => peer.id === overlay.self.id)
+    const others = closest.filter((_, rank) => rank !== own).slice(0, replicas)
+    return { others, before: own < 0 ? others : others.slice(0, own) }
+  }
+
+  #log(repository: Repository, error: unknown, message: string): void {
+    this.#options.log.debug({ repository: repositoryKey(repository), err: errorText(error) }, message)
+  }
+}

@@ -1,0 +1,90 @@
+import { z } from 'zod'
+
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import { parseRepositoryKey, type Repository, repositoryKey } from '../../oci/reference.ts'
+import type { BlobOrigin } from '../cache-store.ts'
+import { UNRECORDED } from '../content-store.ts'
+
+/** Of one digest, besides {@link UNRECORDED}. */
+const MAX_REPOSITORIES = 64
+
+const documentSchema = z.object({ version: z.literal(1), blobs: z.record(z.string(), z.unknown()) })
+const rowSchema = z.object({ public: z.array(z.string()).default([]), other: z.array(z.string()).default([]) })
+
+/** From which repositories blobs were had: what `origins.json` says. */
+export class BlobOrigins {
+  /** By digest and {@link repositoryKey}. */
+  readonly #byDigest = new Map<Digest, Map<string, BlobOrigin>>()
+
+  /**
+   * Keeps an origin; true if that changed anything. Once public, always public: the bytes are the same. Content is public if all its
+   * origins are, so at the bound an origin that may be private replaces a public one, and if there is none, {@link UNRECORDED} stands for it.
+   */
+  note(digest: Digest, { repository, isPublic }: BlobOrigin): boolean {
+    const key = repositoryKey(repository)
+    const origins = this.#byDigest.get(digest) ?? new Map<string, BlobOrigin>()
+    const known = origins.get(key)
+    if (known !== undefined && (known.isPublic || !isPublic)) return false
+    if (known === undefined && origins.size >= MAX_REPOSITORIES && key !== UNRECORDED_KEY) {
+      const replaced = isPublic ? undefined : [...origins].find(([, origin]) => origin.isPublic)?.[0]
+      if (isPublic) return false
+      if (replaced === undefined) return this.note(digest, { repository: UNRECORDED, isPublic: false })
+      origins.delete(replaced)
+    }
+    const { registry, name } = repository
+    this.#byDigest.set(digest, origins.set(key, { repository: { registry, name }, isPublic }))
+    return true
+  }
+
+  /** Forgets a blob; true if anything was known of it. */
+  delete(digest: Digest): boolean {
+    return this.#byDigest.delete(digest)
+  }
+
+  of(digest: Digest): BlobOrigin[] {
+    return [...(this.#byDigest.get(digest)?.values() ?? [])]
+  }
+
+  toJson(): string {
+    const rows = this.#byDigest.entries().map(([digest, origins]) => {
+      const keys = (isPublic: boolean) =>
+        [...origins].filter(([, origin]) => origin.isPublic === isPublic).map(([key]) => key)
+      return [digest, { public: keys(true), other: keys(false) }] as const
+    })
+    return JSON.stringify({ version: 1, blobs: Object.fromEntries(rows) })
+  }
+}
+
+const UNRECORDED_KEY = repositoryKey(UNRECORDED)
+
+/** Reads an `origins.json`; undefined if it is not one. */
+export function parseOrigins(text: string): Map<Digest, BlobOrigin[]> | undefined {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  const document = documentSchema.safeParse(json).data
+  if (document === undefined) return undefined
+  const found = new Map<Digest, BlobOrigin[]>()
+  for (const [name, raw] of Object.entries(document.blobs)) {
+    const digest = parseDigest(name)
+    const origins = parseRow(raw)
+    if (digest !== undefined && origins !== undefined) found.set(digest, origins)
+  }
+  return found
+}
+
+/** A row is read whole or not at all: one that lacks a private origin would make its blob look public. */
+function parseRow(raw: unknown): BlobOrigin[] | undefined {
+  const row = rowSchema.safeParse(raw).data
+  if (row === undefined) return undefined
+  const read = (keys: readonly string[], isPublic: boolean) =>
+    keys.map((key) => {
+      const repository: Repository | undefined = parseRepositoryKey(key)
+      return repository && { repository, isPublic }
+    })
+  const origins = [...read(row.public, true), ...read(row.other, false)]
+  return origins.every((origin) => origin !== undefined) ? origins : undefined
+}
