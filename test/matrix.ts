@@ -10,6 +10,8 @@ import { execute } from './support/netns/commands.ts'
 const VARIANTS = ['1.6', '1.7', '2.1', '2.1+parallel'] as const
 const TESTS = [
   'test/store/containerd',
+  'test/daemon/access-containerd.test.ts',
+  'test/daemon/access-random.test.ts',
   'test/daemon/private-containerd.test.ts',
   'test/doctor',
   'test/runtimes/containerd/pulls.e2e.test.ts',

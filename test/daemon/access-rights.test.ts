@@ -110,6 +110,16 @@ for (const policy of ['verify', 'skip', 'share'] as const) {
     it('is not given for the word of another registry that anybody can run', async () => {
       await isNotGiven(evil.name, 'x/y')
       await isNotGiven(evil.name, HIDDEN)
+      // A client that names the mirror itself has no registry to go on to, and is told which flag is the reason.
+      if (policy === 'verify') {
+        const authorization = `Basic ${Buffer.from(NOBODY).toString('base64')}`
+        for (const node of [a, b]) {
+          const url = `${node.mirror}/v2/${evil.name}/x/y/blobs/${privateLayer}`
+          const told = await fetch(url, { headers: { authorization } })
+          assert.equal(told.status, 403)
+          assert.match(await told.text(), /--fallback docker\.io.*evil\.test/)
+        }
+      }
       // It was asked, and said yes: that is not enough.
       if (policy !== 'skip') assert.ok(evil.registry.seen.some(({ status }) => status === 200 || status === 401))
     })

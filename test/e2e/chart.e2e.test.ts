@@ -141,7 +141,7 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
       '1',
       '2',
     ])
-    for (const path of ['/var/lib/nabo/file', '/run/containerd/file', '/etc/nabo/cluster-secret/file']) {
+    for (const path of ['/var/lib/file', '/run/containerd/file', '/etc/nabo/cluster-secret/file']) {
       const { stderr } = await pod(0).exec('nabo', 'node', '--eval', `require("fs").writeFileSync("${path}", "")`)
       assert.match(stderr, /EROFS/)
     }

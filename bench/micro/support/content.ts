@@ -41,6 +41,9 @@ export async function makeContent(directory: string, sizes: readonly number[]): 
   const annotations = { 'dev.nabo.repository': `docker.io/${REPOSITORY}`, 'dev.nabo.public': 'true' }
   const entry = { mediaType: MEDIA_TYPES.ociManifest, ...manifest, annotations }
   await writeFile(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [entry] }))
+  const origin = { public: [`docker.io/${REPOSITORY}`] }
+  const origins = Object.fromEntries([configBlob, ...blobs].map(({ digest }) => [digest, origin]))
+  await writeFile(join(directory, 'origins.json'), JSON.stringify({ version: 1, blobs: origins }))
   return { directory, blobs, manifest }
 }
 
@@ -49,7 +52,8 @@ export async function linkContent(content: Content, directory: string): Promise<
   const folder = join(content.directory, 'blobs/sha256')
   await mkdir(join(directory, 'blobs/sha256'), { recursive: true })
   for (const name of await readdir(folder)) await link(join(folder, name), join(directory, 'blobs/sha256', name))
-  for (const name of ['oci-layout', 'index.json']) await copyFile(join(content.directory, name), join(directory, name))
+  for (const name of ['oci-layout', 'index.json', 'origins.json'])
+    await copyFile(join(content.directory, name), join(directory, name))
   return { ...content, directory }
 }
 

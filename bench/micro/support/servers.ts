@@ -18,8 +18,8 @@ export interface Server {
   manifestUrl(manifest: Blob): string
 }
 
-/** What a daemon without neighbours is told: nothing is fetched from anywhere. */
-const ALONE = ['--fallback', 'none', '--peer-max-transfers', '1000']
+/** What a daemon without neighbours is told: nothing is fetched from anywhere, and no registry is asked for leave. */
+const ALONE = ['--fallback', 'none', '--private-images', 'share', '--peer-max-transfers', '1000']
 
 export interface Nabo {
   readonly process: NaboProcess
