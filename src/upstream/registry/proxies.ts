@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 
-import { bareHost } from './private-address.ts'
+import { bareHost } from '../../oci/hosts.ts'
 
 /** The proxy that a URL is asked through; undefined for none. */
 export type ChooseProxy = (url: URL) => URL | undefined
