@@ -2,7 +2,8 @@ import { join } from 'node:path'
 
 import { z } from 'zod'
 
-import type { KeptRepository, PublicProofs } from '../delivery/access/public-proofs.ts'
+import type { PublicProofs } from '../delivery/access/public-proofs.ts'
+import type { KeptRepository } from '../delivery/access/public-record.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { parseRepositoryKey, repositoryKey } from '../oci/reference.ts'
 import { StateFile } from '../store/state-file.ts'
@@ -10,11 +11,11 @@ import type { Log } from '../telemetry/log.ts'
 import { hour, second } from '../time/units.ts'
 
 const FILE = 'proofs.json'
-/** Contents, and as many repositories: some megabyte at the most. */
+/** Cap on contents, and on repositories: a few megabytes at most. */
 const MAX_KEPT = 10_000
-/** How long changes are collected before they are written. */
+/** Throttle: one write covers all changes within this time. */
 const WRITE_DELAY = 5 * second
-/** After a clock was set back an age is not known: old enough to be asked again, and good while the registry cannot be asked. */
+/** For times in the future (the clock was set back): old enough to ask the registry again, valid while it is unreachable. */
 const UNKNOWN_AGE = 24 * hour
 
 const documentSchema = z.object({ version: z.literal(1), repositories: z.array(z.unknown()) })
@@ -26,8 +27,8 @@ const repositorySchema = z.object({
 })
 
 /**
- * Keeps registries' words for everybody in a file under `--data-dir`, so that nodes that restart while a registry is down still serve
- * what is public. Losing the file costs HEAD requests and nothing else. Returns what ends it, which writes once more.
+ * Keeps registries' public answers in a file under `--data-dir`, so that a node that restarts during a registry outage still serves
+ * public content. Losing the file costs only HEAD requests. Returns its stop function, which writes pending changes.
  */
 export async function keepProofs(
   dataDir: string | undefined,
@@ -75,7 +76,7 @@ function textOf(kept: readonly KeptRepository[]): string {
   return JSON.stringify({ version: 1, repositories })
 }
 
-/** Reads a file's text; undefined if it is not one of these. Rows that are not understood are left out. */
+/** Parses the file's text; undefined if it is not a document of this version. Invalid rows are skipped. */
 function parseKept(text: string): readonly KeptRepository[] | undefined {
   let json: unknown
   try {
