@@ -1,7 +1,7 @@
 import { isLocalRegistry } from '../../oci/local-registry.ts'
-import { type Repository, parseRepositoryPath, repositoryKey } from '../../oci/reference.ts'
+import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type ContentSource, type ContentStore, UNRECORDED } from '../../store/content-store.ts'
+import type { ContentSource, ContentStore } from '../../store/content-store.ts'
 import {
   type Audience,
   type Caller,
@@ -12,46 +12,49 @@ import {
   type RegistryWord,
 } from './audience.ts'
 import type { CallerProofs } from './caller-proofs.ts'
+import { ContentSources } from './content-sources.ts'
 import type { Access, Delivery, Provenance } from './provenance.ts'
 import type { PublicProofs, Standing } from './public-proofs.ts'
 import { type RegistryPolicy, isNamedRegistry } from './registry-policy.ts'
 
 export interface RightsOptions {
   readonly store: Pick<ContentStore, 'sources' | 'open'>
-  /** What this process has seen pass. */
+  /** Where content that passed through this process came from. */
   readonly provenance: Provenance
   readonly everybody: PublicProofs
   readonly callers: CallerProofs
   readonly registries: RegistryPolicy
-  /** `share` gives each image that a node holds to everybody who names it; `skip` gives nobody what is not public. */
+  /** `share`: serve held content to every caller that names its repository. `skip`: serve public and imported content only. */
   readonly policy: 'verify' | 'share' | 'skip'
-  /** Whether the node has credentials of its own, whose rights all its clients have. */
+  /** True if the node has its own registry credentials; all its clients then have their rights. */
   readonly hasCredentials: boolean
-  /** Whether peers take this node's word that a registry showed content to its client: in clusters with a secret. */
+  /** True in a cluster with a secret: peers accept this node's claim that a registry authorised a client. */
   readonly isBelieved: boolean
-  /** Whether clients name this mirror by a host, on whatever port. */
+  /** True for a host, without a port, under which clients address this mirror. */
   readonly isMirrorHost?: (host: string) => boolean
-  /** Whether this node takes a peer's word that content is public or imported: in clusters with a secret. True if absent. */
+  /** True in a cluster with a secret: this node accepts a peer's claim that content is public or imported. True if absent. */
   readonly believesPeers?: boolean
 }
 
-/** More sources are not asked about for one request. */
+/** Cap on the sources that one request may cause questions about; content with more is treated as not public. */
 const MAX_SOURCES_ASKED = 4
 
 /**
- * Decides who may see what. A right concerns one digest in one repository of one registry, and its proof is an answer of that registry;
- * what a manifest lists, and from where a store says that its content came, are hints. docs/security.md has the rule.
+ * Decides which content a client or a peer may receive. A right covers one digest in one repository of one registry, and only an answer of
+ * that registry proves it. Manifests' lists and recorded sources are hints for what to ask. docs/security.md states the rule.
  */
 export class Rights {
   readonly #options: RightsOptions
+  readonly #sources: ContentSources
 
   constructor(options: RightsOptions) {
     this.#options = options
+    this.#sources = new ContentSources(options)
   }
 
   /**
-   * Why content that is here may be served under a repository; undefined if it may not. `unknown`: it may, and the receiver must find out by
-   * itself whether it may pass it on.
+   * Why this node may serve content that it holds under a repository; undefined if it may not. `unknown`: it may, but the receiver must check
+   * for itself before it serves the content to others.
    */
   async access(
     repository: Repository,
@@ -61,7 +64,7 @@ export class Rights {
   ): Promise<Access | undefined> {
     const { policy, everybody } = this.#options
     if (audience.kind === 'peer' && isLocalRegistry(repository.registry)) return undefined
-    const sources = await this.#sourcesOf(content.digest, options)
+    const sources = await this.#sources.of(content.digest, options)
     const isSource = sources.some((source) => repositoryKey(source) === repositoryKey(repository))
     if (isSource && sources.every(({ access }) => access === 'imported')) return 'imported'
     const counts = this.#counts(repository, sources)
@@ -72,12 +75,12 @@ export class Rights {
     if (policy === 'share' && isSource) return 'unknown'
     if (!counts) {
       const shown = await this.#areShown(sources, content, options)
-      // What was public long ago must not become younger by being passed on.
+      // A stale proof must not look fresh to the receiver.
       return shown === 'public' ? this.#publicAs(repository, audience) : shown && 'unknown'
     }
     const word = await this.#proof(repository, content, audience, options)
     if (word === 'shown') return everybody.knows(repository, content) ? 'public' : 'unknown'
-    // Public not long ago, and nobody can say otherwise.
+    // The registry cannot be reached: its last public answer still counts.
     return word === 'unknown' && openness === 'stale' ? 'unknown' : undefined
   }
 
@@ -90,7 +93,7 @@ export class Rights {
     return (await this.access(repository, content, audience, options)) !== undefined
   }
 
-  /** Whether this node may tell its peers that the registry showed a digest or a tag to a caller. Asks the registry if it must. */
+  /** Whether this node may tell peers that the registry authorised a caller for a digest or a tag. Asks the registry without a proof. */
   async vouchesFor(
     caller: Caller | undefined,
     repository: Repository,
@@ -103,14 +106,14 @@ export class Rights {
     return (await callers.proves(caller, repository, probe, options)) === 'shown'
   }
 
-  /** Whether a caller's registry has just refused it a repository: asking again would only count as another wrong password. */
+  /** Whether the registry refused a repository to a caller within the last minute. Registries count failed logins, so do not retry. */
   isRefused(caller: Caller | undefined, repository: Repository): boolean {
     return caller !== undefined && this.#options.callers.isRefused(caller, repository)
   }
 
   /**
-   * Notes that a blob under this repository comes to this node, before its first byte can be seen. Its bytes are not verified yet: an answer
-   * with 200 alone proves nothing.
+   * Records the source of a blob before its first byte can be served. The bytes are not verified yet, so this is no proof: gateways answer
+   * 200 too.
    */
   async blobComes(
     repository: Repository,
@@ -121,15 +124,15 @@ export class Rights {
     const { provenance, store } = this.#options
     const held = await store.open(digest, options).catch(() => 'unknown' as const)
     if (held !== undefined && held !== 'unknown') await held.close()
-    // What is here already did not come by this, and where it came from may be recorded nowhere.
+    // The store already holds the blob: it has an earlier source, which may be recorded nowhere.
     if (held !== undefined) provenance.recordUnknown(digest)
     if (delivery.from === 'peer') return void this.#comesFromPeer(repository, digest, delivery)
     provenance.record(repository, digest, delivery)
   }
 
   /**
-   * Notes that verified content came under this repository: a manifest, or a blob whose bytes came from the registry alone. Returns what counts
-   * of the peer's or the registry's word.
+   * Records verified content under its repository: a manifest, or a blob whose bytes all came from the registry. Returns the access that
+   * the delivery justifies.
    */
   verifiedCame(repository: Repository, digest: Digest, delivery: Delivery, caller?: Caller): Access {
     const { provenance, everybody, callers } = this.#options
@@ -146,13 +149,13 @@ export class Rights {
     const access = believesPeers ? delivery.access : 'unknown'
     if (access === 'public') everybody.heardOf(repository, digest)
     if (access === 'open') provenance.noteOpen(digest)
-    // It is public whatever it was asked for under, and that may be any name: one that refuses it later would close it for all.
+    // `open` content may have been requested under any repository. Recording a private one as its source would close the content for all.
     if (access !== 'open' || everybody.openness(repository) === 'public')
       provenance.record(repository, digest, { ...delivery, access })
     return access
   }
 
-  /** Notes that a registry said what a tag names; `anonymous`: it would say so to everybody. */
+  /** Records that a registry resolved a tag. `anonymous`: the request carried no credentials. */
   resolved(
     tag: Repository & { readonly tag: string },
     digest: Digest,
@@ -165,27 +168,27 @@ export class Rights {
     }
   }
 
-  /** A neighbour says that everybody may pull from a repository, as its registry has shown within the last minutes. */
+  /** Records a peer's claim that the registry showed the repository to everybody within the last five minutes. */
   heardPublic(repository: Repository): void {
     this.#options.everybody.heard(repository, GRACE)
   }
 
-  /** A neighbour had something of a repository with credentials only. */
+  /** Records that a peer needed credentials for content of the repository. */
   notePrivate(repository: Repository): void {
     this.#options.everybody.notePrivate(repository)
   }
 
-  /** Whether everybody may pull from a repository, as far as that is known without asking. */
+  /** Whether the repository is public, without asking; undefined if no answer is recent enough. */
   knownVerdict(repository: Repository): boolean | undefined {
     return this.#options.everybody.known(repository)
   }
 
-  /** The registry refused a repository to a client without credentials, or with the node's. */
+  /** Records that the registry refused the repository to a request without credentials. */
   refusedToEverybody(repository: Repository): void {
     this.#options.everybody.refused(repository)
   }
 
-  /** What the registry shows to everybody, found out with whatever digest or tag a client asks for. */
+  /** Whether the registry shows a repository to everybody. The digest or tag of the client's request serves as the probe. */
   async standing(
     repository: Repository,
     probe: Probe,
@@ -197,77 +200,35 @@ export class Rights {
     return known === undefined ? 'unknown' : known ? 'public' : 'closed'
   }
 
-  /** Whether content that comes from a repository now is public there. Asks the registry if it must. */
+  /** Whether the registry shows content of a repository to everybody. Asks the registry without a proof. */
   async isPublic(repository: Repository, content: NamedContent, options: { signal: AbortSignal }): Promise<boolean> {
     return this.#mayAsk && (await this.#options.everybody.proves(repository, content, options)) === 'shown'
   }
 
-  /** True if this node gives its neighbours everything, whoever may pull it from its registry. */
+  /** True with `--private-images share`: peers receive all held content, private content included. */
   get sharesAll(): boolean {
     return this.#options.policy === 'share'
   }
 
-  /** Whether nodes may fetch from a repository together; true until it is known that they may not give each other what they get. */
+  /** Whether nodes may fetch from a repository together. True until the repository is known to be private. */
   mayShare(repository: Repository): boolean {
     if (isLocalRegistry(repository.registry)) return false
     return this.sharesAll || this.knownVerdict(repository) !== false
   }
 
-  /** Whether peers may be sent here for content: what they would be given without a word about their clients. */
+  /** Whether to announce content to peers: true if a peer whose client is not authorised would receive it. */
   mayOffer(repository: Repository, content: NamedContent, options: { signal: AbortSignal }): Promise<boolean> {
     return this.mayServe(repository, content, PEER, options)
   }
 
-  /** All that is recorded. What has any source at a registry is not imported, whatever else is said of it. */
-  async #sourcesOf(digest: Digest, options: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
-    const merged = new Map<string, ContentSource>()
-    const held = await this.#options.store.sources(digest, options)
-    const came = this.#options.provenance.of(digest)
-    for (const source of this.#isExplained(held, came) ? [] : held)
-      merged.set(repositoryKey(source), { ...source, ...graceOf(source) })
-    for (const source of came) {
-      const key = repositoryKey(source)
-      if (merged.get(key)?.access !== 'public') merged.set(key, source)
-    }
-    const all = [...merged.values()].filter((source) => !this.#isOwnName(source, digest))
-    // What has any source at a registry is not imported.
-    const fromRegistries = all.filter(({ access }) => access !== 'imported')
-    return fromRegistries.length > 0 ? fromRegistries : all
-  }
-
-  /**
-   * Whether content of which the store cannot say yet from where it came was brought by this process, from registries that the operator named.
-   * Any other registry may have answered for content that a client then got past the mirror.
-   */
-  #isExplained(held: readonly ContentSource[], came: readonly ContentSource[]): boolean {
-    const isUnsettled = held.length === 1 && held[0]?.registry === UNRECORDED.registry
-    return isUnsettled && came.length > 0 && came.every(({ registry }) => this.#isNamed(registry))
-  }
-
-  #isNamed(registry: string): boolean {
-    return isNamedRegistry(this.#options.registries, registry)
-  }
-
-  /**
-   * Whether a source is a repository of this node's own mirror, as containerd labels `127.0.0.1:7950/org/app`: `127.0.0.1=org/app`. A registry
-   * of this machine could have one of that name, too: it counts as the mirror's only if the content came through this process.
-   */
-  #isOwnName({ registry, name }: ContentSource, digest: Digest): boolean {
-    const { isMirrorHost, provenance } = this.#options
-    if (!isLocalRegistry(registry) || isMirrorHost?.(registry) !== true) return false
-    const named = parseRepositoryPath(name)
-    const came = provenance.of(digest)
-    return named !== undefined && came.some((source) => repositoryKey(source) === repositoryKey(named))
-  }
-
-  /** Public content is `public` to a receiver that may count on the repository, too, and `open` where the repository is another one. */
+  /** The access of public content: `public` if the requested repository is public too, else `open`. */
   async #publicAs(repository: Repository, { kind }: Audience): Promise<Access> {
     const { everybody } = this.#options
     const openness = kind === 'peer' ? await everybody.hearOpenness(repository) : everybody.openness(repository)
     return openness === 'public' ? 'public' : 'open'
   }
 
-  /** `public` if every source is a public repository: then nothing can leak under any name. `stale`: all were, when last seen. */
+  /** `public` if every source is a public repository: serving the content under any name leaks nothing. `stale`: by old answers. */
   async #opennessOf(sources: readonly ContentSource[]): Promise<'public' | 'stale' | 'closed'> {
     const { everybody } = this.#options
     if (sources.length === 0 || sources.some(isNeverPublic)) return 'closed'
@@ -281,15 +242,15 @@ export class Rights {
   }
 
   /**
-   * Whether a registry's proof is enough. A registry that anyone can run could claim content that came from another one, or of which this
-   * node does not know from where it came.
+   * Whether a proof of the requested registry is enough. Anyone can run a registry that claims content of another registry, so it must be the
+   * only source, or named by the operator.
    */
   #counts({ registry }: Repository, sources: readonly ContentSource[]): boolean {
     if (sources.length > 0 && sources.every((source) => source.registry === registry)) return true
-    return this.#isNamed(registry)
+    return isNamedRegistry(this.#options.registries, registry)
   }
 
-  /** Whether each registry that the content came from shows it there to everybody. */
+  /** Whether every source's registry shows the content to everybody. */
   async #areShown(
     sources: readonly ContentSource[],
     content: NamedContent,
@@ -329,21 +290,13 @@ export class Rights {
     return callers.proves(own, repository, probe, options)
   }
 
-  /** With `--fallback none` and `--private-images share` no registry is asked for anything. */
+  /** False with `--fallback none` and `--private-images share`: then this node sends registries no access checks. */
   get #mayAsk(): boolean {
     return !(this.sharesAll && this.#options.registries.fallback === 'none')
   }
 }
 
-/**
- * What came before this process began may have come through an earlier one, without credentials. What has come since and was not recorded came
- * past Nabo, nobody knows how.
- */
-function graceOf({ at }: ContentSource): { at?: number } {
-  return at === undefined ? {} : { at: at < 0 ? at - GRACE : at }
-}
-
-/** A local registry is another one on each node: what is public here may be private there. */
+/** A local registry differs per node: content that is public on one node may be private on another. */
 function isNeverPublic({ access, registry }: ContentSource): boolean {
   return access === 'imported' || isLocalRegistry(registry)
 }
