@@ -4,12 +4,12 @@ import { keyOfDigest, keyOfTag } from '../providers/index-key.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'
 import type { ContentStore, StoreEntry } from '../store/content-store.ts'
 
-/** Announces what the store holds, and keeps that true. Tags of local registries are nothing to other nodes. Returns its own end. */
+/** Announces the store's content and follows its changes, except tags of local registries, useless to peers. Returns its stop function. */
 export function announceContent(
   store: Pick<ContentStore, 'entries' | 'subscribe'>,
   index: Pick<ProviderIndex, 'announce' | 'withdraw'>,
 ): () => void {
-  // First subscribe, then list: nothing is lost in between.
+  // Subscribe before listing, so that no change is missed.
   const end = store.subscribe(({ type, entry }) => {
     if (isOfThisMachine(entry)) return
     if (type === 'added') index.announce([keyOf(entry)])

@@ -74,7 +74,7 @@ function createFills(
       const fields = { digest: request.digest, bytes: fill.written, shares: fill.record.shares }
       if (error === undefined) {
         log.debug(fields, 'a blob is in the cache')
-        // Its hash was right, so that it is proven who gave it.
+        // The digest matched: only now does the registry's answer count as proof.
         const { digest, repository, caller } = request
         if (fill.fromRegistry !== undefined) rights.verifiedCame(repository, digest, fill.fromRegistry, caller)
         if (provenance.isOpen(digest)) cache.noteOrigin(digest, { repository, isPublic: true })

@@ -13,11 +13,11 @@ import type { Log } from '../telemetry/log.ts'
 
 export interface ChosenStore {
   readonly kind: 'containerd' | 'directory'
-  /** Without what is in quarantine; where the operator lists registries, it tells of nothing that came from others alone. */
+  /** Without quarantined content; if `--registries` lists registries, it reports only content with a source at one of them. */
   readonly store: ContentStore
-  /** All that is held and sound, whatever the node offers of it. */
+  /** All content outside quarantine, offered to peers or not. */
   readonly held: Pick<ContentStore, 'entries'>
-  /** What it is filled by, where Nabo does that itself. */
+  /** Present if Nabo fills the store itself. */
   readonly cache: CacheStore | undefined
   readonly quarantine: Quarantine
   /** containerd's socket, or the directory. */
@@ -30,9 +30,9 @@ export interface ChosenStore {
 
 export interface StoreParts {
   readonly isMirror: IsMirror
-  /** Whether the mirror goes by a host on some port. */
+  /** Whether a host names the mirror, whatever the port. */
   readonly isMirrorHost: (host: string) => boolean
-  /** Where Nabo saw blobs come from: then they are announced without waiting for labels. */
+  /** Sources that Nabo recorded for a blob: it is announced without waiting for containerd's labels. */
   readonly sourcesOf: OfferedStoreOptions['sourcesOf']
   readonly log: Log
 }

@@ -61,7 +61,7 @@ export interface DaemonSummary extends Readonly<Record<ListenerName, readonly st
 /** What the daemon is made of. */
 interface Parts {
   readonly chosen: ChosenStore
-  /** Where content came from that passed through this process. */
+  /** Sources of the content that passed through this process. */
   readonly provenance: Provenance
   readonly buffers: BufferPool
   readonly owned: OwnedUpstream
@@ -76,7 +76,7 @@ interface Parts {
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
   readonly metrics: Metrics
-  /** By which names clients call the mirror. */
+  /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   readonly isMirrorHost: (host: string) => boolean
   /** Told of what the mirror has answered. */
@@ -172,7 +172,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   return { summary, stop }
 }
 
-/** What `/metrics` says of the use cases. */
+/** Registers the metrics of the use cases. */
 function observe(parts: Parts, useCases: UseCases): void {
   observeSwarm(parts.metrics.registry, {
     swarm: () => parts.swarm.stats(),

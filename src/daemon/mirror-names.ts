@@ -21,12 +21,12 @@ export function mirrorNames(options: MirrorNamesOptions): IsMirror {
   return (registry) => {
     const named = parseHostPort(registry, HTTP_PORT)
     if (named === undefined) return false
-    // Most registries are told apart by their port: the machine's addresses need not be listed for each.
+    // Compare ports first: most registries differ there, which saves listing the machine's addresses.
     return boundTo(options).some((bound) => bound.port === named.port && reaches(bound.host, named.host, options))
   }
 }
 
-/** Whether the mirror goes by a host, given without port, on some port: in containerd's source labels hosts have none. */
+/** Whether a host without port names the mirror: containerd's source labels carry no ports. */
 export function mirrorHosts(options: MirrorNamesOptions): (host: string) => boolean {
   return (text) => {
     const named = parseHostPort(text, HTTP_PORT)

@@ -111,7 +111,7 @@ export function createUseCases(
   }
 }
 
-/** Without a secret nobody knows who says that a repository is public. */
+/** undefined without a cluster secret: a peer's answer that a repository is public cannot be authenticated. */
 function clusterProofs(
   config: ServeConfig,
   { overlay, peers, log }: Pick<BlobParts, 'peers' | 'log'> & { readonly overlay: Overlay },
@@ -120,7 +120,7 @@ function clusterProofs(
   return new SharedProofs({ overlay, client: new AccessClient(peers), replicas: config.indexReplicas, log })
 }
 
-/** What the flags say of registries. */
+/** The registry policy that the flags set. */
 export function registryPolicy({ registries, fallback, upstream }: ServeConfig): RegistryPolicy {
   return { mirrored: registries, fallback, upstreams: new Set(upstream.keys()) }
 }

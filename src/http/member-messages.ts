@@ -39,20 +39,20 @@ export interface MemberMessage {
   answer(body: Uint8Array, signal: AbortSignal): string | Promise<string>
 }
 
-/** What other members ask of this node's knowledge about registries. */
+/** Access proofs that this node shares with other members, as they ask for them and report them. */
 export type SharedPublicProofs = Pick<PublicProofs, 'publicAge' | 'heard' | 'forget' | 'proveFor'>
 
-/** What nodes say to each other, by path. */
+/** Handlers of the messages between nodes, by path. */
 export function memberMessages(handlers: {
   readonly index: IndexHandler
   readonly swarm: SwarmHandler
   readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
   readonly quota: QuotaHandler
-  /** What this node says about itself, and about its fetches of these digests. */
+  /** This node's self-description, and the state of its fetches of these digests. */
   readonly about: (digests: readonly Digest[]) => About
-  /** undefined where members' word on who may see what is not taken. */
+  /** undefined if this node does not trust other members' access proofs. */
   readonly proofs: SharedPublicProofs | undefined
-  /** undefined where members' orders are not taken. */
+  /** undefined if this node does not take warm-up requests from members. */
   readonly warm: WarmHandler | undefined
 }): ReadonlyMap<string, MemberMessage> {
   const { index, swarm, selfCheck, quota, about, proofs, warm } = handlers

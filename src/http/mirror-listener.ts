@@ -26,10 +26,10 @@ export interface MirrorListenerOptions {
   readonly tags: Pick<TagResolver, 'resolve'>
   readonly clientAccess: Pick<ClientAccess, 'serve' | 'listing'>
   readonly policy: RegistryPolicy
-  /** What a client must send in `Nabo-Token`; undefined if anybody on this node may ask. */
+  /** Token that a client must send in `Nabo-Token`; undefined if the mirror requires none. */
   readonly token: string | undefined
   readonly sending: BlobSending
-  /** Whether credentials of clients are of use. */
+  /** Whether the mirror uses the credentials of clients. */
   readonly asksForLogin: boolean
   /** By which names clients call this mirror in references: `127.0.0.1:7950/ghcr.io/org/app`. */
   readonly isMirror: IsMirror

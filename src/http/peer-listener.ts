@@ -95,7 +95,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   if (asked.type === 'listing') throw new OciError('UNSUPPORTED', { status: 404 })
   describe(exchange, asked)
   const { repository } = asked
-  // What this node leaves out it neither advertises nor gives away.
+  // Content of a registry that this node does not mirror, or of a local registry, is neither advertised nor served to peers.
   if (whyNotMirrored(options.policy, repository.registry) !== undefined || isLocalRegistry(repository.registry))
     throw unknown(asked.type === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', true)
   const head = request.method === 'HEAD'

@@ -14,19 +14,19 @@ export const MAX_ACCESS_BYTES = 1_024
 /** What one node asks another about a repository, or tells it. */
 export interface AccessMessage {
   readonly repository: Repository
-  /** What its sender has found out; absent in a question. */
+  /** Result that the sender reports; absent in a question. */
   readonly found?: 'public' | 'closed' | undefined
-  /** What the registry is to be asked for, if the question is about one content. */
+  /** The manifest or blob to prove, if the question is about a single digest. */
   readonly content?: NamedContent | undefined
 }
 
-/** A content of a repository. */
+/** A manifest or blob of a repository. */
 interface NamedContent {
   readonly kind: 'manifests' | 'blobs'
   readonly digest: Digest
 }
 
-/** What a registry said about a content to a client without credentials, and how long ago in milliseconds. */
+/** A registry's answer about a digest to an anonymous request, and the age of that answer in milliseconds. */
 export interface SharedWord {
   readonly word: 'shown' | 'refused' | 'absent' | 'unknown'
   readonly age: number
@@ -43,7 +43,7 @@ const answerSchema = z.strictObject({
   word: z.enum(['shown', 'refused', 'absent', 'unknown']).optional(),
 })
 
-/** Asks other nodes, and tells them, what registries show to everybody. Throws PeerError and InvalidMessage. */
+/** Exchanges with peers which content registries serve anonymously. Throws PeerError and InvalidMessage. */
 export class AccessClient {
   readonly #client: Pick<PeerClient, 'post'>
 
@@ -61,7 +61,7 @@ export class AccessClient {
     await this.#post(peer, { repository, found: isPublic ? 'public' : 'closed' }, options)
   }
 
-  /** Has the peer ask the registry whether it shows a content to everybody, unless it knows. */
+  /** Asks the peer whether the registry serves a digest anonymously; the peer sends a HEAD unless it knows the answer. */
   async prove(
     peer: Peer,
     repository: Repository,
@@ -90,7 +90,7 @@ export function decodeAccess(body: Uint8Array): AccessMessage {
   return { repository, found, content: { kind: content.kind, digest } }
 }
 
-/** `age` in milliseconds; undefined if nothing is known. `word`: the answer to a question about one content. */
+/** `age` in milliseconds; undefined if nothing is known. `word`: the answer to a question about a single digest. */
 export function encodeAccessAnswer(age: number | undefined, word?: SharedWord['word']): string {
   return JSON.stringify({ ageSeconds: age === undefined ? null : Math.ceil(age / second), word })
 }

@@ -16,7 +16,7 @@ import {
   readAnswer,
 } from './peer-transport.ts'
 
-/** Why a peer shows content. `open`: it is public, though perhaps not under the repository that was asked for. */
+/** Why a peer serves content. `open`: the content is public, but perhaps not under the requested repository. */
 type PeerAccess = ContentSource['access'] | 'open'
 
 /** A blob as a peer sends it. `size` is the whole blob's, in bytes. */
@@ -25,12 +25,12 @@ export interface PeerBlob {
   readonly body: AsyncIterable<Uint8Array>
   /** The ids of the nodes that it comes through, the root first and the peer last; empty if the peer holds it whole. */
   readonly path: readonly string[]
-  /** Why the peer shows it. */
+  /** Why the peer serves the blob. */
   readonly access: PeerAccess
   cancel(): void
 }
 
-/** A manifest as a peer sends it, unverified, and why the peer shows it. */
+/** A manifest as a peer sends it, unverified, and why the peer serves it. */
 export interface PeerManifest {
   readonly bytes: Uint8Array
   readonly access: PeerAccess

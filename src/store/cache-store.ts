@@ -13,18 +13,18 @@ export interface CacheStore extends ContentStore {
   /** Keeps a verified manifest, where it came from, and its tag if it was asked for by one. Never throws for a full disk. */
   putManifest(bytes: Uint8Array, origin: ManifestOrigin): Promise<void>
   /**
-   * Records that a held blob was had from a repository. Once public, a pair of digest and repository stays public. Nothing happens
-   * if the blob is not held.
+   * Records the repository that a held blob was fetched from; no effect if the blob is not held. A pair of digest and repository
+   * that was recorded as public stays public.
    */
   noteOrigin(digest: Digest, origin: BlobOrigin): void
   /** Drops a blob that proved damaged. Nothing happens if it is not held. */
   discard(digest: Digest): Promise<void>
 }
 
-/** From where content was had. It is a record, not a right: who may see the content is decided elsewhere. */
+/** Repository that content was fetched from. A record, not an access right: `delivery/access` decides about rights. */
 export interface BlobOrigin {
   readonly repository: Repository
-  /** True if it was had without credentials. */
+  /** True if the content was fetched without credentials. */
   readonly isPublic: boolean
 }
 

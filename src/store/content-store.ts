@@ -21,8 +21,8 @@ export interface ContentStore {
    */
   openGrowing(digest: Digest, options: GrowingOptions): Promise<GrowingBlob | undefined>
   /**
-   * From where this very digest was had, as far as that is recorded: all that is known, for content is public only if each of its sources
-   * is. What lists a digest is no source of it. Empty if nothing is known yet or the digest is not held; sources may be added later.
+   * All recorded sources of this digest: content is public only if each source is. A manifest that lists the digest is no source.
+   * Empty if nothing is known yet or the digest is not held; sources may be added later.
    */
   sources(digest: Digest, options: { signal: AbortSignal }): Promise<readonly ContentSource[]>
   /** What a tag names here; undefined if it is not known or its target is not held. */
@@ -66,21 +66,20 @@ export interface GrowingBlob {
 }
 
 /**
- * A repository that a digest was had from: a record and a hint, never a right to see the digest. `access`:
- * - `public`: it was had from there without credentials.
- * - `imported`: it never came from a registry; an image of that name was put here by the node's owner. Then all sources are `imported`.
- * - `unknown`: it came from there, and nothing says with which credentials. Where a record does not tell two registries apart,
- *   both are sources.
+ * A repository that a digest was fetched from: a record and a hint, never an access right. `access`:
+ * - `public`: the digest was fetched without credentials.
+ * - `imported`: the digest came from no registry; the node's owner imported an image of that name. Then all sources are `imported`.
+ * - `unknown`: the digest came from there, with unrecorded credentials. If a record fits two registries, both are sources.
  */
 export interface ContentSource extends Repository {
   readonly access: 'public' | 'imported' | 'unknown'
-  /** When it came from there, by `performance.now()`; undefined: before this process began, as far as the store knows. */
+  /** Arrival time by `performance.now()`; undefined if unknown, which means before this process began. */
   readonly at?: number
 }
 
 /**
- * Stands for sources that exist and could not be recorded. `localhost` names are another machine on each node (RFC 6761), so that nothing
- * under this name is ever public.
+ * Placeholder for sources that exist but could not be recorded. A `localhost` name is a different machine on each node (RFC 6761), so
+ * content under this name is never public.
  */
 export const UNRECORDED: Repository = { registry: 'unrecorded.localhost', name: 'unrecorded' }
 

@@ -7,16 +7,16 @@ export interface StateFileOptions<T> {
   readonly path: string
   /** On the same file system as `path`. */
   readonly temporaryPath: string
-  /** Reads the text of the file; undefined if it is broken as a whole. */
+  /** Parses the text of the file; undefined if the whole file is broken. */
   readonly parse: (text: string) => T | undefined
-  /** What the file is, for the log: `index of the cache`. */
+  /** Description of the file for the log, such as `index of the cache`. */
   readonly what: string
-  /** What a broken file costs, for the log. */
+  /** Consequence of a broken file, for the log. */
   readonly loss: string
   readonly log: Pick<Log, 'warn'>
 }
 
-/** A file that keeps state over a restart. Writes are atomic, one at a time, and what changes during one is written by one more. */
+/** A file that keeps state across restarts. Writes are atomic and sequential; changes during a write share the next one. */
 export class StateFile<T> {
   readonly #options: StateFileOptions<T>
   #content: (() => string) | undefined
@@ -26,7 +26,7 @@ export class StateFile<T> {
     this.#options = options
   }
 
-  /** What the file says; undefined if it is missing or broken. A broken one is set aside, not lost. */
+  /** Reads the state; undefined if the file is missing or broken. A broken file is renamed, not deleted. */
   async read(): Promise<T | undefined> {
     const { path, parse, what, loss, log } = this.#options
     let text: string
@@ -44,7 +44,7 @@ export class StateFile<T> {
     return undefined
   }
 
-  /** Writes what `content` returns when its turn comes. Returns at once; a failed write is logged. */
+  /** Schedules a write of what `content` returns at that time. Returns at once; a failed write is logged. */
   save(content: () => string): void {
     this.#content = content
     this.#writing ??= this.#write().finally(() => {
@@ -52,14 +52,14 @@ export class StateFile<T> {
     })
   }
 
-  /** Waits until what was saved is on disk, or could not be. */
+  /** Waits until pending writes have succeeded or failed. */
   async flush(): Promise<void> {
     await this.#writing
   }
 
   async #write(): Promise<void> {
     const { path, temporaryPath, what, log } = this.#options
-    // What changes together is written together.
+    // Batch changes of the same turn into one write.
     await new Promise((resolve) => setImmediate(resolve))
     for (let content = this.#content; content !== undefined; content = this.#content) {
       this.#content = undefined

@@ -18,8 +18,8 @@ export interface Upstream {
   /** Size of a blob by HEAD. undefined if it does not exist. */
   headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined>
   /**
-   * Whether the registry shows a digest or a tag of this repository, by one HEAD, which costs no quota and is all that is asked:
-   * it need not say size, digest or media type. undefined if the registry says that it does not exist.
+   * Proves by a single HEAD, which costs no quota, that the registry serves a digest or tag of this repository. The answer may lack
+   * size, digest and media type. undefined if the registry answers that the content does not exist.
    */
   shows(repository: Repository, asked: UpstreamQuestion, options: UpstreamOptions): Promise<UpstreamProof | undefined>
   /** Passes a listing (`tags/list?…`, `referrers/<digest>?…`) on, a bounded JSON document. */
@@ -59,15 +59,15 @@ export interface UpstreamTag {
   readonly descriptor: Descriptor
   /** The upstream's `Date`, milliseconds since the epoch; this node's clock if it sent none. */
   readonly date: number
-  /** True if it was had without credentials: anybody may see it. */
+  /** True if the request carried no credentials: the content is public. */
   readonly anonymous: boolean
 }
 
-/** A registry has shown that it gives what was asked for. */
+/** Proof that a registry serves the requested content. */
 export interface UpstreamProof {
-  /** True if it was had without credentials: anybody may see it. */
+  /** True if the request carried no credentials: the content is public. */
   readonly anonymous: boolean
-  /** What was asked for, or what the tag names; absent if the registry does not say. */
+  /** The requested digest or the tag's digest; absent if the registry does not send it. */
   readonly digest?: Digest
 }
 
@@ -80,7 +80,7 @@ export interface UpstreamBlob {
   readonly size: number
   /** Which of the registry's addresses gave it. */
   readonly address: string
-  /** True if it was had without credentials: anybody may see it. */
+  /** True if the request carried no credentials: the content is public. */
   readonly anonymous: boolean
   readonly body: AsyncIterable<Uint8Array>
   /** Ends the transfer early; safe to call at any time. */

@@ -25,7 +25,7 @@ export type BlobDelivery = {
   readonly record: TransferRecord
   /** Where its first bytes come from. */
   readonly origin: TransferOrigin
-  /** Why it may be seen, where this node holds it. */
+  /** Why the client may read it; present only for a complete copy on this node. */
   readonly access?: Access
   /** Present if it is still arriving here: the ids of the nodes that it comes through, the root first, without this one. */
   readonly path?: readonly string[]
@@ -58,7 +58,7 @@ export class BlobDeliveries {
     this.#options = options
   }
 
-  /** What this node holds, or for peers is getting, and may show; undefined otherwise. Throws OciError for an unsatisfiable range. */
+  /** This node's copy, for peers also a growing one; undefined if absent or without access. Throws OciError for an unsatisfiable range. */
   async openLocal(
     request: BlobRequest,
     range: RangeRequest,
@@ -95,7 +95,7 @@ export class BlobDeliveries {
     signal: AbortSignal,
   ): Promise<BlobDelivery | undefined> {
     const { growing } = this.#options
-    // Before that nothing is recorded of where the content comes from, and the registry would be asked for no reason.
+    // The first source records the provenance that the access check reads; earlier, it would ask the registry needlessly.
     if (!(await growing.begun(request.digest, signal))) return undefined
     if ((await this.#accessTo(request, audience, signal)) === undefined) return undefined
     const arriving = await growing.open(request.digest, signal)
@@ -105,7 +105,7 @@ export class BlobDeliveries {
       const record = new TransferRecord()
       const file = growing.asFile(request.digest, arriving.blob, { record, signal })
       const { path } = arriving
-      // Its bytes are not verified yet, so that nothing is said of them.
+      // Without `access`: the bytes are not verified yet, so this node claims nothing about them.
       return { type: 'file', size: file.size, span, record, origin: LOCAL, file, path, close: () => file.close() }
     } catch (error) {
       await arriving.blob.close()
@@ -113,14 +113,14 @@ export class BlobDeliveries {
     }
   }
 
-  /** From wherever it can be had. Throws OciError when it cannot. `signal` lives as long as the client. */
+  /** Opens it from this node, a fill, peers or the upstream. Throws OciError if none has it. `signal` lives as long as the client. */
   async open(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
     const local = await this.#openOwn(request, range, signal)
     if (local !== undefined) return local
     return (await this.#fromFill(request, range, signal)) ?? this.#passThrough(request, range, signal)
   }
 
-  /** Size in bytes, from wherever it is known. Throws OciError when nobody has it. */
+  /** Size in bytes, from this node, a peer or the upstream. Throws OciError if none has the blob. */
   async size(request: BlobRequest, signal: AbortSignal): Promise<number> {
     const local = await this.#openOwn(request, { type: 'whole' }, signal)
     if (local === undefined) return this.#options.remote.head(request, { signal })
@@ -145,7 +145,7 @@ export class BlobDeliveries {
     if (fill === undefined) return undefined
     const isSameRight =
       fill.caller?.id === request.caller?.id && repositoryKey(fill.repository) === repositoryKey(request.repository)
-    // It comes under another name or with another client's rights: this client must have a right of its own, or fetch it by itself.
+    // The fill uses another repository or another client's credentials: this client needs access of its own, or its own fetch.
     if (!isSameRight && (await this.#accessTo(request, { kind: 'node', caller: request.caller }, signal)) === undefined)
       return undefined
     const span = spanOf(range, fill.size)
@@ -212,8 +212,8 @@ export class BlobDeliveries {
   }
 
   /**
-   * containerd opens its ingest before it asks: where there is none, the client is another one and nothing is kept. Nor is what goes past
-   * a fill, which is what grows there.
+   * Whether peers can read this transfer while it grows. containerd opens its ingest before it sends the request: without an ingest the
+   * client is another program and keeps nothing. Beside a fill, the fill is the growing copy.
    */
   async #serves({ repository, digest }: BlobRequest, signal: AbortSignal): Promise<boolean> {
     const { store, sizes, fills } = this.#options
@@ -236,7 +236,7 @@ export class BlobDeliveries {
     try {
       stream = await remote.open(request, { start, end, serves: await this.#serves(request, signal), signal })
     } catch (error) {
-      // Nobody sends what lies past the end: then it is the range that is wrong.
+      // No source sends bytes past the end: then report the range instead.
       if (start > 0 && error instanceof OciError) spanOf(range, await remote.head(request, { signal }))
       throw error
     }
@@ -249,7 +249,7 @@ export class BlobDeliveries {
   }
 }
 
-/** Everything else concerns the bytes: their sources broke off, or they are not what the digest names, and must not look complete. */
+/** Other errors concern the bytes: a source broke off, or the digest does not match; the answer must not look complete. */
 function isFaultOfCache(error: unknown): boolean {
   if (error instanceof IngestError) return error.reason === 'disk-full' || error.reason === 'io'
   return errorCode(error) !== undefined

@@ -4,13 +4,13 @@ import { errorText } from '../../telemetry/log.ts'
 import type { BlobSources } from './blob-sources.ts'
 import type { BlobRequest } from './remote-blobs.ts'
 
-/** What is known about a blob that nobody gave: whether the upstream said that it does not exist, and what went wrong last. */
+/** Why no source delivered a blob: whether the upstream answered that it does not exist, and the last error. */
 export interface WhyNobody {
   readonly absent: boolean
   readonly error: unknown
 }
 
-/** Why nobody gave it, in words for the pod's event. */
+/** The error for a blob that no source delivered; its message appears in the pod's event. */
 export function refusalOf(
   { repository, digest }: BlobRequest,
   sources: Pick<BlobSources, 'fallsBack' | 'notFetched'>,
@@ -21,7 +21,7 @@ export function refusalOf(
   return new OciError('BLOB_UNKNOWN', { message: `${digest}: no node has it, ${why}`, cause })
 }
 
-/** What the nodes that wait for it are told. */
+/** The failure that nodes waiting for the blob receive. */
 export function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
   const message = absent
     ? `${repository.registry} does not have it`

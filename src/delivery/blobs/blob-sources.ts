@@ -67,7 +67,7 @@ const GROWING_HEADER_TIMEOUT = 3 * second
 /** What a stall waits longer for each node between the source and the root, so that only the child next to the fault moves. */
 const STALL_PER_LEVEL = 250
 const MAX_PEERS_TRIED = 8
-/** For a holder to check its own copy, before the upstream is asked for what is suspect. */
+/** For a holder to check its own copy, before a suspect blob is fetched from the upstream. */
 const VERDICT_TIMEOUT = 4.5 * second
 /** Read at the same time. */
 const MAX_STRIPES = 4
@@ -94,7 +94,7 @@ export class BlobSources {
     { repository, digest }: BlobRequest,
     options: { signal: AbortSignal },
   ): Promise<readonly SwarmSource[]> {
-    // A peer has another registry of that name.
+    // A local registry (`localhost`) is a different registry on each peer.
     if (isLocalRegistry(repository.registry)) return []
     const peers = await this.#options.index.find(keyOfDigest(digest), options)
     return peers.map((peer) => ({ peer, complete: true, level: 0 }))
@@ -272,7 +272,7 @@ export class BlobSources {
     }
   }
 
-  /** Whether peers may be told that the registry shows it to the client. */
+  /** Whether this node may tell peers that the registry showed the blob to the client. */
   #isVerified({ repository, digest, caller }: BlobRequest, signal: AbortSignal): Promise<boolean> {
     return this.#options.rights.vouchesFor(caller, repository, { kind: 'blobs', reference: digest }, { signal })
   }

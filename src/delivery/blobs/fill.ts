@@ -19,9 +19,9 @@ export interface GivesBack {
 /** One blob on its way into the cache, from byte 0, whatever its clients do. */
 export class Fill {
   readonly size: number
-  /** Under whose name it is fetched: that it may be seen under another one is not said. */
+  /** The repository it is fetched from; this grants no access under another repository. */
   readonly repository: Repository
-  /** With whose rights; undefined for those of the node. */
+  /** The client whose credentials fetch it; undefined for the node's own. */
   readonly caller: Caller | undefined
   /** Settles when the blob is committed, or with the error that ended it. */
   readonly done: Promise<void>
@@ -55,7 +55,7 @@ export class Fill {
     return this.#stream.record
   }
 
-  /** How the bytes came, if all came from the registry. */
+  /** The delivery from the registry; undefined if any source was a peer. */
   get fromRegistry(): SourceSearch['fromRegistry'] {
     return this.#stream.fromRegistry
   }
@@ -159,7 +159,7 @@ export class Fills {
   async join(request: BlobRequest): Promise<Fill | undefined> {
     const running = this.#running.get(request.digest)
     if (running !== undefined) {
-      // Whoever runs a registry must not decide how fast others get theirs.
+      // A slow registry must not delay clients that pull the same digest from another registry.
       if (running.request.repository.registry !== request.repository.registry) return undefined
       try {
         const result = await running.starting

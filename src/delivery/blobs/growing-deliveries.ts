@@ -40,7 +40,7 @@ export class GrowingDeliveries {
     return this.#followers
   }
 
-  /** Waits, two seconds at most, until a transfer has found its first source, or has ended; false if it is still looking then. */
+  /** Waits at most two seconds until a transfer finds its first source or ends; false if it still searches after that. */
   async begun(digest: Digest, signal: AbortSignal): Promise<boolean> {
     const until = performance.now() + START_PATIENCE
     while (this.#transfers.of(digest)?.hasBegun === false) {

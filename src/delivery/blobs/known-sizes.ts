@@ -5,19 +5,19 @@ import type { Descriptor } from '../../oci/manifest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 
 const MAX_SIZES = 10_000
-/** Of one manifest: no image has more layers, and one that lists more would only make the others forgotten. */
+/** Per manifest: no image has more layers, and a longer list would only evict the sizes of other images. */
 const MAX_CHILDREN = 256
-/** Two manifests of a repository disagree, so that one of them lies. */
+/** Two manifests of a repository give different sizes: at least one is wrong. */
 const DISPUTED = -1
 
 /**
- * What the manifests of a repository say about the sizes of what they list: a growing file often does not know its own. Kept by repository,
- * since everybody may publish a manifest that lists the layers of others.
+ * Sizes that manifests declare for their children: a growing file often does not know its own size. Keyed by repository, since anyone
+ * can publish a manifest that lists the layers of another repository.
  */
 export class KnownSizes {
   readonly #sizes = new LRUCache<string, number>({ max: MAX_SIZES })
 
-  /** Notes what a verified manifest of a repository lists. */
+  /** Notes the sizes that a verified manifest of a repository declares. */
   note(repository: Repository, children: readonly Descriptor[]): void {
     for (const { digest, size } of children.slice(0, MAX_CHILDREN)) {
       const key = keyOf(repository, digest)
@@ -26,7 +26,7 @@ export class KnownSizes {
     }
   }
 
-  /** In bytes, as far as it can be said before the content itself has been seen; undefined if it is not known. */
+  /** Declared size in bytes, not checked against the content; undefined if unknown or if manifests disagree. */
   of(repository: Repository, digest: Digest): number | undefined {
     const size = this.#sizes.get(keyOf(repository, digest))
     return size === DISPUTED ? undefined : size

@@ -51,7 +51,7 @@ export class RemoteBlob {
     return this.#stream.record
   }
 
-  /** How the bytes came, if all came from the registry. */
+  /** The delivery from the registry; undefined if any source was a peer. */
   get fromRegistry(): SourceSearch['fromRegistry'] {
     return this.#options.search.fromRegistry
   }

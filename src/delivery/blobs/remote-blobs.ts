@@ -10,7 +10,7 @@ import type { Suspects } from '../integrity/suspects.ts'
 export interface BlobRequest {
   readonly repository: Repository
   readonly digest: Digest
-  /** Whose rights it is fetched with, where those of the node are not enough. */
+  /** The client whose credentials fetch it, where the node's own do not suffice. */
   readonly caller?: Caller | undefined
 }
 
@@ -37,7 +37,7 @@ export class RemoteBlobs {
     this.#options = options
   }
 
-  /** Opens a blob. Throws OciError when nobody gives it. */
+  /** Opens a blob. Throws OciError if no source delivers it. */
   async open(request: BlobRequest, options: OpenOptions): Promise<RemoteBlob> {
     const { suspects } = this.#options
     const handOut = await suspects.begin(request, { start: options.start, toEnd: options.end === undefined }, options)
@@ -53,7 +53,7 @@ export class RemoteBlobs {
     }
   }
 
-  /** Size of a blob in bytes. Throws OciError when nobody has it. */
+  /** Size of a blob in bytes. Throws OciError if no source has it. */
   async head(request: BlobRequest, options: { signal: AbortSignal }): Promise<number> {
     const { sources } = this.#options
     const size = (await sources.sizeAtPeers(request, options)) ?? (await this.#sizeUpstream(request, options))

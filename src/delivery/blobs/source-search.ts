@@ -135,7 +135,7 @@ export class SourceSearch {
     this.#leave({ type: reachedEnd && this.#for.serves ? 'complete' : 'cancelled' })
   }
 
-  /** How the bytes came, if all came from the registry; undefined otherwise. `anonymous`: all of them without credentials. */
+  /** The delivery from the registry; undefined if any source was a peer. `anonymous`: every request went without credentials. */
   get fromRegistry(): Extract<Delivery, { from: 'upstream' }> | undefined {
     const deliveries = this.#deliveries.flatMap((delivery) => (delivery.from === 'upstream' ? delivery : []))
     if (deliveries.length < this.#deliveries.length) return undefined
@@ -155,7 +155,7 @@ export class SourceSearch {
     return { absent: this.#upstream.absent, error: this.#lastError }
   }
 
-  /** Who says another size than the manifest cannot have the right bytes: better to step aside than to break off in the middle. */
+  /** A source whose size differs from the known one has wrong bytes: skip it now rather than break off in the middle. */
   async #findOfSize(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
     for (let found = 0; found < MAX_ASKS; found += 1) {
       const stream = await this.#find(position, signal)
@@ -182,11 +182,11 @@ export class SourceSearch {
       if (found !== 'alone') return found
     }
     const alone = (await this.#fromHolders(position, signal)) ?? (await this.#fromUpstream(position, signal))
-    // Those that are better not asked are better than nobody.
+    // Last resort: peers that we avoid for this digest.
     return alone ?? this.#fromHolders(position, signal, { avoided: true })
   }
 
-  /** A private repository is nothing to follow others for; without the upstream only what somebody holds can be had. */
+  /** Whether to ask the swarm: not for private content, and without the upstream only if a peer holds the blob. */
   async #isShared(signal: AbortSignal): Promise<boolean> {
     const { rights, sources } = this.#options
     const { repository, caller } = this.#request
@@ -260,7 +260,7 @@ export class SourceSearch {
     return this.#fromPeers(await this.#holders(signal, options), position, signal)
   }
 
-  /** A client whose first try ended with wrong bytes must not get some again: its holders hash their copies first. */
+  /** A client that retries after wrong bytes must not get wrong bytes again: holders hash their copies first. */
   async #fromSound(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
     const sound = await this.#options.sources.sound(this.#request, await this.#holders(signal), { signal })
     return this.#fromPeers(sound, position, signal)
@@ -310,7 +310,7 @@ export class SourceSearch {
   }
 }
 
-/** What a search finds. */
+/** The open answer that a search returns. */
 type FoundStream = PeerStream | UpstreamStream
 
 function isPeerStream(stream: SourceStream): stream is PeerStream {

@@ -2,7 +2,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
 
-/** One fetch of a blob by this node. Whoever fetches keeps `size` and `path` up to date. */
+/** One fetch of a blob by this node. The fetching code keeps `size` and `path` up to date. */
 export interface Transfer {
   /** Of the whole blob in bytes, once it is known. */
   size: number | undefined
@@ -12,7 +12,7 @@ export interface Transfer {
   position: number
   /** Where its bytes come from now, a peer's address or a registry; undefined while a source is looked for. */
   source: TransferSource | undefined
-  /** Whether it has ever had a source, and may have brought bytes. */
+  /** Whether it has found its first source; bytes may have arrived since. */
   hasBegun: boolean
   /** Safe to call more than once. */
   end(): void
@@ -36,7 +36,7 @@ export interface RunningTransfers {
   readonly size: number | undefined
   /** Every node that any of them comes through: which one feeds the content store is not known. */
   readonly path: readonly string[]
-  /** False while all of them look for their first source: nothing has come, and nothing is recorded of where it comes from. */
+  /** False while all of them search for their first source: no bytes have arrived and no provenance is recorded. */
   readonly hasBegun: boolean
 }
 

@@ -8,7 +8,7 @@ export interface DeliveredManifest {
   readonly descriptor: Descriptor
   readonly bytes: Uint8Array
   readonly source: SourceKind
-  /** Why it may be seen. */
+  /** Why the client may read it. */
   readonly access: Access
   /** The address of the peer it came from, if it did. */
   readonly peer?: string

@@ -69,12 +69,12 @@ export class Manifests {
     return access && { descriptor: descriptorOf(digest, bytes), bytes, source: 'local', access }
   }
 
-  /** Whether this node has it, whoever may see it. */
+  /** Whether this node has the manifest; access is not checked. */
   async holds(digest: Digest, signal: AbortSignal): Promise<boolean> {
     return (await this.#held(digest, signal)) !== undefined
   }
 
-  /** From wherever it can be had, once for all who ask at the same time as the same. Throws OciError when it cannot. */
+  /** From this node, peers or the upstream; concurrent requests with the same caller share one fetch. Throws OciError if none has it. */
   async get(repository: Repository, digest: Digest, signal: AbortSignal, caller?: Caller): Promise<DeliveredManifest> {
     const local = await this.#getOwn(repository, digest, caller, signal)
     if (local !== undefined) return local
@@ -136,7 +136,7 @@ export class Manifests {
     const isPublic = !isPersonal && (await this.#isPublic(repository, descriptor.digest, counted, signal))
     const origin = { descriptor, repository, isPublic }
     await cache.putManifest(bytes, origin)
-    // What a tag names is for the caller that its registry told.
+    // A tag that the registry resolved for one caller is not stored for others.
     if (isPersonal) return
     for (const tag of tags.tagsOf(repository, descriptor.digest)) await cache.putManifest(bytes, { ...origin, tag })
   }
@@ -144,7 +144,7 @@ export class Manifests {
   async #isPublic(repository: Repository, digest: Digest, access: Access, signal: AbortSignal): Promise<boolean> {
     const { rights } = this.#options
     if (access !== 'unknown') return access !== 'imported'
-    // Where everything is shared no registry is asked for leave.
+    // `share` needs no proof, so the registry is not asked.
     if (rights.sharesAll) return rights.knownVerdict(repository) === true
     return rights.isPublic(repository, { kind: 'manifests', digest }, { signal })
   }

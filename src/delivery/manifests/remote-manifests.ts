@@ -22,7 +22,7 @@ import type { Rights } from '../access/rights.ts'
 export interface ManifestRequest {
   readonly repository: Repository
   readonly digest: Digest
-  /** Whose rights it is fetched with, where those of the node are not enough. */
+  /** The client whose credentials fetch it, where the node's own do not suffice. */
   readonly caller?: Caller | undefined
 }
 
@@ -83,7 +83,7 @@ export class RemoteManifests {
     }
   }
 
-  /** What may not be shared, or is not fetched for all, is nothing to fetch together. */
+  /** undefined for private content, and for registries that `--fallback` excludes: nodes do not fetch these together. */
   #enter({ repository, digest, caller }: ManifestRequest): Membership | undefined {
     const { swarm, policy, rights } = this.#options
     if (caller !== undefined || !rights.mayShare(repository)) return undefined
@@ -91,7 +91,7 @@ export class RemoteManifests {
     return swarm.enter({ repository, content: { kind: 'manifest', digest } })
   }
 
-  /** A neighbour that may not see it must not be sent here for it. */
+  /** Offers the manifest to neighbours, unless this node may not serve it to them. */
   async #offer({ repository, digest }: ManifestRequest, membership: Membership): Promise<void> {
     const options = { signal: AbortSignal.timeout(UNDER_WAY_PATIENCE) }
     const content = { kind: 'manifests', digest } as const
@@ -139,15 +139,15 @@ export class RemoteManifests {
     const patienceOf = (peer: Peer) =>
       Math.min(options.patience, byPeer.get(peer)?.complete === true ? HOLDER_PATIENCE : UNDER_WAY_PATIENCE)
     const note = (peer: Peer, reason: LeftSource['reason']) => {
-      // Who was just getting it and did not get it claimed nothing that were wrong.
+      // A peer whose own fetch failed made no false claim to hold it.
       const isClaim = reason !== 'absent' || byPeer.get(peer)?.complete === true
       left.push({ id: peer.id, reason: isClaim ? reason : 'broken' })
     }
     const manifest = await this.#race(request, [...byPeer.keys()], { signal: options.signal, patienceOf, note }).catch(
-      // Recalled: what is better is asked for.
+      // Recalled: ask the swarm for a better source.
       () => undefined,
     )
-    // Who got it for this very repository and does not give it has it from a private one.
+    // A peer that fetched it for this repository and refuses it knows the repository as private.
     const isPrivate = left.some(
       ({ id, reason }) => reason === 'refused' && sources.some(({ peer, complete }) => peer.id === id && !complete),
     )
@@ -180,7 +180,7 @@ export class RemoteManifests {
 
   async #fromHolders(request: ManifestRequest, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
     const { index } = this.#options
-    // A peer has another registry of that name.
+    // A local registry (`localhost`) is a different registry on each peer.
     if (isLocalRegistry(request.repository.registry)) return undefined
     const key = keyOfDigest(request.digest)
     const holders = (await index.find(key, { signal })).slice(0, MAX_PEERS_TRIED)

@@ -55,7 +55,7 @@ export class SharedTags {
     return abortable(pending, signal)
   }
 
-  /** Past the shared answer, for a client that cannot read what everybody gets. */
+  /** Asks the upstream without the swarm: for a caller's credentials, a narrower `accept`, or a private repository. */
   async askFor(
     tag: TagReference,
     accept: readonly string[],
@@ -63,7 +63,7 @@ export class SharedTags {
     caller?: Caller,
   ): Promise<FreshTag | undefined> {
     const found = await this.#head(tag, accept, signal, { as: caller?.credential ?? 'node' })
-    // What a registry shows to a client of few words may be another manifest than everybody gets.
+    // For fewer media types the registry may choose another manifest: remember only answers that suit all clients.
     return this.#note(tag, found, { caller, isForAll: MANIFEST_ACCEPT.every((type) => accept.includes(type)) })
   }
 
@@ -98,13 +98,13 @@ export class SharedTags {
       membership.leave({ type: 'failed', failure: { absent: false, message } })
       throw error
     }
-    // What is pushed in this very moment must be found by the next who asks: that it does not exist is told to nobody.
+    // A 404 is not shared: the tag may be pushed at this moment, and the next node that asks must find it.
     if (found === undefined) membership.leave({ type: 'cancelled' })
     else void this.#tell(tag, found, membership)
     return this.#note(tag, found)
   }
 
-  /** Tells the others, with whether they can pull it as well; that costs a question if this node has credentials. */
+  /** Shares the tag and whether it is public with waiting nodes; finding out costs a request if this node has credentials. */
   async #tell(tag: TagReference, { descriptor, date, anonymous }: UpstreamTag, membership: Membership): Promise<void> {
     const { rights } = this.#options
     const probe = { kind: 'manifests', reference: descriptor.digest } as const
@@ -113,7 +113,7 @@ export class SharedTags {
     membership.leave({ type: 'resolved', value: { descriptor, date, anonymous: isOpen } })
   }
 
-  /** Another node's answer counts only if this node could have had it as well. */
+  /** Another node's answer counts only if the tag is public, or under `share`; otherwise this node asks the upstream. */
   async #learn(tag: TagReference, value: SharedTag, signal: AbortSignal): Promise<FreshTag | undefined> {
     const { rights } = this.#options
     if (!value.anonymous && !rights.sharesAll) {

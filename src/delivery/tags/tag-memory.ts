@@ -15,7 +15,7 @@ export class TagMemory {
     this.#tags.set(key, { reference, known })
   }
 
-  /** The upstream's last word on a tag; undefined if it is not remembered. */
+  /** The upstream's last answer for a tag; undefined if it is not remembered. */
   get(reference: TagReference): KnownTag | undefined {
     return this.#tags.get(tagKey(reference))?.known
   }

@@ -53,7 +53,7 @@ export class TagResolver {
     this.#shared = new SharedTags(options)
   }
 
-  /** Throws OciError when nobody can say. `accept` is what the client sent, if it sent anything. */
+  /** Throws OciError if no source knows the tag. `accept` is what the client sent, if it sent anything. */
   async resolve(
     tag: TagReference,
     accept: readonly string[],
@@ -80,7 +80,7 @@ export class TagResolver {
     return found
   }
 
-  /** What this node knows by itself and may show; undefined otherwise. */
+  /** A tag from this node's own store; undefined if absent or without access. */
   async resolveLocal(tag: TagReference, audience: Audience, signal: AbortSignal): Promise<KnownTag | undefined> {
     const known = await this.#options.store.resolve(tag, { signal })
     if (known === undefined) return undefined
@@ -104,7 +104,7 @@ export class TagResolver {
     caller: Caller | undefined,
     signal: AbortSignal,
   ): Promise<ResolvedTag | undefined> {
-    // What a caller is told is for nobody else.
+    // The registry's answer to a caller's credentials is for that caller alone.
     if (caller !== undefined) {
       return this.#shared.askFor(tag, accept.length === 0 ? MANIFEST_ACCEPT : accept, signal, caller)
     }
@@ -119,7 +119,7 @@ export class TagResolver {
     caller: Caller | undefined,
     signal: AbortSignal,
   ): Promise<ResolvedTag> {
-    // What the neighbours know of a tag is not for a caller whom the registry has just refused.
+    // The registry has just refused the caller: neighbours must not answer in its place.
     const isRefused = caller !== undefined && failure instanceof UpstreamError && failure.reason === 'denied'
     const isAsked = this.#options.tagPolicy !== 'peers' && !isRefused
     const known = isAsked ? await this.#fromNeighbours(tag, caller, signal) : undefined
@@ -148,7 +148,7 @@ export class TagResolver {
       (known): ResolvedTag | undefined => known && { ...known, source: 'local' },
       () => undefined,
     )
-    // A peer has another registry of the name `localhost`.
+    // A local registry (`localhost`) is a different registry on each peer.
     const found = isLocalRegistry(tag.registry) ? [] : await this.#options.index.find(keyOfTag(tag), { signal })
     const peers = found.slice(0, MAX_PEERS_ASKED)
     const probe = { kind: 'manifests', reference: tag.tag } as const

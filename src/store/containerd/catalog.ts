@@ -13,8 +13,8 @@ import type { ContentRow, ImageRow } from './rows.ts'
 import { type MirrorPredicates, SourceLabels } from './source-labels.ts'
 
 /**
- * What one namespace holds. `selected` says whether its content is offered; the labels of the others, and the registries that their
- * images name, count all the same.
+ * Images and content of one namespace. `selected`: its content is offered. Labels and image names of unselected namespaces are read
+ * too, since they tell which registries the content came from.
  */
 export interface NamespaceRows {
   readonly selected: boolean
@@ -24,7 +24,7 @@ export interface NamespaceRows {
 
 export interface CatalogBlob {
   readonly size: number
-  /** When the last namespace got it, in milliseconds since the epoch. */
+  /** The latest creation time in any namespace, in milliseconds since the epoch. */
   readonly createdAt: number
   /** True if any namespace says that it came from a registry, be the label readable or not. */
   readonly labelled: boolean
@@ -49,7 +49,7 @@ export interface Catalog {
   /** By {@link tagKey}; only tags whose target is held. */
   readonly tags: ReadonlyMap<string, CatalogTag>
   readonly imported: readonly ImportedImage[]
-  /** How source labels are read here; undefined before the first listing. */
+  /** Reader of this node's source labels; undefined before the first listing. */
   readonly labels: SourceLabels | undefined
   /** When the listing began, in milliseconds since the epoch. */
   readonly listedAt: number
@@ -63,7 +63,7 @@ export const EMPTY_CATALOG: Catalog = {
   listedAt: 0,
 }
 
-/** What was pulled or named by the mirror's own address counts as of the registry behind it. */
+/** Content and images under the mirror's own address count as content of the registry behind it. */
 export function buildCatalog(
   namespaces: readonly NamespaceRows[],
   { listedAt, ...mirror }: MirrorPredicates & Pick<Catalog, 'listedAt'>,

@@ -36,7 +36,7 @@ export interface ContainerdStoreOptions extends MirrorPredicates {
   readonly namespaces?: readonly string[] | undefined
   /** Root of the content store on disk; containerd is asked if undefined. */
   readonly contentPath?: string | undefined
-  /** How long after its commit a blob may still lack source labels, in milliseconds; 10 s if absent. */
+  /** How long after its commit a blob may still lack source labels, in milliseconds; {@link LABEL_DELAY} if absent. */
   readonly labelDelay?: number
   readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
 }
@@ -44,7 +44,7 @@ export interface ContainerdStoreOptions extends MirrorPredicates {
 /** How long a blob on disk may lack its row in containerd's database: between the two there is one transaction. */
 const FRESH_LIFE = 2 * second
 
-/** Labels come milliseconds after a commit, on a saturated disk a second. */
+/** containerd sets labels milliseconds after the commit; on a saturated disk it takes up to a second. */
 const LABEL_DELAY = 2 * second
 
 /** The content of containerd: what there is by its API, the bytes straight from its disk. */
@@ -138,11 +138,11 @@ export class ContainerdStore implements ContentStore {
     const asked = this.#isSettled(known) ? undefined : await this.#ask(digest, signal)
     const blob = asked ?? known
     if (blob === undefined) return []
-    // By the wall clock, as far as containerd says.
+    // Converted from the wall clock: containerd reports the creation time only.
     const at = performance.now() - Math.max(0, Date.now() - blob.createdAt)
     if (blob.labelled) return blob.sources.map((source): ContentSource => ({ ...source, access: 'unknown', at }))
-    // Without an answer of containerd there may be a label by now. A blob that was committed a moment ago has none even if it came from
-    // a registry: somebody who can add an image that names the blob could have it taken for imported.
+    // If containerd did not answer, the blob may have a label by now. A fresh commit lacks its label even if the blob came from a
+    // registry, and a client that can add an image naming the blob could make it look imported.
     if (asked === undefined || Date.now() - asked.createdAt < this.#labelDelay)
       return [{ ...UNRECORDED, access: 'unknown' }]
     const claims = await this.#claims(digest, signal)
@@ -165,21 +165,21 @@ export class ContainerdStore implements ContentStore {
   }
 
   /**
-   * Whether the listing has all labels that came with a blob. Nothing tells of a label, and between the commit and the label of its own pull
-   * another pull can have added one.
+   * Whether the listing has every label of the blob's own pull. containerd sends no event for a label, and another pull may add its
+   * label between the commit and the label of the first pull.
    */
   #isSettled(known: CatalogBlob | undefined): boolean {
     return known?.labelled === true && this.#catalog.listedAt - known.createdAt >= this.#labelDelay
   }
 
-  /** What containerd says about one blob right now; undefined if it is not held or containerd has not answered yet. */
+  /** containerd's current record of a blob; undefined if the blob is not held, containerd does not answer, or nothing is listed yet. */
   async #ask(digest: Digest, signal: AbortSignal): Promise<CatalogBlob | undefined> {
     const rows = await this.#rowsOf(digest, signal)
     const { labels } = this.#catalog
     return rows === undefined || labels === undefined ? undefined : mergeRows(rows, labels)
   }
 
-  /** A blob as all namespaces see it; undefined if none that is offered holds it, or containerd does not answer. */
+  /** A blob's rows in all namespaces; undefined if no offered namespace holds it, or containerd does not answer. */
   async #rowsOf(digest: Digest, signal: AbortSignal): Promise<readonly ContentRow[] | undefined> {
     const client = this.#client
     if (client === undefined) return undefined

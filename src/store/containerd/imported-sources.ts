@@ -8,8 +8,8 @@ import type { Catalog } from './catalog.ts'
 export type Claims = ReadonlyMap<Digest, readonly Repository[]>
 
 /**
- * Which digests the imported images of a catalog name. What has a source label came from a registry, whatever lists it: it is never
- * imported, and the walk goes no further there.
+ * The digests that imported images of a catalog reference. A blob with a source label came from a registry, whichever manifest lists
+ * it: it never counts as imported, and the walk does not descend into it.
  */
 export class ImportedSources {
   readonly #open: (digest: Digest) => Promise<OpenBlob | undefined>

@@ -14,42 +14,42 @@ import {
 } from '../../oci/reference.ts'
 import { UNRECORDED } from '../content-store.ts'
 
-/** By which names clients call this node's mirror. */
+/** The names that clients use for this node's mirror. */
 export interface MirrorPredicates {
-  /** Of a registry's `host[:port]`, as image names have it. */
+  /** Matches a registry's `host[:port]`, as in image names. */
   readonly isMirror?: IsMirror | undefined
-  /** Of a host without port, as source labels have it: the mirror goes by it on some port. */
+  /** Matches a host without port, as in source labels: true if the mirror uses this host with some port. */
   readonly isMirrorHost?: ((host: string) => boolean) | undefined
 }
 
-/** What the source labels of a blob say. */
+/** The repositories that a blob's source labels name. */
 export interface LabelledSources {
-  /** True if there is a source label, be it readable or not. */
+  /** True if there is a source label, readable or not. */
   readonly labelled: boolean
   readonly sources: readonly Repository[]
 }
 
 /** How the labels of one host are read. */
 interface Host {
-  /** Which registries the host may stand for; empty if it is none. */
+  /** The registries that the host may stand for; empty if it is not a valid registry host. */
   readonly registries: readonly string[]
   /**
    * - `always`: the label names the mirror with its port.
    * - `prefixed`: only the mirror is known at this host.
-   * - `never`: it is not the mirror, or not certainly.
+   * - `never`: the host is not the mirror, or may also be another registry.
    */
   readonly readAsMirror: 'always' | 'prefixed' | 'never'
 }
 
 const PREFIX = 'containerd.io/distribution.source.'
-/** Key and value together, in bytes. containerd leaves a repository out that would make a label longer. */
+/** Key and value together, in bytes. containerd omits a repository that would make the label longer. */
 const MAX_LABEL_LENGTH = 4096
-/** Of a repository's name and the comma before it. */
+/** Length of a repository name and the comma before it. */
 const MAX_ADDITION = 256
 
 /**
- * Reads the labels `containerd.io/distribution.source.<host>=<name>,<name>` that containerd gives to what it pulls. The host has no port, so a
- * label may mean each registry at that host that an image name of this node mentions: all of them are sources.
+ * Reads the labels `containerd.io/distribution.source.<host>=<name>,<name>` that containerd sets on content it pulls. The host has no
+ * port, so a label may mean any registry at that host that an image name of this node mentions: all of them count as sources.
  */
 export class SourceLabels {
   readonly #mirror: MirrorPredicates
@@ -87,9 +87,9 @@ export class SourceLabels {
     return names.length === 0 || mayLackSome ? [...sources, UNRECORDED] : sources
   }
 
-  /** Which repositories a name under a host may mean; none if it is no name. */
+  /** The repositories that a name under a host may mean; none if the name is invalid. */
   #readName({ registries, readAsMirror }: Host, name: string): Repository[] {
-    // Without a registry in it, `team/app` may be of a registry of this machine, not on Docker Hub.
+    // `team/app` has no registry prefix: it may belong to a local registry, not to Docker Hub.
     const isPrefixed = looksLikeRegistry(name.slice(0, Math.max(name.indexOf('/'), 0)).toLowerCase())
     if (readAsMirror === 'always' || (readAsMirror === 'prefixed' && isPrefixed)) {
       const repository = parseRepositoryPath(name, this.#mirror.isMirror)
@@ -102,15 +102,15 @@ export class SourceLabels {
   }
 
   #hostOf(rawHost: string): Host {
-    // Go's URL.Hostname() takes the brackets of an IPv6 address away.
+    // Go's URL.Hostname() strips the brackets of an IPv6 address.
     const registry = canonicalRegistry(isIP(rawHost) === 6 ? `[${rawHost}]` : rawHost)
     if (!isRegistry(registry)) return { registries: [], readAsMirror: 'never' }
     const isMirror = (text: string) => this.#mirror.isMirror?.(text) === true
-    // containerd writes no port; what another program wrote says more.
+    // containerd writes no port; a label with one is from another program and is exact.
     if (hostOf(registry) !== registry) {
       return { registries: [registry], readAsMirror: isMirror(registry) ? 'always' : 'never' }
     }
-    // Docker Hub alone is at its host, whatever the port.
+    // No registry but Docker Hub uses its host, on any port.
     if (registry === DOCKER_HUB) return { registries: [registry], readAsMirror: 'never' }
     const mentioned = [...(this.#registries.get(registry) ?? [])].filter((text) => !isMirror(text))
     const isMirrorAlone = mentioned.length === 0 && this.#mirror.isMirrorHost?.(registry) === true
@@ -120,14 +120,14 @@ export class SourceLabels {
     }
   }
 
-  /** Notes the registry of an image name, and behind the mirror's own name the next one. */
+  /** Notes the registry of an image name; after the mirror's own name, also the registry that follows it. */
   #note(imageName: string): void {
     for (let path = imageName.toLowerCase(); ;) {
       const slash = path.indexOf('/')
-      // containerd takes `user@host/name` too, and labels the host.
+      // containerd accepts `user@host/name` too, and labels by host.
       const first = path.slice(path.lastIndexOf('@', slash) + 1, Math.max(slash, 0))
       if (!looksLikeRegistry(first)) return
-      // The port that a registry has without one says nothing new.
+      // Port 443 is the default and names the same registry.
       const registry = canonicalRegistry(first).replace(/:443$/, '')
       const host = hostOf(registry)
       this.#registries.set(host, (this.#registries.get(host) ?? new Set()).add(registry))

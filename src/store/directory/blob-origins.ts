@@ -5,20 +5,20 @@ import { parseRepositoryKey, type Repository, repositoryKey } from '../../oci/re
 import type { BlobOrigin } from '../cache-store.ts'
 import { UNRECORDED } from '../content-store.ts'
 
-/** Of one digest, besides {@link UNRECORDED}. */
+/** Cap on origins per digest, {@link UNRECORDED} not counted. */
 const MAX_REPOSITORIES = 64
 
 const documentSchema = z.object({ version: z.literal(1), blobs: z.record(z.string(), z.unknown()) })
 const rowSchema = z.object({ public: z.array(z.string()).default([]), other: z.array(z.string()).default([]) })
 
-/** From which repositories blobs were had: what `origins.json` says. */
+/** The repositories that blobs were fetched from; persisted as `origins.json`. */
 export class BlobOrigins {
   /** By digest and {@link repositoryKey}. */
   readonly #byDigest = new Map<Digest, Map<string, BlobOrigin>>()
 
   /**
-   * Keeps an origin; true if that changed anything. Once public, always public: the bytes are the same. Content is public if all its
-   * origins are, so at the bound an origin that may be private replaces a public one, and if there is none, {@link UNRECORDED} stands for it.
+   * Keeps an origin; returns whether anything changed. A public origin stays public: the bytes are the same. Content is public only if
+   * all its origins are, so at the cap a possibly private origin replaces a public one or, without one, becomes {@link UNRECORDED}.
    */
   note(digest: Digest, { repository, isPublic }: BlobOrigin): boolean {
     const key = repositoryKey(repository)
@@ -36,7 +36,7 @@ export class BlobOrigins {
     return true
   }
 
-  /** Forgets a blob; true if anything was known of it. */
+  /** Forgets a blob's origins; returns whether there were any. */
   delete(digest: Digest): boolean {
     return this.#byDigest.delete(digest)
   }
@@ -57,7 +57,7 @@ export class BlobOrigins {
 
 const UNRECORDED_KEY = repositoryKey(UNRECORDED)
 
-/** Reads an `origins.json`; undefined if it is not one. */
+/** Parses an `origins.json`; undefined if the document is invalid. */
 export function parseOrigins(text: string): Map<Digest, BlobOrigin[]> | undefined {
   let json: unknown
   try {
@@ -76,7 +76,7 @@ export function parseOrigins(text: string): Map<Digest, BlobOrigin[]> | undefine
   return found
 }
 
-/** A row is read whole or not at all: one that lacks a private origin would make its blob look public. */
+/** Rejects a row with any invalid key: without a private origin the blob would look public. */
 function parseRow(raw: unknown): BlobOrigin[] | undefined {
   const row = rowSchema.safeParse(raw).data
   if (row === undefined) return undefined

@@ -52,12 +52,12 @@ export class DirectoryStore implements CacheStore {
   readonly #origins = new BlobOrigins()
   readonly #ingests = new Set<FileIngest>()
   readonly #removals = new Map<Digest, Promise<void>>()
-  /** When each blob came that came in this process, by `performance.now()`. */
+  /** Arrival times of the blobs that this process stored, by `performance.now()`. */
   readonly #arrivals = new Map<Digest, number>()
   readonly #manifests = new Map<Digest, Promise<boolean>>()
   #status: StoreStatus = { ready: false, reason: 'the cache directory has not been read yet' }
   #unlock: (() => Promise<void>) | undefined
-  /** By the monotonic clock. */
+  /** Until when ingests are refused after a full disk, by `performance.now()`. */
   #fullUntil = 0
 
   constructor({ directory, maxBytes, log }: DirectoryStoreOptions) {
@@ -223,7 +223,7 @@ export class DirectoryStore implements CacheStore {
   }
 
   noteOrigin(digest: Digest, origin: BlobOrigin): void {
-    // After the stop another process may own the file.
+    // After stop() another process may own the file.
     if (!this.#status.ready || !this.#space.has(digest)) return
     if (this.#origins.note(digest, origin)) this.#saveOrigins()
   }

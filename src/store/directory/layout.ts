@@ -15,8 +15,8 @@ export interface FoundBlob {
 }
 
 /**
- * Where things are in a directory. https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
- * `ingest` and `origins.json` are not of the specification: what is being written, and where blobs came from.
+ * File paths in a cache directory. https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
+ * `ingest` (blobs being written) and `origins.json` (repositories that blobs came from) are not part of the specification.
  */
 export class Layout {
   readonly directory: string

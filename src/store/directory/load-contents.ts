@@ -7,7 +7,7 @@ import type { Layout } from './layout.ts'
 import type { Space } from './space.ts'
 import type { StateFile } from '../state-file.ts'
 
-/** What a directory holds, as the store keeps it in memory. */
+/** In-memory state of a cache directory. */
 export interface Contents {
   readonly layout: Layout
   readonly space: Space
@@ -20,7 +20,7 @@ export interface ContentsFiles {
   readonly origins: Pick<StateFile<ReadonlyMap<Digest, readonly BlobOrigin[]>>, 'read'>
 }
 
-/** Fills `contents` from the disk. Blobs keep the order in which they were used; the files say nothing of what is not held. */
+/** Fills `contents` from disk. Blobs keep their order of last use; entries for blobs that are not held are dropped. */
 export async function loadContents(contents: Contents, files: ContentsFiles, log: Pick<Log, 'warn'>): Promise<void> {
   const { layout, space, index, origins } = contents
   const found = await layout.scan(log)

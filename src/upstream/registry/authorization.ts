@@ -25,7 +25,7 @@ export interface AuthorizationOptions {
   readonly credentialRefused?: ((credential: Credential) => void) | undefined
 }
 
-/** Each of up to {@link MAX_CHALLENGE_LENGTH} characters. */
+/** Cap on kept challenges of up to {@link MAX_CHALLENGE_LENGTH} characters each. */
 const MAX_CHALLENGES = 2000
 const NOTHING: Authorized = { header: undefined, anonymous: true }
 
@@ -76,7 +76,7 @@ export class Authorization {
     }
     if (challenge === undefined) return false
     if (this.#challenges.size >= MAX_CHALLENGES) this.#challenges.clear()
-    // As much as is read of it. A string of its own, so that the whole header is not kept.
+    // Keep only what the parser reads, as a copy: a slice would keep the whole header in memory.
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
     return true
   }

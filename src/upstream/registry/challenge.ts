@@ -8,7 +8,7 @@ export type Challenge =
       readonly scope: string | undefined
     }
 
-/** No more of a header is read, in characters: registries need some hundred. */
+/** Cap on the parsed part of a header, in characters; registries send a few hundred. */
 export const MAX_CHALLENGE_LENGTH = 4096
 
 const TOKEN = /[^\s,="]+/y

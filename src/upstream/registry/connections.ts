@@ -8,16 +8,16 @@ import { isLocalAddress } from '../../oci/local-registry.ts'
 import { isLocalhostOr, isPrivateAddress } from './private-address.ts'
 import type { ChooseProxy } from './proxies.ts'
 
-/** How names are resolved, and what IP addresses stand for. */
+/** Resolves names and classifies IP addresses. */
 export interface Network {
   readonly lookup: LookupFunction
-  /** Not of the public Internet. */
+  /** True outside the public Internet. */
   readonly isPrivate: (address: string) => boolean
-  /** Loopback, unspecified or link-local: another machine on every node. */
+  /** Loopback, unspecified or link-local: a different machine on each node. */
   readonly isLocal: (address: string) => boolean
 }
 
-/** Which addresses a connection may lead to: `remote` refuses local ones, `public` all that are private. */
+/** Addresses that a connection may use: `remote` refuses local addresses, `public` all private ones. */
 export type Reach = 'anything' | 'remote' | 'public'
 
 export interface ConnectionsOptions {
@@ -29,7 +29,7 @@ export interface ConnectionsOptions {
   readonly network: Network
 }
 
-/** A connection would have led to an address that `reach` leaves out. Nothing was sent there. */
+/** A connection was refused because `reach` excludes its address. Nothing was sent there. */
 export class AddressRefusedError extends Error {
   override readonly name = 'AddressRefusedError'
   readonly reach: Exclude<Reach, 'anything'>
@@ -52,7 +52,7 @@ const MAX_ORIGINS = 5000
 /** The kept connections to registries, their token realms and their CDNs. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  /** By whose authorities are trusted, which addresses are refused, and through which proxy. */
+  /** By trusted certificate authorities, refused addresses and proxy. */
   readonly #agents = new Map<string, Dispatcher>()
   /** Whether an origin was only ever met at private addresses. */
   readonly #origins = new Map<string, boolean>()
@@ -62,8 +62,8 @@ export class Connections {
   }
 
   /**
-   * For a request to `url` on behalf of `registry`. Throws AddressRefusedError for a literal address that `reach` leaves out;
-   * requests fail with it for what a name resolves to. Through a proxy names are resolved there, so that only literals are known.
+   * For a request to `url` on behalf of `registry`. Throws AddressRefusedError for a literal address that `reach` excludes; requests
+   * fail with it if the name resolves to such an address. A proxy resolves names itself, so only literal addresses are checked.
    */
   dispatcher(registry: string, url: URL, reach: Reach): Dispatcher {
     if (reach !== 'anything' && isLocalhostOr(refusedBy(reach, this.#options.network), url.hostname))

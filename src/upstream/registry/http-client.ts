@@ -19,8 +19,8 @@ export interface HttpResponse {
 
 export interface HttpRequest {
   /**
-   * The registry on whose behalf it is sent, to token realms and CDNs too: its certificate authority is accepted besides the public
-   * ones, and it may be at a local address if it is named.
+   * The registry on whose behalf the request is sent, also to token realms and CDNs: its certificate authority is accepted besides
+   * the public ones, and local addresses are allowed if the operator has named it.
    */
   readonly registry: string
   readonly method: 'GET' | 'HEAD' | 'POST'
@@ -55,7 +55,7 @@ export interface HttpClientOptions {
   readonly proxyFor?: ChooseProxy
   /** This machine's if absent. */
   readonly network?: Network
-  /** Whether the operator has named a registry: only these may be at local addresses. All are if absent. */
+  /** Whether the operator has named a registry: only named registries may be at local addresses. All are named if absent. */
   readonly isNamed?: (registry: string) => boolean
 }
 
@@ -120,7 +120,7 @@ class RedirectingClient implements HttpClient {
     return this.#connections.close()
   }
 
-  /** A client may name any registry: without a flag for it, what runs on this machine is not to be probed through Nabo. */
+  /** A client may name any registry: unless a flag names it, Nabo must not probe services of this machine for the client. */
   #reachOf({ registry, namedBy }: HttpRequest): Reach {
     if (namedBy !== undefined && !this.#connections.isPrivate(namedBy)) return 'public'
     return this.#isNamed(registry) ? 'anything' : 'remote'
@@ -156,7 +156,7 @@ class RedirectingClient implements HttpClient {
   }
 }
 
-/** The same whether the port is open or closed, so that it does not tell what runs here. */
+/** The text is the same for open and closed ports, so that clients cannot scan this machine. */
 function refusalText(reach: AddressRefusedError['reach'], { host }: URL, registry: string): string {
   switch (reach) {
     case 'public':

@@ -4,15 +4,15 @@ import type { RegistryAnswer } from './address-client.ts'
 import { mediaTypeOf } from './bodies.ts'
 
 /**
- * What a HEAD with 200 proves. Throws UpstreamError `invalid` for a page, which something in front of the registry sends with 200 too,
- * and for another digest than the one asked for. Neither length nor type is needed: a proof is not used to read anything.
+ * Reads the proof from a 200 to a HEAD. Throws UpstreamError `invalid` for a page, which a gateway in front of the registry sends with
+ * 200 too, and for a digest other than the requested one. Length and type are not needed: a proof is not used to read content.
  */
 export function readProof({ response, anonymous }: RegistryAnswer, asked: UpstreamQuestion): UpstreamProof {
   const { host } = response.url
   const type = mediaTypeOf(response) ?? ''
   const wanted = parseDigest(asked.reference)
   const said = parseDigest(response.header('docker-content-digest')?.trim() ?? '')
-  // A registry that names the digest has answered, whatever it calls the type. Without it, gateways send logins and errors with 200 too.
+  // An answer with the digest is the registry's, whatever its type. Without the digest it may be a gateway's login or error page.
   const isJson = said === undefined && /^application\/(?!vnd\.)(?:[a-z0-9.+-]+\+)?json$/i.test(type)
   const isText = said === undefined || asked.kind === 'manifests' ? /^text\//i : /^text\/html$/i
   if (isJson || isText.test(type))

@@ -43,7 +43,7 @@ async function reach(http: HttpClient, { registry, url }: Address, { signal }: {
   } catch (error) {
     signal.throwIfAborted()
     if (!(error instanceof UpstreamError)) throw error
-    // `unreachable` only repeats the host; what refuses an address says why itself.
+    // The text of `unreachable` only repeats the host, so use its cause; other errors state the reason themselves.
     return { host, isNabo: false, failure: errorText(error.reason === 'unreachable' ? (error.cause ?? error) : error) }
   }
 }

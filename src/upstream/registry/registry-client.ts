@@ -25,7 +25,7 @@ import type { RegistrySession } from './registry-session.ts'
 export interface RegistryClientOptions {
   /** Limits how fast the bytes of blobs are read; no limit if absent. */
   readonly bandwidth?: Bandwidth | undefined
-  /** Whether a GET may follow a HEAD whose answer lacks digest, size or media type. At every registry if absent. */
+  /** Whether a GET may follow a HEAD answer without digest, size or media type. Allowed at every registry if absent. */
   readonly mayGet?: (registry: string) => boolean
 }
 
@@ -200,7 +200,7 @@ function sizeOf(
   if (isEncoded(response)) {
     throw new UpstreamError('invalid', `${url.host} sent ${digest} in an encoding nobody asked for`, { status })
   }
-  // Something in front of the registry (a login, maintenance) sends a page with 200 too.
+  // A gateway in front of the registry (login, maintenance) sends a page with 200 too.
   if (/^\s*text\/html\b/i.test(response.header('content-type') ?? ''))
     throw new UpstreamError('invalid', `${url.host} sent a page where ${digest} should be`, { status })
   const length = lengthOf(response)
@@ -237,7 +237,7 @@ function manifestTypeOf(response: HttpResponse): string | undefined {
   return type
 }
 
-/** `said`: what a tag's descriptor needs, with undefined for what the answer to a HEAD lacks. */
+/** `said`: the fields of a tag's descriptor, undefined for each that the HEAD answer lacks. */
 function mayNotGet({ url, status }: HttpResponse, registry: string, said: Record<string, unknown>): UpstreamError {
   const lacking = Object.keys(said).filter((name) => said[name] === undefined)
   const message = `${url.host} answers HEAD without the ${lacking.join(', ')} of the manifest, and no GET is sent: --fallback leaves ${registry} out`

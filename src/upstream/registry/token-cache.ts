@@ -10,12 +10,12 @@ import { type TokenRequest, requestToken } from './token-request.ts'
 /** A token is not used in its last seconds: it must survive the request that carries it. */
 const MARGIN = 10 * second
 const MAX_TOKENS = 2000
-/** Of all tokens together. Those of registries have some thousand characters. */
+/** Cap on the length of all tokens together. A registry's token has a few thousand characters. */
 const MAX_CHARACTERS = 8 * 1024 * 1024
-/** Registries give minutes. */
+/** Registries issue tokens for minutes. */
 const MAX_LIFE = 1 * hour
 
-/** Bearer tokens by registry, realm, service, scope and credential, kept until shortly before they expire and fetched once for many. */
+/** Bearer tokens by registry, realm, service, scope and credential, kept until shortly before they expire; callers share a fetch. */
 export class TokenCache {
   readonly #http: HttpClient
   readonly #now: () => number
@@ -26,7 +26,7 @@ export class TokenCache {
   })
   readonly #pending = new Map<string, Promise<string>>()
 
-  /** `now` in milliseconds, monotonic: a wall clock that is set back would keep tokens beyond their end. */
+  /** `now` in milliseconds, monotonic: a wall clock that is set back would keep expired tokens. */
   constructor(http: HttpClient, now: () => number = () => performance.now()) {
     this.#http = http
     this.#now = now
@@ -35,7 +35,7 @@ export class TokenCache {
   /** Throws UpstreamError (`denied`, `limited`, `failed`, `unreachable`). */
   async get(request: TokenRequest, options: { signal: AbortSignal }): Promise<string> {
     const { registry, realm, service, scope, credential } = request
-    // By registry: which addresses a realm may have, and whose certificates it may show, is the registry's.
+    // By registry: it decides which addresses and certificate authorities are accepted for a realm.
     const key = JSON.stringify([registry, realm.href, service, scope, credential && credentialId(credential)])
     const held = this.#tokens.get(key)
     if (held !== undefined && held.until > this.#now()) return held.value
