@@ -10,18 +10,18 @@ import type { Caller, Probe, RegistryWord } from './audience.ts'
 
 export interface CallerProofsOptions {
   readonly upstream: Pick<Upstream, 'shows'>
-  /** Told of each answer that needed no credentials after all. */
+  /** Called for each 200 that the registry gave without credentials. */
   readonly onAnonymous?: (repository: Repository, reference: string) => void
   /** A monotonic clock in milliseconds; `performance.now()` if absent. */
   readonly now?: () => number
 }
 
-/** Whose rights: a caller's, or those of this node's own credentials. */
+/** The owner of credentials: a caller, or this node. */
 export type Holder = Caller | 'node'
 
-/** As long as registries' own tokens live: a caller that lost a right keeps it no longer than there. */
+/** The usual lifetime of registry tokens: a revoked right ends here as soon as at the registry. */
 const SHOWN_LIFE = 5 * minute
-/** A registry counts wrong passwords. */
+/** Registries lock accounts after repeated failed logins. */
 const REFUSED_LIFE = 1 * minute
 const ABSENT_LIFE = 10 * second
 const CHECK_TIMEOUT = 3 * second
@@ -29,19 +29,19 @@ const MAX_PROOFS = 10_000
 const MAX_REFUSALS = 2000
 
 /**
- * What registries show to the holders of credentials. A proof concerns one digest or tag of one repository: it is the registry's answer
- * to a GET that was made anyway, or to a HEAD, which costs no quota, and lasts five minutes.
+ * Registries' answers to requests with credentials. A proof covers one digest or tag of one repository and lasts five minutes. It comes
+ * from a GET that Nabo sent anyway, or from a HEAD, which costs no quota.
  */
 export class CallerProofs {
   readonly #options: CallerProofsOptions
   readonly #now: () => number
-  /** Of this process alone: the ids that are made with it are worth nothing elsewhere. */
+  /** Random per process, so that ids reveal no password and match nothing outside this process. */
   readonly #key = randomBytes(32)
-  /** Until when a proof counts, by holder, repository and reference. */
+  /** By holder, repository and reference: when the proof expires. */
   readonly #proofs = new LRUCache<string, number>({ max: MAX_PROOFS })
-  /** Until when something is absent, by holder and question: a layer is no manifest. */
+  /** By holder, kind, repository and reference: when a 404 expires. A layer's digest is absent under `/manifests/`. */
   readonly #absent = new LRUCache<string, number>({ max: MAX_REFUSALS })
-  /** Until when a holder is not asked about, by holder and repository. */
+  /** By holder and repository: when a refusal expires. */
   readonly #refusals = new LRUCache<string, number>({ max: MAX_REFUSALS })
   readonly #pending = new Map<string, Promise<RegistryWord>>()
 
@@ -50,7 +50,7 @@ export class CallerProofs {
     this.#now = options.now ?? (() => performance.now())
   }
 
-  /** The caller with this credential; nothing is known of its rights. */
+  /** The caller with this credential. Checks no rights. */
   identify(credential: PullCredential): Caller {
     const { username, password } = credential
     const id = createHmac('sha256', this.#key)
@@ -59,7 +59,7 @@ export class CallerProofs {
     return { id, credential }
   }
 
-  /** The registry's word on whether a holder may have this. */
+  /** The registry's answer for a holder: from memory, else from a HEAD. */
   async proves(
     holder: Holder,
     repository: Repository,
@@ -72,7 +72,7 @@ export class CallerProofs {
     if ((this.#absent.get(key) ?? 0) > this.#now()) return 'absent'
     let pending = this.#pending.get(key)
     if (pending === undefined) {
-      // Not the first request's signal: a client that fetches layers side by side asks for the same things again.
+      // Several requests wait for this answer, so it does not take the first request's signal.
       pending = this.#ask(holder, repository, probe).finally(() => this.#pending.delete(key))
       this.#pending.set(key, pending)
     }
@@ -81,24 +81,24 @@ export class CallerProofs {
     return word
   }
 
-  /** Whether a proof is at hand. */
+  /** True if a valid proof is in memory. */
   knows(holder: Holder, repository: Repository, reference: string): boolean {
     return (this.#proofs.get(proofKey(holder, repository, reference)) ?? 0) > this.#now()
   }
 
-  /** The registry gave or showed it to this holder. */
+  /** Records that the registry answered this holder with 200. */
   shown(holder: Holder, repository: Repository, reference: string): void {
     this.#proofs.set(proofKey(holder, repository, reference), this.#now() + SHOWN_LIFE)
   }
 
-  /** The registry did not take the credential for this repository. */
+  /** Records that the registry refused the repository to this holder; drops the holder's proofs for it. */
   refused(holder: Holder, repository: Repository): void {
     const key = holderKey(holder, repository)
     for (const proof of [...this.#proofs.keys()]) if (proof.startsWith(`${key}@`)) this.#proofs.delete(proof)
     this.#refusals.set(key, this.#now() + REFUSED_LIFE)
   }
 
-  /** Whether the registry has refused a holder this repository within the last minute. */
+  /** True if the registry refused the repository to this holder within the last minute. */
   isRefused(holder: Holder, repository: Repository): boolean {
     return (this.#refusals.get(holderKey(holder, repository)) ?? 0) > this.#now()
   }
@@ -124,7 +124,7 @@ export class CallerProofs {
   }
 
   #note(holder: Holder, repository: Repository, { reference }: Probe, { anonymous, digest }: UpstreamProof): void {
-    // What a tag names is shown with it.
+    // An answer for a tag also proves the digest that the tag names.
     for (const proven of new Set([reference, ...(digest === undefined ? [] : [digest])])) {
       if (anonymous) this.#options.onAnonymous?.(repository, proven)
       this.shown(holder, repository, proven)

@@ -15,7 +15,7 @@ import { type Caller, GRACE, PEER, type Probe } from './audience.ts'
 import type { CallerProofs } from './caller-proofs.ts'
 import type { Rights } from './rights.ts'
 
-/** What a client asks for. */
+/** A client's request for a manifest or blob. */
 export interface Pull extends Probe {
   readonly repository: Repository
 }
@@ -25,22 +25,22 @@ export interface ClientAccessOptions {
   readonly callers: Pick<CallerProofs, 'identify' | 'proves' | 'isRefused' | 'refused'>
   readonly tags: Pick<TagResolver, 'resolveLocal'>
   readonly upstream: Pick<Upstream, 'getListing'>
-  /** `skip`: the mirror leaves everything that is not public to the client. */
+  /** `skip`: the mirror serves public and imported content only. */
   readonly policy: 'verify' | 'share' | 'skip'
-  /** Whether the node has credentials of its own, whose rights all its clients have. */
+  /** True if the node has its own registry credentials; all its clients then have their rights. */
   readonly hasCredentials: boolean
-  /** Whether the daemon fetches from a registry, which then says by itself what a client may have. */
+  /** True for registries in `--fallback`: the fetch itself checks the client's rights. */
   readonly fetches: (registry: string) => boolean
 }
 
-/** As in RFC 7617. The client is asked for the credentials of the registry behind the mirror. */
+/** RFC 7617. Asks for the credentials of the upstream registry, not of the mirror. */
 export const CHALLENGE = { 'www-authenticate': 'Basic realm="nabo"' }
 
 /**
- * With whose rights a client of the mirror is served, and when it is asked for its credentials: only when it sent none, nothing else
- * could give it what it asks for, and the registry refuses the repository without any. That something is not there is no refusal: an
- * upstream that knows nothing at all would make every pull fail. A client that has no credentials stops at a challenge, and one whose
- * credentials are wrong would only send them again: it is told 404, and goes on without the mirror.
+ * Chooses the rights for a request to the mirror, and decides when to answer 401. A challenge needs three facts: the client sent no
+ * credentials, the content is not available otherwise, and the registry refuses the repository to anonymous requests. A 404 of the
+ * upstream is no refusal: an empty upstream would turn every pull into a challenge, at which clients without credentials stop. A client
+ * with wrong credentials gets 404, so that it continues without the mirror.
  */
 export class ClientAccess {
   readonly #options: ClientAccessOptions
@@ -49,7 +49,7 @@ export class ClientAccess {
     this.#options = options
   }
 
-  /** Runs `work` with the rights of a pull; without a caller with those that everybody on this node has. Throws OciError. */
+  /** Runs `work` with the caller of a pull, or without a caller: then `work` uses the rights that all clients of this node have. Throws OciError. */
   async serve<T>(
     pull: Pull,
     credential: PullCredential | undefined,
@@ -70,7 +70,7 @@ export class ClientAccess {
     }
   }
 
-  /** The repository may have been public when the registry was last asked, or credentials of the node be out of date. */
+  /** Updates the verdict after a denied fetch: the repository was closed, or the node's credentials expired. */
   async #deny(pull: Pull, signal: AbortSignal): Promise<void> {
     const { rights, hasCredentials } = this.#options
     if (hasCredentials) await rights.standing(pull.repository, pull, { signal, maxAge: 0 })
@@ -84,7 +84,7 @@ export class ClientAccess {
     work: (caller: Caller | undefined) => Promise<T>,
   ): Promise<T> {
     const { callers, fetches } = this.#options
-    // What a refused client is told must not depend on whether some node holds what it asks for.
+    // The answer to a refused client must not reveal whether some node holds the content.
     if (!fetches(pull.repository.registry)) await callers.proves(caller, pull.repository, pull, { signal })
     try {
       return await work(caller)
@@ -96,7 +96,7 @@ export class ClientAccess {
     }
   }
 
-  /** The client as itself, unless its registry has just refused it. `skip` looks at no credentials. */
+  /** The caller with its own credentials, unless the registry refused it within the last minute. `skip` ignores credentials. */
   #asCaller({ repository }: Pull, credential: PullCredential | undefined): Caller | undefined {
     const { callers, policy } = this.#options
     if (credential === undefined || policy === 'skip') return undefined
@@ -104,7 +104,7 @@ export class ClientAccess {
     return callers.isRefused(caller, repository) ? undefined : caller
   }
 
-  /** A client that may not see something itself may still see what every client on this node may. Throws OciError. */
+  /** Retries with the rights that all clients of this node have. Throws OciError. */
   async #withoutCaller<T>(
     failure: OciError,
     pull: Pull,
@@ -121,11 +121,11 @@ export class ClientAccess {
         if (!(error instanceof OciError) || error.status !== 404) throw error
       }
     }
-    // One sentence for all that the registry refuses, whether it is there or not.
+    // The same message whether or not the content exists.
     throw callers.isRefused(caller, pull.repository) ? unseen(pull) : failure
   }
 
-  /** A listing as the node, else as the client: the registry itself decides. Throws OciError. */
+  /** A listing with the node's credentials, else with the client's; the registry decides. Throws OciError. */
   async listing(
     repository: Repository,
     pathAndQuery: string,
@@ -165,12 +165,12 @@ export class ClientAccess {
       throw unseen(pull)
     }
     if (credential === undefined) return undefined
-    // Credentials are not looked at for a public repository, right or wrong.
+    // A public repository needs no credentials, so wrong ones do no harm.
     if ((await rights.standing(pull.repository, pull, { signal })) === 'public') return undefined
     return this.#asCaller(pull, credential)
   }
 
-  /** Public, or put here by the node's owner. */
+  /** True if the content is public or imported. */
   async #isOpen({ repository, kind, reference }: Pull, signal: AbortSignal): Promise<boolean> {
     const { rights, tags } = this.#options
     const digest = parseDigest(reference)
@@ -178,7 +178,7 @@ export class ClientAccess {
       digest === undefined
         ? (await tags.resolveLocal({ ...repository, tag: reference }, PEER, signal)) !== undefined
         : await rights.mayServe(repository, { kind, digest }, PEER, { signal })
-    // What this node fetches with its own credentials must be public now, not only a day ago.
+    // The node may fetch with its own credentials, so a public answer from hours ago is not enough.
     const options = { signal, maxAge: GRACE }
     return isOurs || (await rights.standing(repository, { kind, reference }, options)) === 'public'
   }
@@ -190,7 +190,7 @@ export class ClientAccess {
     signal: AbortSignal,
   ): Promise<OciError> {
     const { policy, rights } = this.#options
-    // An upstream that does not answer would not say more to this question.
+    // An upstream that just failed would not answer this question either.
     if (policy !== 'verify' || (failure.cause instanceof UpstreamError && !isDenied(failure.cause))) return failure
     if ((await rights.standing(pull.repository, pull, { signal })) !== 'closed') return failure
     return credential === undefined ? challenge(nameOf(pull)) : unseen(pull)
@@ -206,7 +206,7 @@ function challenge(name: string): OciError {
   return new OciError('UNAUTHORIZED', { message, headers: CHALLENGE })
 }
 
-/** The same whether it is there for others or not at all. */
+/** The same message whether or not the content exists. */
 function unseen(pull: Pull): OciError {
   const message = `${nameOf(pull)}: ${pull.repository.registry} does not show it to this client`
   return new OciError(pull.kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { message })

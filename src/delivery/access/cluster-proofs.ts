@@ -13,23 +13,23 @@ import type { ClusterProofs } from './public-proofs.ts'
 export interface SharedProofsOptions {
   readonly overlay: Pick<Overlay, 'self' | 'closest'>
   readonly client: Pick<AccessClient, 'ask' | 'tell' | 'prove'>
-  /** How many nodes are asked and told. */
+  /** Number of nodes that keep the verdict of a repository. */
   readonly replicas: number
   readonly log: Pick<Log, 'debug'>
 }
 
-/** A pull waits for it. */
+/** Short, in milliseconds: a pull waits for the answer. */
 const ASK_TIMEOUT = 500
 const TELL_TIMEOUT = 2 * second
-/** The other node gives its registry three seconds. */
+/** Longer than the three seconds that the other node waits for the registry. */
 const PROVE_TIMEOUT = 3.5 * second
-/** How long a node that did not answer is left alone. */
+/** Backoff after a node that did not answer. */
 const AVOIDED = 30 * second
 const MAX_AVOIDED = 1000
 
 /**
- * Registries' words for everybody, shared in the cluster. The nodes closest to a repository's name keep what is known about it; the
- * closest one asks the registry for all, so that a digest of a repository is asked for once.
+ * Shares registries' answers to anonymous requests in the cluster. The nodes closest to a repository's name keep its verdict. The closest
+ * node sends the HEADs for all nodes, so the registry gets one per digest and repository.
  */
 export class SharedProofs implements ClusterProofs {
   readonly #options: SharedProofsOptions
@@ -53,7 +53,7 @@ export class SharedProofs implements ClusterProofs {
         )
       })
     } catch {
-      // No node knows, or none says so in time: the registry is asked.
+      // No node knows, or none answered in time: the caller asks the registry.
       return undefined
     }
   }
@@ -86,7 +86,7 @@ export class SharedProofs implements ClusterProofs {
     await Promise.all(others.map((peer) => this.#options.client.tell(peer, repository, isPublic, { signal })))
   }
 
-  /** The nodes closest to a repository's name but this one, the closest first, and those of them that are closer than this one. */
+  /** `others`: the nodes closest to a repository's name without this node, closest first. `before`: those closer than this node. */
   async #keepers(repository: Repository, signal: AbortSignal) {
     const { overlay, replicas } = this.#options
     const closest = await overlay.closest(keyOfRepository(repository), replicas + 1, { signal })

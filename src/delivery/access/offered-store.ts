@@ -19,7 +19,7 @@ import { second } from '../../time/units.ts'
 export interface OfferedStoreOptions {
   /** Whether the operator lists a registry. */
   readonly includes: (registry: string) => boolean
-  /** What this process has seen of where a blob came from; the store's labels come later. */
+  /** The sources that this process saw for a blob; containerd's labels arrive later. */
   readonly sourcesOf?: ((digest: Digest) => readonly { readonly registry: string }[]) | undefined
   readonly log: Pick<Log, 'debug' | 'warn'>
 }
@@ -29,14 +29,14 @@ interface Blob {
   retries: number
 }
 
-/** Labels come a moment after the commit, and what was imported is known as such after ten seconds. */
+/** containerd writes labels after the commit; imported content is recognised seconds later. */
 const RETRY_DELAYS = [0.25, 0.5, 1, 2, 4, 8].map((seconds) => seconds * second)
-/** Blobs whose sources are asked for at the same time: each may cost a call to containerd for each of its namespaces. */
+/** Concurrent questions to the store: each may cost one call to containerd per namespace. */
 const CONCURRENCY = 8
 
 /**
- * A content store that tells only of what has a source at a registry that the operator lists: of other content nothing is announced,
- * and its tags are unknown. All blobs can be opened still, for the mirror and the node's own checks.
+ * A content store that lists only content with a source at a registry in `--registries`. Other content is not announced and its tags do
+ * not resolve. Every blob can still be opened, for the mirror and the node's own checks.
  */
 export class OfferedStore implements ContentStore {
   readonly #store: ContentStore
@@ -44,10 +44,10 @@ export class OfferedStore implements ContentStore {
   readonly #listeners: Listeners
   readonly #unsubscribe: () => void
   readonly #stopping = new AbortController()
-  /** All that the store holds. */
+  /** Every blob in the store. */
   readonly #blobs = new Map<Digest, Blob>()
   readonly #queue = new Set<Digest>()
-  /** When blobs without a source are asked about again, by the monotonic clock. */
+  /** Next question about each blob without a source, by the monotonic clock. */
   readonly #due = new Map<Digest, number>()
   #asking = 0
   #willAskAll = false
@@ -134,8 +134,8 @@ export class OfferedStore implements ContentStore {
   }
 
   /**
-   * A new tag is the end of a pull: blobs that were here may have a new source, of which no store tells. Tags that come together are one
-   * reason to ask.
+   * A new tag marks the end of a pull. Blobs that were already present may have a new source, and stores send no event for that. One
+   * round of questions serves all tags of a batch.
    */
   #askAllSoon(): void {
     if (this.#willAskAll) return
@@ -165,7 +165,7 @@ export class OfferedStore implements ContentStore {
     const blob = this.#blobs.get(digest)
     if (blob === undefined || blob.isOffered) return
     const standing = await this.#standingOf(digest)
-    // It may have been removed and added anew meanwhile, or asked about twice.
+    // Meanwhile the blob may have been removed and added again, or another question may have finished.
     if (this.#stopping.signal.aborted || this.#blobs.get(digest) !== blob || blob.isOffered) return
     if (standing === 'unknown') return this.#retryLater(digest, blob)
     this.#due.delete(digest)
@@ -181,7 +181,7 @@ export class OfferedStore implements ContentStore {
       const seen = sourcesOf?.(digest) ?? []
       if (seen.some(isIncluded)) return 'included'
       const held = await this.#store.sources(digest, { signal: this.#stopping.signal })
-      // What the store cannot tell yet it may tell later.
+      // The store may still learn the source of an unrecorded blob.
       const sources = held.filter(({ registry }) => registry !== UNRECORDED.registry)
       if (sources.some(isIncluded)) return 'included'
       return seen.length + sources.length === 0 ? 'unknown' : 'left-out'
@@ -200,7 +200,7 @@ export class OfferedStore implements ContentStore {
     this.#setTimer(due)
   }
 
-  /** One timer for all, which goes off for the first of them. */
+  /** One timer for all blobs, set to the earliest due time. */
   #setTimer(due: number): void {
     if (this.#timer !== undefined && this.#timer.due <= due) return
     clearTimeout(this.#timer?.timeout)

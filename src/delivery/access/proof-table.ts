@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 const MAX_PROOFS = 20_000
 
-/** When registries showed contents, by repository and digest. Bounded, least recently used out first. */
+/** The time of each proof, by repository and digest. Bounded; evicts the least recently used. */
 export class ProofTable {
   readonly #byRepository = new Map<string, Set<string>>()
   readonly #since = new LRUCache<string, number>({
@@ -28,12 +28,12 @@ export class ProofTable {
     this.#since.delete(keyOf(repository, digest))
   }
 
-  /** Forgets all of a repository. */
+  /** Removes all proofs of a repository. */
   drop(repository: string): void {
     for (const digest of [...(this.#byRepository.get(repository) ?? [])]) this.delete(repository, digest)
   }
 
-  /** By repository, the most recently used first; `max` of all. */
+  /** The `max` most recently used proofs, grouped by repository. */
   entries(max: number): ReadonlyMap<string, readonly (readonly [digest: string, since: number])[]> {
     const found = new Map<string, (readonly [string, number])[]>()
     let count = 0

@@ -6,31 +6,31 @@ import { type ContentSource, UNRECORDED } from '../../store/content-store.ts'
 import { hour } from '../../time/units.ts'
 import { GRACE } from './audience.ts'
 
-/** What a holder says of content that it gives; `open`: it is public, though perhaps not under this repository. */
+/** A holder's claim about content that it serves. `open`: public, but perhaps not in the requested repository. */
 export type Access = ContentSource['access'] | 'open'
 
-/** How content came to this node: from its registry, or from a peer that is believed as far as `access` says. */
+/** How content came to this node: from its registry, or from a peer that claims `access`. */
 export type Delivery =
   /** `at`: when the registry answered, by `performance.now()`; now if absent. */
   | { readonly from: 'upstream'; readonly anonymous: boolean; readonly at?: number }
-  /** `isVouched`: the peer was told that its registry showed it to a client, and may have given what is not public. */
+  /** `isVouched`: this node claimed a right of its client, so the peer may have served private content. */
   | { readonly from: 'peer'; readonly access: Access; readonly isVouched?: boolean }
 
 interface Recorded extends ContentSource {
-  /** A registry gave it, so that it was not imported. */
+  /** True if a registry served the content, so it is not imported. */
   readonly isFromRegistry: boolean
 }
 
 const MAX_DIGESTS = 20_000
 const MAX_SOURCES = 64
-/** Of all digests together; each takes some hundred bytes. */
+/** Cap over all digests; one source takes some hundred bytes. */
 const MAX_ALL_SOURCES = 40_000
 /** As long as a proof for everybody counts before the registry is asked again. */
 const OPEN_LIFE = 24 * hour
 
 /**
- * Where the content that passed through this process came from. containerd's labels say so too, but a moment after the content is there,
- * without ports, and another pull can add to them. Kept in memory, least recently used out first.
+ * The sources of content that passed through this process. containerd's labels also record sources, but later, without ports, and any pull
+ * can add to them. Held in memory; evicts the least recently used.
  */
 export class Provenance {
   readonly #now: () => number
@@ -39,7 +39,7 @@ export class Provenance {
     maxSize: MAX_ALL_SOURCES,
     sizeCalculation: ({ size }) => Math.max(1, size),
   })
-  /** When a believed peer said that content is public. */
+  /** When a trusted peer claimed that the content is public. */
   readonly #open = new LRUCache<Digest, number>({ max: MAX_DIGESTS })
 
   /** `now`: a monotonic clock in milliseconds. */
@@ -47,14 +47,14 @@ export class Provenance {
     this.#now = now
   }
 
-  /** `isPublic`: the registry showed this content, whose bytes are verified, to a request without credentials. */
+  /** `isPublic`: the registry served the content to a request without credentials, and the bytes are verified. */
   record(repository: Repository, digest: Digest, delivery: Delivery, isPublic = false): void {
     const sources = new Map(this.#sources.get(digest))
     const source = sourceOf(repository, delivery, isPublic, sources.get(repositoryKey(repository)), this.#now())
     const key = repositoryKey(source)
     if (sources.has(key) || sources.size < MAX_SOURCES) sources.set(key, source)
     else if (source.access !== 'public') {
-      // Content is public if all its sources are: one that may be private must not be lost without a trace.
+      // Content counts as public if all its sources are public, so drop a public source rather than one that may be private.
       const [lost = ''] = [...sources].find(([, kept]) => kept.access === 'public') ?? []
       if (sources.delete(lost)) sources.set(key, source)
       else mark(sources)
@@ -62,7 +62,7 @@ export class Provenance {
     this.#sources.set(digest, sources)
   }
 
-  /** Notes that content was here before anything was recorded of it: what is recorded from now on is not all. */
+  /** Records that content has a source that this process did not see. */
   recordUnknown(digest: Digest): void {
     if (this.#sources.has(digest)) return
     const sources = new Map<string, Recorded>()
@@ -70,12 +70,12 @@ export class Provenance {
     this.#sources.set(digest, sources)
   }
 
-  /** Notes that a believed peer says that content is public, wherever it came from. */
+  /** Records a trusted peer's claim that content is public, without a repository. */
   noteOpen(digest: Digest): void {
     this.#open.set(digest, this.#now())
   }
 
-  /** Whether a believed peer has said so within a day. */
+  /** True if a trusted peer claimed within the last day that the content is public. */
   isOpen(digest: Digest): boolean {
     return this.#now() - (this.#open.get(digest) ?? -Infinity) < OPEN_LIFE
   }
@@ -106,11 +106,11 @@ function sourceOf(
   const isFromRegistry = delivery.from === 'upstream' || before?.isFromRegistry === true
   const said = delivery.from === 'upstream' ? 'unknown' : delivery.access
   const common = { registry, name, isFromRegistry }
-  // What comes without credentials, or from a peer that was shown none, is as public as the repository was a moment ago.
+  // No credentials were involved: the content is as public as the repository was within the grace period.
   const isOpen = delivery.from === 'upstream' ? delivery.anonymous : delivery.isVouched !== true
   const at = isOpen ? now - GRACE : now
   if (isPublic || said === 'public') return { ...common, access: 'public', at: now }
-  // Had without credentials once, it is no secret because it was had with some later.
+  // A later delivery with credentials does not make public content private.
   if (before?.access === 'public') return { ...before, isFromRegistry }
   const isImported = !isFromRegistry && (said === 'imported' || before?.access === 'imported')
   return { ...common, access: isImported ? 'imported' : 'unknown', at: before?.at ?? at }

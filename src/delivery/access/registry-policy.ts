@@ -1,13 +1,13 @@
 import { isLocalRegistry } from '../../oci/local-registry.ts'
 
-/** `all`, `none`, or the registries that were named. */
+/** `all`, `none`, or a list of registries. */
 export type RegistrySet = 'all' | 'none' | ReadonlySet<string>
 
-/** What this node does for which registry. */
+/** The registries that this node mirrors and fetches from. */
 export interface RegistryPolicy {
-  /** Served at all. */
+  /** `--registries`: served by the mirror. */
   readonly mirrored: RegistrySet
-  /** Fetched from the upstream by the daemon when no node has it. */
+  /** `--fallback`: fetched from upstream if no node holds the content. */
   readonly fallback: RegistrySet
   /** Registries with an `--upstream` of their own; none if absent. */
   readonly upstreams?: ReadonlySet<string>
@@ -19,8 +19,8 @@ export function includesRegistry(set: RegistrySet, registry: string): boolean {
 }
 
 /**
- * Whether the operator named this registry, in `--fallback`, `--upstream` or an explicit `--registries` list. `all` names no registry:
- * everybody can run one.
+ * True if the operator named this registry in `--fallback`, `--upstream` or an explicit `--registries` list. `all` names none, since
+ * anyone can run a registry.
  */
 export function isNamedRegistry({ mirrored, fallback, upstreams }: RegistryPolicy, registry: string): boolean {
   const isListed = (set: RegistrySet) => typeof set !== 'string' && set.has(registry)
@@ -28,8 +28,8 @@ export function isNamedRegistry({ mirrored, fallback, upstreams }: RegistryPolic
 }
 
 /**
- * Why a registry is not mirrored by this node; undefined if it is. A local registry (`localhost:5000`) is another one on each node, so
- * the mirror asks it only where `--upstream` names it.
+ * Why this node does not mirror a registry; undefined if it does. A local registry (`localhost:5000`) differs per node, so the mirror
+ * contacts it only if `--upstream` names it.
  */
 export function whyNotMirrored({ mirrored, upstreams }: RegistryPolicy, registry: string): string | undefined {
   if (!includesRegistry(mirrored, registry)) return `${registry} is not mirrored here: --registries leaves it out`
@@ -37,7 +37,7 @@ export function whyNotMirrored({ mirrored, upstreams }: RegistryPolicy, registry
   return `${registry} is a registry of one machine: the mirror asks it only if --upstream ${registry}=<url> names it`
 }
 
-/** The registry may not be asked: no node has the content, and `--fallback` leaves the registry out. The message says so. */
+/** No node holds the content, and `--fallback` does not include its registry. */
 export class NotFetchedError extends Error {
   override readonly name = 'NotFetchedError'
 
