@@ -28,7 +28,7 @@ export interface UseCases extends BlobUseCases {
   readonly staleTags: StaleTags
   readonly suspects: Suspects
   readonly selfCheck: SelfCheck
-  readonly everybody: PublicProofs
+  readonly publicProofs: PublicProofs
   readonly clientAccess: ClientAccess
 }
 
@@ -46,15 +46,15 @@ export function createUseCases(
   const policy = registryPolicy(config)
   const hasCredentials = config.credentialsFile !== undefined
   const believesPeers = config.clusterSecretFile !== undefined
-  const everybody = new PublicProofs({ upstream, cluster: clusterProofs(config, parts), believesPeers })
+  const publicProofs = new PublicProofs({ upstream, cluster: clusterProofs(config, parts), believesPeers })
   const callers = new CallerProofs({
     upstream,
-    onAnonymous: (repository, reference) => everybody.shown(repository, reference),
+    onAnonymous: (repository, reference) => publicProofs.shown(repository, reference),
   })
   const rights = new Rights({
     store,
     provenance,
-    everybody,
+    publicProofs,
     callers,
     registries: policy,
     policy: config.privateImages,
@@ -94,7 +94,7 @@ export function createUseCases(
     policy,
     suspects,
     staleTags: shared.staleTags,
-    everybody,
+    publicProofs,
     clientAccess: new ClientAccess({
       rights,
       callers,

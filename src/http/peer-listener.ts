@@ -50,7 +50,7 @@ export interface PeerListenerOptions {
   readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
   readonly quota: QuotaHandler
   readonly about: (digests: readonly Digest[]) => About
-  readonly everybody: SharedPublicProofs
+  readonly publicProofs: SharedPublicProofs
   readonly policy: RegistryPolicy
   /** What other nodes want to be here; orders are taken only in a cluster with a secret. */
   readonly warm: WarmHandler
@@ -64,8 +64,8 @@ export interface PeerListenerOptions {
 /** What other nodes talk to: this node's own content and its part of the index. Never asks an upstream for content. */
 export function createPeerHandler(options: PeerListenerOptions): (exchange: Exchange) => Promise<void> {
   // Without a secret a stranger could call a private repository public, and have this node pull.
-  const trusted = options.keys === undefined ? { everybody: undefined, warm: undefined } : options
-  const messages = memberMessages({ ...options, proofs: trusted.everybody, warm: trusted.warm })
+  const trusted = options.keys === undefined ? { publicProofs: undefined, warm: undefined } : options
+  const messages = memberMessages({ ...options, proofs: trusted.publicProofs, warm: trusted.warm })
   return async (exchange) => {
     const { request } = exchange
     const message = request.method === 'POST' ? messages.get(request.url ?? '') : undefined

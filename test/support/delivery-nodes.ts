@@ -41,13 +41,13 @@ export function makeRights(
   options: Pick<RightsOptions, 'store'> & Partial<RightsOptions> & { readonly upstream: Pick<Upstream, 'shows'> },
 ): Rights {
   const { upstream, ...rest } = options
-  const everybody = new PublicProofs({ upstream, believesPeers: rest.believesPeers ?? true })
+  const publicProofs = new PublicProofs({ upstream, believesPeers: rest.believesPeers ?? true })
   return new Rights({
     provenance: new Provenance(),
-    everybody,
+    publicProofs,
     callers: new CallerProofs({
       upstream,
-      onAnonymous: (repository, reference) => everybody.shown(repository, reference),
+      onAnonymous: (repository, reference) => publicProofs.shown(repository, reference),
     }),
     registries: { mirrored: 'all', fallback: new Set(['docker.io']) },
     policy: 'verify',

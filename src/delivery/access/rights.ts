@@ -21,7 +21,7 @@ export interface RightsOptions {
   readonly store: Pick<ContentStore, 'sources' | 'open'>
   /** Where content that passed through this process came from. */
   readonly provenance: Provenance
-  readonly everybody: PublicProofs
+  readonly publicProofs: PublicProofs
   readonly callers: CallerProofs
   readonly registries: RegistryPolicy
   /** `share`: serve held content to every caller that names its repository. `skip`: serve public and imported content only. */
@@ -62,13 +62,13 @@ export class Rights {
     audience: Audience,
     options: { signal: AbortSignal },
   ): Promise<Access | undefined> {
-    const { policy, everybody } = this.#options
+    const { policy, publicProofs } = this.#options
     if (audience.kind === 'peer' && isLocalRegistry(repository.registry)) return undefined
     const sources = await this.#sources.of(content.digest, options)
     const isSource = sources.some((source) => repositoryKey(source) === repositoryKey(repository))
     if (isSource && sources.every(({ access }) => access === 'imported')) return 'imported'
     const counts = this.#counts(repository, sources)
-    if (counts && everybody.knows(repository, content)) return 'public'
+    if (counts && publicProofs.knows(repository, content)) return 'public'
     const isOpen = sources.length === 0 && this.#options.provenance.isOpen(content.digest)
     const openness = isOpen ? 'public' : await this.#opennessOf(sources)
     if (openness === 'public') return this.#publicAs(repository, audience)
@@ -79,7 +79,7 @@ export class Rights {
       return shown === 'public' ? this.#publicAs(repository, audience) : shown && 'unknown'
     }
     const word = await this.#proof(repository, content, audience, options)
-    if (word === 'shown') return everybody.knows(repository, content) ? 'public' : 'unknown'
+    if (word === 'shown') return publicProofs.knows(repository, content) ? 'public' : 'unknown'
     // The registry cannot be reached: its last public answer still counts.
     return word === 'unknown' && openness === 'stale' ? 'unknown' : undefined
   }
@@ -135,22 +135,22 @@ export class Rights {
    * the delivery justifies.
    */
   verifiedCame(repository: Repository, digest: Digest, delivery: Delivery, caller?: Caller): Access {
-    const { provenance, everybody, callers } = this.#options
+    const { provenance, publicProofs, callers } = this.#options
     if (delivery.from === 'peer') return this.#comesFromPeer(repository, digest, delivery)
     const age = performance.now() - (delivery.at ?? performance.now())
-    if (delivery.anonymous) everybody.shown(repository, digest, age)
+    if (delivery.anonymous) publicProofs.shown(repository, digest, age)
     callers.shown(caller ?? 'node', repository, digest)
     provenance.record(repository, digest, delivery, delivery.anonymous)
     return delivery.anonymous ? 'public' : 'unknown'
   }
 
   #comesFromPeer(repository: Repository, digest: Digest, delivery: Delivery & { from: 'peer' }): Access {
-    const { provenance, everybody, believesPeers = true } = this.#options
+    const { provenance, publicProofs, believesPeers = true } = this.#options
     const access = believesPeers ? delivery.access : 'unknown'
-    if (access === 'public') everybody.heardOf(repository, digest)
+    if (access === 'public') publicProofs.heardOf(repository, digest)
     if (access === 'open') provenance.noteOpen(digest)
     // `open` content may have been requested under any repository. Recording a private one as its source would close the content for all.
-    if (access !== 'open' || everybody.openness(repository) === 'public')
+    if (access !== 'open' || publicProofs.openness(repository) === 'public')
       provenance.record(repository, digest, { ...delivery, access })
     return access
   }
@@ -161,31 +161,31 @@ export class Rights {
     digest: Digest,
     how: { anonymous: boolean; caller?: Caller | undefined },
   ): void {
-    const { everybody, callers } = this.#options
+    const { publicProofs, callers } = this.#options
     for (const reference of [tag.tag, digest]) {
-      if (how.anonymous) everybody.shown(tag, reference)
+      if (how.anonymous) publicProofs.shown(tag, reference)
       callers.shown(how.caller ?? 'node', tag, reference)
     }
   }
 
   /** Records a peer's claim that the registry showed the repository to everybody within the last five minutes. */
   heardPublic(repository: Repository): void {
-    this.#options.everybody.heard(repository, GRACE)
+    this.#options.publicProofs.heard(repository, GRACE)
   }
 
   /** Records that a peer needed credentials for content of the repository. */
   notePrivate(repository: Repository): void {
-    this.#options.everybody.notePrivate(repository)
+    this.#options.publicProofs.notePrivate(repository)
   }
 
   /** Whether the repository is public, without asking; undefined if no answer is recent enough. */
   knownVerdict(repository: Repository): boolean | undefined {
-    return this.#options.everybody.known(repository)
+    return this.#options.publicProofs.known(repository)
   }
 
   /** Records that the registry refused the repository to a request without credentials. */
   refusedToEverybody(repository: Repository): void {
-    this.#options.everybody.refused(repository)
+    this.#options.publicProofs.refused(repository)
   }
 
   /** Whether the registry shows a repository to everybody. The digest or tag of the client's request serves as the probe. */
@@ -194,15 +194,15 @@ export class Rights {
     probe: Probe,
     options: { signal: AbortSignal; maxAge?: number },
   ): Promise<Standing> {
-    const { everybody } = this.#options
-    if (this.#mayAsk) return everybody.standing(repository, probe, options)
-    const known = everybody.known(repository)
+    const { publicProofs } = this.#options
+    if (this.#mayAsk) return publicProofs.standing(repository, probe, options)
+    const known = publicProofs.known(repository)
     return known === undefined ? 'unknown' : known ? 'public' : 'closed'
   }
 
   /** Whether the registry shows content of a repository to everybody. Asks the registry without a proof. */
   async isPublic(repository: Repository, content: NamedContent, options: { signal: AbortSignal }): Promise<boolean> {
-    return this.#mayAsk && (await this.#options.everybody.proves(repository, content, options)) === 'shown'
+    return this.#mayAsk && (await this.#options.publicProofs.proves(repository, content, options)) === 'shown'
   }
 
   /** True with `--private-images share`: peers receive all held content, private content included. */
@@ -223,20 +223,20 @@ export class Rights {
 
   /** The access of public content: `public` if the requested repository is public too, else `open`. */
   async #publicAs(repository: Repository, { kind }: Audience): Promise<Access> {
-    const { everybody } = this.#options
-    const openness = kind === 'peer' ? await everybody.hearOpenness(repository) : everybody.openness(repository)
+    const { publicProofs } = this.#options
+    const openness = kind === 'peer' ? await publicProofs.hearOpenness(repository) : publicProofs.openness(repository)
     return openness === 'public' ? 'public' : 'open'
   }
 
   /** `public` if every source is a public repository: serving the content under any name leaks nothing. `stale`: by old answers. */
   async #opennessOf(sources: readonly ContentSource[]): Promise<'public' | 'stale' | 'closed'> {
-    const { everybody } = this.#options
+    const { publicProofs } = this.#options
     if (sources.length === 0 || sources.some(isNeverPublic)) return 'closed'
-    const known = sources.map((source) => everybody.openness(source))
+    const known = sources.map((source) => publicProofs.openness(source))
     if (known.includes('closed')) return 'closed'
     const doubtful = sources.filter((_, i) => known[i] !== 'public')
     if (doubtful.length > MAX_SOURCES_ASKED) return 'closed'
-    const heard = await Promise.all(doubtful.map((source) => everybody.hearOpenness(source)))
+    const heard = await Promise.all(doubtful.map((source) => publicProofs.hearOpenness(source)))
     if (heard.includes('closed') || heard.includes('unknown')) return 'closed'
     return heard.includes('stale') ? 'stale' : 'public'
   }
@@ -256,15 +256,15 @@ export class Rights {
     content: NamedContent,
     options: { signal: AbortSignal },
   ): Promise<'public' | 'stale' | undefined> {
-    const { everybody } = this.#options
-    const doubtful = sources.filter((source) => everybody.openness(source) !== 'public')
+    const { publicProofs } = this.#options
+    const doubtful = sources.filter((source) => publicProofs.openness(source) !== 'public')
     if (sources.length === 0 || doubtful.length > MAX_SOURCES_ASKED || sources.some(isNeverPublic)) return undefined
     if (!this.#mayAsk) return undefined
     const shown = await Promise.all(
       doubtful.map(async (source) => {
-        const word = await everybody.proves(source, content, options)
-        if (word === 'shown' && everybody.knows(source, content)) return 'public'
-        const isStale = word === 'shown' || (word === 'unknown' && everybody.openness(source) === 'stale')
+        const word = await publicProofs.proves(source, content, options)
+        if (word === 'shown' && publicProofs.knows(source, content)) return 'public'
+        const isStale = word === 'shown' || (word === 'unknown' && publicProofs.openness(source) === 'stale')
         return isStale ? 'stale' : undefined
       }),
     )
@@ -278,14 +278,14 @@ export class Rights {
     audience: Audience,
     options: { signal: AbortSignal },
   ): Promise<RegistryWord> {
-    const { everybody, callers, policy, hasCredentials } = this.#options
+    const { publicProofs, callers, policy, hasCredentials } = this.#options
     if (audience.kind === 'peer' && audience.verified === true && policy !== 'skip') return 'shown'
     const probe = { kind: content.kind, reference: content.digest }
     const own = audience.kind === 'peer' || policy === 'skip' ? undefined : (audience.caller ?? 'node')
     if (own !== undefined && callers.knows(own, repository, content.digest)) return 'shown'
     if (!this.#mayAsk) return 'unknown'
     if (own !== undefined && own !== 'node') return callers.proves(own, repository, probe, options)
-    const word = await everybody.proves(repository, content, options)
+    const word = await publicProofs.proves(repository, content, options)
     if (word === 'shown' || own === undefined || !hasCredentials) return word
     return callers.proves(own, repository, probe, options)
   }

@@ -70,7 +70,7 @@ class Lab {
   now = 10 * DAY
   readonly provenance = new Provenance(() => this.now)
   readonly rights: Rights
-  readonly everybody: PublicProofs
+  readonly publicProofs: PublicProofs
   readonly callers: CallerProofs
   readonly #options: RightsOptions
   /** When content came from a repository, by `digest repository`; absent: before this process. */
@@ -85,8 +85,8 @@ class Lab {
     const now = () => this.now
     const silent: ClusterProofs = { ask: async () => undefined, prove: async () => undefined, tell: () => {} }
     const believesPeers = rest.believesPeers ?? true
-    this.everybody = new PublicProofs({ upstream, now, believesPeers, cluster: { ...silent, ...cluster } })
-    const onAnonymous = (repository: Repository, reference: string) => this.everybody.shown(repository, reference)
+    this.publicProofs = new PublicProofs({ upstream, now, believesPeers, cluster: { ...silent, ...cluster } })
+    const onAnonymous = (repository: Repository, reference: string) => this.publicProofs.shown(repository, reference)
     this.callers = new CallerProofs({ upstream, now, onAnonymous })
     this.#options = {
       store: {
@@ -100,7 +100,7 @@ class Lab {
         },
       },
       provenance: this.provenance,
-      everybody: this.everybody,
+      publicProofs: this.publicProofs,
       callers: this.callers,
       registries,
       policy: 'verify',
@@ -309,7 +309,7 @@ describe('content from another registry', () => {
     for (const policy of POLICIES) {
       const lab = new Lab({ policy }).hold('docker.io/library/app unknown')
       lab.says.set('docker.io/library/app', 'nobody')
-      lab.everybody.shown(evil, content.digest)
+      lab.publicProofs.shown(evil, content.digest)
       lab.callers.shown(lab.caller.caller, evil, content.digest)
       lab.callers.shown('node', evil, content.digest)
       for (const audience of lab.audiences) assert.equal(await lab.access(evil, audience), undefined)
@@ -358,7 +358,7 @@ describe('content that the owner of the node imported', () => {
   it('is not public because the repository of its name is', async () => {
     for (const policy of POLICIES) {
       const lab = new Lab({ policy }).hold('docker.io/library/app imported')
-      lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+      lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
       for (const audience of lab.audiences) assert.equal(await lab.access(evil, audience), undefined)
     }
   })
@@ -417,7 +417,7 @@ describe('content of which all sources are public', () => {
       [1, undefined],
     ] as const) {
       const lab = new Lab()
-      lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+      lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
       lab.now += wait
       lab.rights.verifiedCame(app, content.digest, withCredentials)
       lab.hold('docker.io/library/app unknown')
@@ -429,7 +429,7 @@ describe('content of which all sources are public', () => {
   it('is called public under the names that are known to be public', async () => {
     for (const policy of POLICIES) {
       const lab = new Lab({ policy }).hold('docker.io/library/app unknown', 'reg.test/team/app public')
-      lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+      lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
       for (const audience of lab.audiences) {
         assert.equal(await lab.access(app, audience), 'public')
         assert.equal(await lab.access(team, audience), 'open')
@@ -493,7 +493,7 @@ describe('content that a store dates', () => {
     ] as const) {
       const lab = new Lab()
       lab.holdSince(-minute, 'docker.io/library/app unknown')
-      lab.everybody.restore([{ repository: app, age: lab.now + minute + wait, contents: [] }])
+      lab.publicProofs.restore([{ repository: app, age: lab.now + minute + wait, contents: [] }])
       // It was shown more than a day ago.
       lab.says.set('docker.io/library/app', 'absent')
       assert.equal(await lab.access(evil), undefined)
@@ -505,12 +505,12 @@ describe('content that a store dates', () => {
 
   it('after that came past Nabo, and counts as public only if its repository was shown later', async () => {
     const lab = new Lab()
-    lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+    lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
     lab.holdSince(lab.now + 1, 'docker.io/library/app unknown')
     lab.now += 2
     lab.says.set('docker.io/library/app', 'absent')
     assert.equal(await lab.access(evil), undefined)
-    lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+    lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
     assert.equal(await lab.access(evil), 'open')
   })
 })
@@ -540,7 +540,7 @@ describe('content that is public at some of its sources and not at one', () => {
 
   it('stays so when that one refuses the whole repository', async () => {
     const lab = new Lab().hold('docker.io/library/app unknown', 'docker.io/team/app unknown')
-    lab.everybody.shown(app, content.digest)
+    lab.publicProofs.shown(app, content.digest)
     lab.says.set('docker.io/team/app', 'nobody')
     for (let i = 0; i < 2; i += 1) {
       assert.equal(await lab.access(repo('docker.io/team/app')), undefined)
@@ -606,7 +606,7 @@ describe('content of a local registry, which is another one on each node', () =>
       const lab = new Lab({ policy }).hold('localhost:5000/app unknown')
       lab.says.set('localhost:5000/app', 'all')
       for (const isKnown of [false, true]) {
-        if (isKnown) lab.everybody.shown(local, digestOf(Buffer.from('something else')))
+        if (isKnown) lab.publicProofs.shown(local, digestOf(Buffer.from('something else')))
         for (const audience of lab.audiences) assert.equal(await lab.access(evil, audience), undefined)
       }
       assert.deepEqual(lab.asked, [])
@@ -652,7 +652,7 @@ describe('content of a repository that was public more than a day ago', () => {
   let lab: Lab
   beforeEach(() => {
     lab = new Lab().hold('docker.io/library/app unknown')
-    lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+    lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
     lab.now += DAY
   })
 
@@ -694,7 +694,7 @@ describe('content of a repository that was public more than a day ago', () => {
   })
 
   it('is called no more than old by its holder, whose word would make it a day younger at each receiver', async () => {
-    lab.everybody.shown(app, content.digest)
+    lab.publicProofs.shown(app, content.digest)
     lab.now += DAY
     for (const key of ['docker.io/library/app', 'docker.io/library/other']) lab.says.set(key, 'unreachable')
     for (const asked of [app, other, evil]) assert.equal(await lab.access(asked), 'unknown')
@@ -751,7 +751,7 @@ describe('a proof for everybody', () => {
     const lab = new Lab().hold('docker.io/library/app unknown')
     const another = Buffer.from('another')
     lab.store.put(another, { ...team, access: 'unknown' })
-    lab.everybody.shown(app, content.digest)
+    lab.publicProofs.shown(app, content.digest)
     lab.says.set('docker.io/library/app', 'absent')
     assert.equal(await lab.access(app), 'public')
     assert.equal(await lab.access(app, PEER, digestOf(another)), undefined)
@@ -874,7 +874,7 @@ describe('a blob that comes, whose bytes are not verified', () => {
       const lab = new Lab()
       await comes(lab, app, delivery)
       assert.equal(lab.rights.knownVerdict(app), undefined)
-      assert.equal(lab.everybody.knows(app, content), false)
+      assert.equal(lab.publicProofs.knows(app, content), false)
       for (const holder of ['node', lab.caller.caller] as const)
         assert.equal(lab.callers.knows(holder, app, content.digest), false)
       lab.hold()
@@ -890,7 +890,7 @@ describe('a blob that comes, whose bytes are not verified', () => {
       [GRACE + 1, undefined],
     ] as const) {
       const lab = new Lab()
-      lab.everybody.shown(app, digestOf(Buffer.from('a manifest')))
+      lab.publicProofs.shown(app, digestOf(Buffer.from('a manifest')))
       lab.now += wait
       await comes(lab, app, anonymously)
       lab.hold()
@@ -1077,7 +1077,7 @@ describe('content that a peer gives', () => {
     // Whoever runs evil.test must not close it for all.
     lab.rights.refusedToEverybody(evil)
     for (const asked of [evil, app]) assert.equal(await lab.access(asked), 'open')
-    lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+    lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
     lab.rights.verifiedCame(app, content.digest, peer('open'))
     assert.deepEqual(lab.provenance.of(content.digest).map(repositoryKey), [repositoryKey(app)])
   })
@@ -1215,13 +1215,13 @@ describe('a node that shares all and fetches nothing', () => {
     lab.callers.shown(lab.caller.caller, other, content.digest)
     assert.equal(await lab.access(other, lab.caller), 'unknown')
     assert.equal(await lab.access(other, VERIFIED), 'unknown')
-    lab.everybody.shown(other, content.digest)
+    lab.publicProofs.shown(other, content.digest)
     assert.equal(await lab.access(other), 'public')
   })
 
   it('serves what was public long ago', async () => {
     const lab = new Lab(options).hold('docker.io/library/app unknown')
-    lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+    lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
     lab.now += 2 * DAY
     assert.equal(await lab.access(other), 'unknown')
   })
@@ -1260,7 +1260,7 @@ describe('a repository', () => {
     assert.equal(sharing.rights.mayShare(app), true)
     for (const policy of POLICIES) {
       const lab = new Lab({ policy })
-      lab.everybody.shown(local, content.digest)
+      lab.publicProofs.shown(local, content.digest)
       assert.equal(lab.rights.mayShare(local), false)
       assert.equal(lab.rights.sharesAll, policy === 'share')
     }
@@ -1296,7 +1296,7 @@ describe('a repository', () => {
 
   it('is not asked about content that it has shown within a day', async () => {
     const lab = new Lab()
-    lab.everybody.shown(app, content.digest)
+    lab.publicProofs.shown(app, content.digest)
     assert.equal(await lab.rights.isPublic(app, content, { signal }), true)
     assert.deepEqual(lab.asked, [])
   })
@@ -1304,7 +1304,7 @@ describe('a repository', () => {
   it('that was public is asked about again for a client that takes no old word', async () => {
     const options = { signal, maxAge: GRACE }
     const lab = new Lab()
-    lab.everybody.shown(app, digestOf(Buffer.from('something else')))
+    lab.publicProofs.shown(app, digestOf(Buffer.from('something else')))
     assert.equal(await lab.rights.standing(app, probe, options), 'public')
     lab.now += GRACE
     assert.equal(await lab.rights.standing(app, probe, { signal }), 'public')
@@ -1322,7 +1322,7 @@ describe('a repository', () => {
 
   it('that the registry refuses to everybody is closed', async () => {
     const lab = new Lab().hold('docker.io/library/app unknown')
-    lab.everybody.shown(app, content.digest)
+    lab.publicProofs.shown(app, content.digest)
     lab.rights.refusedToEverybody(app)
     assert.equal(lab.rights.knownVerdict(app), false)
     assert.equal(lab.rights.mayShare(app), false)
@@ -1336,7 +1336,7 @@ describe('a repository', () => {
     lab.says.set('docker.io/library/app', 'members')
     assert.equal(await lab.rights.mayOffer(app, content, { signal }), false)
     assert.equal(await lab.rights.mayServe(app, content, NODE, { signal }), true)
-    lab.everybody.shown(app, content.digest)
+    lab.publicProofs.shown(app, content.digest)
     assert.equal(await lab.rights.mayOffer(app, content, { signal }), true)
   })
 
