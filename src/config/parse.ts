@@ -76,6 +76,10 @@ export function parseRegistrySet(text: string): RegistrySet {
   const names = text.split(/[\s,]+/).filter((name) => name !== '')
   if (names.length === 1 && (names[0] === 'all' || names[0] === 'none')) return names[0]
   if (names.length === 0) throw new InvalidArgumentError('all, none, or a list of registries is expected.')
+  // Such a list would take `all` for a registry's name and leave every other registry out.
+  const word = names.find((name) => name === 'all' || name === 'none')
+  if (word !== undefined)
+    throw new InvalidArgumentError(`'${word}' cannot be part of a list: give it alone, or registries only.`)
   return new Set(names.map(registryName))
 }
 

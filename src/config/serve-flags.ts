@@ -105,10 +105,15 @@ const FLAGS: readonly Flag[] = [
   { flags: '--cache-size <bytes>', about: 'how much the directory store keeps', parse: parseSize, default: '20GiB' },
   {
     flags: '--data-dir <path>',
-    about: "keeps the node's identity and what registries show to everybody (default: both anew at each start)",
+    about: "directory for the node's identity and the proofs of public access (default: both are lost at a restart)",
   },
   { flags: '--cluster-secret-file <path>', about: 'the secret that all nodes of the cluster share' },
-  { flags: '--registries <list>', about: 'which registries are mirrored', parse: parseRegistrySet, default: 'all' },
+  {
+    flags: '--registries <list>',
+    about: 'registries that the mirror serves: all, none or a list',
+    parse: parseRegistrySet,
+    default: 'all',
+  },
   {
     flags: '--fallback <list>',
     about:

@@ -144,6 +144,8 @@ describe('the flags of serve', () => {
       ['--cache-size', '-1', /a size such as 20GiB/],
       ['--cache-size', '99999999TiB', /a size such as 20GiB/],
       ['--registries', ',', /a list of registries is expected/],
+      ['--registries', 'docker.io,all', /'all' cannot be part of a list/],
+      ['--fallback', 'none,docker.io', /'none' cannot be part of a list/],
       ['--fallback', 'docker.io/library', /is not a registry such as/],
       ['--upstream', 'docker.io', /is expected, such as docker\.io=/],
       ['--upstream', 'docker.io=', /is expected, such as docker\.io=/],
