@@ -5,7 +5,9 @@ import { type IsMirror, repositoryKey } from '../oci/reference.ts'
 import type { Digest } from '../oci/digest.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import type { About, AboutClient } from '../peers/about-client.ts'
+import type { About } from '../contracts/node/about.ts'
+import type { NodeCaller } from '../contracts/node-caller.ts'
+import { askAboutAll } from '../peers/ask-about.ts'
 import { PeerError } from '../peers/peer-transport.ts'
 import type { ReplicatedIndex } from '../providers/replicated-index.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
@@ -27,7 +29,7 @@ export interface Viewed {
   readonly transfers: Transfers
   readonly quota: Quota
   readonly metrics: Metrics
-  readonly about: AboutClient
+  readonly nodes: NodeCaller
   readonly isMirror: IsMirror
   readonly readiness: () => Readiness
 }
@@ -70,10 +72,10 @@ export function statusView(viewed: Viewed): object {
 
 /** `/api/v1/peers`: what is known of each other node here, and what it says itself when it is asked now. */
 export async function peersView(viewed: Viewed, signal: AbortSignal): Promise<readonly object[]> {
-  const { overlay, index, about } = viewed
+  const { overlay, index, nodes } = viewed
   const peers = overlay.peers()
   const limit = AbortSignal.any([signal, AbortSignal.timeout(PEERS_TIMEOUT)])
-  const answers = await about.askAll(peers, [], { signal: limit })
+  const answers = await askAboutAll(nodes, peers, [], { signal: limit })
   return peers.map(({ id, address }) => {
     const { knowsUs, isHeard, isFailing } = index.standing(id)
     const said = answers.get(id)

@@ -15,7 +15,6 @@ import type { Provenance } from '../delivery/access/provenance.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
-import type { VerifyClient } from '../peers/verify-client.ts'
 import type { ProviderIndex } from '../providers/provider-index.ts'
 import { type CacheStore, IngestError } from '../store/cache-store.ts'
 import type { Swarm } from '../swarm/swarm.ts'
@@ -39,7 +38,6 @@ export interface BlobParts {
   readonly provenance: Provenance
   readonly sizes: KnownSizes
   readonly suspects: Suspects
-  readonly verify: VerifyClient
   readonly log: Log
 }
 

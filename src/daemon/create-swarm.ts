@@ -5,7 +5,7 @@ import type { SendingLoad } from '../http/admission.ts'
 import { kadIdOf } from '../overlay/distance.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
-import { SwarmHttpTransport } from '../peers/swarm-http-transport.ts'
+import { swarmTransport } from '../peers/transports.ts'
 import type { ReplicatedIndex } from '../providers/replicated-index.ts'
 import { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 
@@ -21,7 +21,7 @@ export function createSwarm(
   },
 ): ReplicatedSwarm {
   const { overlay, index, peers, load, upstreamRate } = parts
-  return new ReplicatedSwarm(overlay, new SwarmHttpTransport(peers), {
+  return new ReplicatedSwarm(overlay, swarmTransport(peers), {
     replicas: config.indexReplicas,
     treeChildren: config.treeChildren,
     zone: config.zone,

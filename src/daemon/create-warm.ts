@@ -10,7 +10,6 @@ import { ownPlatform } from '../oci/platform.ts'
 import type { ImageReference, IsMirror } from '../oci/reference.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
-import { WarmClient } from '../peers/warm-client.ts'
 import type { ImagePuller } from '../store/image-puller.ts'
 import type { Log } from '../telemetry/log.ts'
 import { withDeadline } from '../time/deadline.ts'
@@ -60,9 +59,9 @@ export async function createWarm(config: ServeConfig, parts: WarmParts, teardown
   })
   teardown.add(() => jobs.stop())
   // A stranger could have nodes pull whatever it likes.
-  const client = config.clusterSecretFile === undefined ? undefined : new WarmClient(peers)
+  const nodes = config.clusterSecretFile === undefined ? undefined : peers
   const rollOut: WarmCommandOptions['rollOut'] = (order, tell, { signal }) =>
-    new Rollout(order, { overlay, self: jobs, client }).run(tell, {
+    new Rollout(order, { overlay, self: jobs, nodes }).run(tell, {
       signal: AbortSignal.any([signal, stopping.signal]),
     })
   const stop = () => stopping.abort(new RolloutAbandoned('the node stops'))

@@ -14,10 +14,9 @@ import { BufferPool } from '../mover/buffer-pool.ts'
 import { chooseMover } from '../mover/choose-mover.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import { AboutClient } from '../peers/about-client.ts'
 import { type ClusterKeys, readClusterSecrets } from '../peers/cluster-secret.ts'
 import { Provenance } from '../delivery/access/provenance.ts'
-import { IndexHttpTransport } from '../peers/index-http-transport.ts'
+import { indexTransport } from '../peers/transports.ts'
 import { readMirrorToken } from '../config/mirror-token.ts'
 import { PeerClient } from '../peers/peer-client.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
@@ -125,7 +124,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   const keys = secrets?.map((secret) => secret.peer)
   const { toClients, toPeers } = await chooseSending(config, parts.buffers, log)
   const summary: DaemonSummary = { store: chosen.kind, self: overlay.self, ...listeners.bound }
-  const viewed = { ...parts, config, summary, transfers: useCases.transfers, about: new AboutClient(parts.peers) }
+  const viewed = { ...parts, config, summary, transfers: useCases.transfers, nodes: parts.peers }
   const finder = new ImageFinder({ ...viewed, ...useCases, self: overlay.self, store: chosen.store })
   const warm = await createWarm(config, { ...parts, useCases, log }, teardown)
   const checks = createChecks(config, { ...viewed, log })
@@ -256,7 +255,7 @@ async function build(
   await listeners.open('admin', config.adminAddr)
   await listeners.open('metrics', config.metricsAddr)
   const overlay = await createOverlay(config, { secrets, peerPort, log })
-  const index = new ReplicatedIndex(overlay, new IndexHttpTransport(peers), { replicas: config.indexReplicas })
+  const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
   const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
   const admission = new Admission(config.peerMaxTransfers)
   const rates = new UpstreamRates()

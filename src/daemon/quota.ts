@@ -27,7 +27,7 @@ export function shareQuota(
   teardown: Teardown,
 ): QuotaExchange {
   const { overlay, peers, replicas } = parts
-  const exchange = new QuotaExchange({ overlay, client: peers, book, replicas })
+  const exchange = new QuotaExchange({ overlay, nodes: peers, book, replicas })
   gate.askNeighbours((view, options) => exchange.ask(view, options))
   teardown.add(() => exchange.stop())
   return exchange

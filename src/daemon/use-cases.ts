@@ -16,8 +16,6 @@ import { TagMemory } from '../delivery/tags/tag-memory.ts'
 import { TagResolver } from '../delivery/tags/tag-resolver.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import { AccessClient } from '../peers/access-client.ts'
-import { VerifyClient } from '../peers/verify-client.ts'
 import type { Quota } from './quota.ts'
 import { type BlobParts, type BlobUseCases, createBlobs } from './create-blobs.ts'
 
@@ -35,7 +33,7 @@ export interface UseCases extends BlobUseCases {
 /** Puts the use cases together over the ports. */
 export function createUseCases(
   config: ServeConfig,
-  parts: Omit<BlobParts, 'policy' | 'rights' | 'sizes' | 'suspects' | 'verify'> & {
+  parts: Omit<BlobParts, 'policy' | 'rights' | 'sizes' | 'suspects'> & {
     readonly overlay: Overlay
     readonly quota: Quota
     readonly isMirrorHost: (host: string) => boolean
@@ -63,12 +61,11 @@ export function createUseCases(
     isMirrorHost: parts.isMirrorHost,
     believesPeers,
   })
-  const verify = new VerifyClient(peers)
   const suspects = new Suspects({
     store,
     log,
     onSuspect: (suspicion) => {
-      void askToVerify(suspicion, verify, log)
+      void askToVerify(suspicion, peers, log)
       tellSwarm(suspicion, parts.swarm)
     },
   })
@@ -83,7 +80,6 @@ export function createUseCases(
     policy,
     rights,
     suspects,
-    verify,
     sizes: new KnownSizes(),
     tags: new TagMemory(),
     staleTags: new StaleTags(),
@@ -117,7 +113,7 @@ function clusterProofs(
   { overlay, peers, log }: Pick<BlobParts, 'peers' | 'log'> & { readonly overlay: Overlay },
 ): SharedProofs | undefined {
   if (config.clusterSecretFile === undefined) return undefined
-  return new SharedProofs({ overlay, client: new AccessClient(peers), replicas: config.indexReplicas, log })
+  return new SharedProofs({ overlay, nodes: peers, replicas: config.indexReplicas, log })
 }
 
 /** The registry policy that the flags set. */

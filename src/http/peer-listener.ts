@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 
+import { InvalidMessage, decodeMessage, encodeMessage } from '../contracts/message.ts'
+import type { NodeContract } from '../contracts/node-contract.ts'
+import { NODE_PROTOCOL, type NodeMessages } from '../contracts/node-protocol.ts'
 import { type Audience, PEER } from '../delivery/access/audience.ts'
 import type { BlobDeliveries } from '../delivery/blobs/blob-delivery.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
-import type { SelfCheck } from '../delivery/integrity/self-check.ts'
 import type { TagResolver } from '../delivery/tags/tag-resolver.ts'
 import type { Transfers } from '../delivery/blobs/transfers.ts'
 import { type RegistryPolicy, whyNotMirrored } from '../delivery/access/registry-policy.ts'
@@ -21,22 +23,16 @@ import {
   VERIFIED_HEADER,
 } from '../peers/headers.ts'
 import { refuseRequest } from '../peers/request-proof.ts'
-import type { About } from '../peers/about-client.ts'
-import type { QuotaHandler } from '../peers/quota-exchange.ts'
-import type { IndexHandler } from '../providers/index-transport.ts'
-import { InvalidMessage } from '../providers/messages.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../store/content-store.ts'
-import type { SwarmHandler } from '../swarm/swarm-transport.ts'
-import type { WarmHandler } from '../warm/warm-jobs.ts'
 import type { Admission } from './admission.ts'
 import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
 import type { Exchange } from './exchange.ts'
-import { type MemberMessage, type SharedPublicProofs, memberMessages } from './member-messages.ts'
+import { type NodeMessageParts, nodeHandlers } from './node-messages.ts'
 import { readBody } from './read-body.ts'
 import { describe, requireRead } from './requests.ts'
 
-export interface PeerListenerOptions {
+export interface PeerListenerOptions extends NodeMessageParts {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
   readonly manifests: Pick<Manifests, 'getLocal' | 'holds'>
   readonly tags: Pick<TagResolver, 'resolveLocal'>
@@ -44,16 +40,7 @@ export interface PeerListenerOptions {
   readonly transfers: Pick<Transfers, 'ranLately'>
   /** This node's id in the overlay. */
   readonly selfId: string
-  readonly index: IndexHandler
-  readonly swarm: SwarmHandler
-  /** Checks what other nodes suspect. */
-  readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
-  readonly quota: QuotaHandler
-  readonly about: (digests: readonly Digest[]) => About
-  readonly publicProofs: SharedPublicProofs
   readonly policy: RegistryPolicy
-  /** What other nodes want to be here; orders are taken only in a cluster with a secret. */
-  readonly warm: WarmHandler
   /** The keys of the cluster's secrets; undefined in a cluster without one. */
   readonly keys: readonly Uint8Array[] | undefined
   /** The places for blobs that are sent; a peer that comes on top is told to ask elsewhere. */
@@ -63,9 +50,7 @@ export interface PeerListenerOptions {
 
 /** What other nodes talk to: this node's own content and its part of the index. Never asks an upstream for content. */
 export function createPeerHandler(options: PeerListenerOptions): (exchange: Exchange) => Promise<void> {
-  // Without a secret a stranger could call a private repository public, and have this node pull.
-  const trusted = options.keys === undefined ? { publicProofs: undefined, warm: undefined } : options
-  const messages = memberMessages({ ...options, proofs: trusted.publicProofs, warm: trusted.warm })
+  const messages = messageRoutes(options)
   return async (exchange) => {
     const { request } = exchange
     const message = request.method === 'POST' ? messages.get(request.url ?? '') : undefined
@@ -76,9 +61,34 @@ export function createPeerHandler(options: PeerListenerOptions): (exchange: Exch
   }
 }
 
-async function serveMessage(options: PeerListenerOptions, exchange: Exchange, message: MemberMessage): Promise<void> {
-  exchange.fields.kind = message.kind
-  const body = await readProven(options.keys, exchange.request, message.limit)
+interface MessageRoute {
+  readonly contract: Pick<NodeContract<unknown, unknown>, 'kind' | 'path' | 'request'>
+  /** Throws InvalidMessage for a body that breaks the contract. */
+  answer(body: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
+}
+
+/** The messages that this node takes, by path. */
+function messageRoutes(options: PeerListenerOptions): ReadonlyMap<string, MessageRoute> {
+  const handlers = nodeHandlers(options)
+  const names = Object.keys(NODE_PROTOCOL) as (keyof NodeMessages)[]
+  const routes = names.map((name) => messageRoute(NODE_PROTOCOL[name] as never, handlers[name] as never))
+  const taken = routes.filter(({ contract }) => options.keys !== undefined || contract.needsSecret !== true)
+  return new Map(taken.map((route) => [route.contract.path, route]))
+}
+
+function messageRoute<Request, Answer>(
+  contract: NodeContract<Request, Answer>,
+  handle: (request: Request, options: { signal: AbortSignal }) => Answer | Promise<Answer>,
+) {
+  const answer = async (body: Uint8Array, signal: AbortSignal) =>
+    encodeMessage(contract.answer, await handle(decodeMessage(contract.request, body), { signal }))
+  return { contract, answer }
+}
+
+async function serveMessage(options: PeerListenerOptions, exchange: Exchange, message: MessageRoute): Promise<void> {
+  const { kind, request } = message.contract
+  exchange.fields.kind = kind
+  const body = await readProven(options.keys, exchange.request, request.maxBytes)
   try {
     return await sendJson(exchange, await message.answer(body, exchange.signal))
   } catch (cause) {

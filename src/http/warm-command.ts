@@ -8,7 +8,13 @@ import { parsePlatform } from '../oci/platform.ts'
 import { type ImageReference, type IsMirror, parseImageReference } from '../oci/reference.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
-import { MAX_REFERENCE_LENGTH, MAX_ZONES, formatReference, namespaceSchema, zoneSchema } from '../warm/messages.ts'
+import {
+  MAX_REFERENCE_LENGTH,
+  MAX_ZONES,
+  namespace as namespaceSchema,
+  zone as zoneSchema,
+} from '../contracts/node/warm.ts'
+import { formatReference } from '../warm/messages.ts'
 import type { NodeProgress, RolloutOrder } from '../warm/rollout.ts'
 import { readCommand, requireCommand } from './commands.ts'
 import type { Exchange } from './exchange.ts'

@@ -1,3 +1,5 @@
+import { type NodeCaller, nodeCaller } from '../contracts/node-caller.ts'
+import type { NodeContract } from '../contracts/node-contract.ts'
 import type { Digest } from '../oci/digest.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts'
@@ -36,12 +38,14 @@ export interface PeerManifest {
   readonly access: PeerAccess
 }
 
-/** What can be asked of other nodes' peer listeners. Errors are PeerError. */
-export class PeerClient {
+/** Client of the peer listeners of other nodes: content, and the messages of the node protocol. Errors are PeerError. */
+export class PeerClient implements NodeCaller {
   readonly #transport: PeerTransport
+  readonly #messages: NodeCaller
 
   constructor(options: PeerTransportOptions) {
     this.#transport = new PeerTransport(options)
+    this.#messages = nodeCaller((...sent) => this.#post(...sent))
   }
 
   close(): Promise<void> {
@@ -132,8 +136,16 @@ export class PeerClient {
     return { descriptor: { digest, size, mediaType }, asOf }
   }
 
-  /** Sends a message of Nabo's own protocol and reads the answer, at most `limit` bytes of it. */
-  async post(
+  call<Request, Answer>(
+    peer: Peer,
+    contract: NodeContract<Request, Answer>,
+    request: Request,
+    options: { signal: AbortSignal },
+  ): Promise<Answer> {
+    return this.#messages.call(peer, contract, request, options)
+  }
+
+  async #post(
     peer: Peer,
     target: string,
     body: Uint8Array,

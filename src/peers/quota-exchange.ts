@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 
+import { quota } from '../contracts/node/quota.ts'
+import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { QuotaBook } from '../upstream/quota/quota-book.ts'
 import { type QuotaView, THIS_ADDRESS, quotaKey } from '../upstream/quota/quota-view.ts'
-import type { PeerClient } from './peer-client.ts'
-import { MAX_QUOTA_BYTES, QUOTA_PATH, decodeQuota, encodeQuota } from './quota-messages.ts'
 
 /** Answers what other nodes tell. */
 export interface QuotaHandler {
@@ -16,7 +16,7 @@ export interface QuotaHandler {
 
 export interface QuotaExchangeOptions {
   readonly overlay: Pick<Overlay, 'self' | 'peers' | 'closest'>
-  readonly client: Pick<PeerClient, 'post'>
+  readonly nodes: NodeCaller
   readonly book: QuotaBook
   /** How many nodes keep a quota where not everybody does. */
   readonly replicas: number
@@ -107,13 +107,12 @@ export class QuotaExchange implements QuotaHandler {
 
   /** Sends it to all that keep it; resolves with the first answer, and learns from each. Rejects if there is none. */
   async #post(view: QuotaView): Promise<void> {
-    const { client, book } = this.#options
-    const body = Buffer.from(encodeQuota(view))
+    const { nodes, book } = this.#options
     const peers = await this.#keepers(view)
     if (peers.length === 0) return
     const answers = peers.map((peer) =>
       withDeadline(MESSAGE_TIMEOUT, `telling ${peer.address} of a quota`, this.#closed.signal, async (signal) => {
-        const answer = decodeQuota(await client.post(peer, QUOTA_PATH, body, { limit: MAX_QUOTA_BYTES, signal }))
+        const answer = await nodes.call(peer, quota, view, { signal })
         if (quotaKey(answer) === quotaKey(view)) book.learn(answer)
       }),
     )

@@ -70,3 +70,6 @@ export type ReportAnswer = readonly ('ok' | 'ask')[]
 
 /** The rank of a lease that a node gave itself because no coordinator answered. */
 export const SELF_RANK = 9
+
+/** Entries of one report at most. */
+export const MAX_REPORT_ENTRIES = 256

@@ -1,6 +1,5 @@
 import type { Peer } from '../overlay/overlay.ts'
-import { MAX_REPORT_ENTRIES } from './codec.ts'
-import type { ReportAnswer, ReportEntry } from './messages.ts'
+import { MAX_REPORT_ENTRIES, type ReportAnswer, type ReportEntry } from './messages.ts'
 import type { Participation } from './participation.ts'
 
 /** An entry on its way to a coordinator. */

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { warm } from '../contracts/node/warm.ts'
+import type { NodeCaller } from '../contracts/node-caller.ts'
 import { parseHostPort } from '../overlay/host-port.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerError } from '../peers/peer-transport.ts'
-import type { WarmClient } from '../peers/warm-client.ts'
 import { errorText } from '../telemetry/log.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
@@ -34,7 +35,7 @@ export interface RolloutOptions {
   readonly overlay: Pick<Overlay, 'self' | 'peers'>
   readonly self: WarmHandler
   /** undefined in a cluster without a secret: there nodes take no orders from each other. */
-  readonly client: Pick<WarmClient, 'wish'> | undefined
+  readonly nodes: NodeCaller | undefined
   /** Between two questions to a node, in milliseconds. */
   readonly interval?: number
   /** A node that does not answer for so long is given up, in milliseconds. */
@@ -162,13 +163,13 @@ export class Rollout {
   }
 
   #send(peer: Peer, extra: Pick<WarmWish, 'cancel'>, timeout: number, signal: AbortSignal): Promise<WarmStatus> {
-    const { overlay, self, client } = this.#options
+    const { overlay, self, nodes } = this.#options
     const { reference, digest, platform, namespace, zones } = this.#order
     const wish = { ticket: this.#ticket, order: { reference, digest, platform, namespace }, zones, ...extra }
     return withDeadline(timeout, `asking ${peer.address}`, signal, async (signal) => {
       if (peer.id === overlay.self.id) return self.handleWarm(wish)
-      if (client === undefined) throw new PeerError('refused', NO_SECRET)
-      return client.wish(peer, wish, { signal })
+      if (nodes === undefined) throw new PeerError('refused', NO_SECRET)
+      return nodes.call(peer, warm, wish, { signal })
     })
   }
 }

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseOciRequest } from '../../src/oci/request.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
@@ -238,6 +239,8 @@ describe('a peer client', () => {
   })
 
   it('reads no more than it has to', async () => {
+    const named = { registry: 'docker.io', host: 'hub', source: 'ann' }
+    const quota = { ...named, limit: 1, remaining: 1, windowSeconds: 1, asOf: Date.now() }
     answer = (_, response) => {
       const more = () => {
         while (!response.destroyed && response.write(Buffer.alloc(65_536)));
@@ -246,7 +249,7 @@ describe('a peer client', () => {
       more()
     }
     await assert.rejects(client.getManifest(peer, repository, digest, { signal }), isPeerError('invalid'))
-    await assert.rejects(client.post(peer, '/x', Buffer.from('{}'), { limit: 1000, signal }), isPeerError('invalid'))
+    await assert.rejects(client.call(peer, NODE_PROTOCOL.quota, quota, { signal }), isPeerError('invalid'))
   })
 
   it('does not take a tag without all that belongs to it', async () => {

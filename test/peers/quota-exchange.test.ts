@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict'
-import { afterEach, beforeEach, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 
+import { InvalidMessage } from '../../src/contracts/message.ts'
+import { nodeCaller } from '../../src/contracts/node-caller.ts'
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { QuotaExchange } from '../../src/peers/quota-exchange.ts'
-import { MAX_QUOTA_BYTES, QUOTA_PATH, decodeQuota, encodeQuota } from '../../src/peers/quota-messages.ts'
-import { InvalidMessage } from '../../src/providers/messages.ts'
 import { QuotaBook, type QuotaSeat } from '../../src/upstream/quota/quota-book.ts'
 import type { QuotaView } from '../../src/upstream/quota/quota-view.ts'
 import { FakeCluster, type FakeOverlay } from '../support/fake-overlay.ts'
 import { eventually } from '../support/poll.ts'
+import { decoded, encoded } from '../support/wire.ts'
+
+const { path: QUOTA_PATH, request: QUOTA } = NODE_PROTOCOL.quota
 
 const seat: QuotaSeat = { registry: 'docker.io', host: 'hub', credentialId: undefined, account: undefined }
 const source = { registry: 'docker.io', host: 'hub', source: '203.0.113.7' }
@@ -46,15 +50,15 @@ describe('nodes that a registry counts together', () => {
       const book = new QuotaBook()
       const post = async (peer: Peer, path: string, body: Uint8Array, options: { signal: AbortSignal }) => {
         assert.equal(path, QUOTA_PATH)
-        sent.push({ to: peer.id, view: decodeQuota(body) })
+        sent.push({ to: peer.id, view: decoded(QUOTA, body) })
         await Promise.race([fault(peer), rejected(options.signal)])
         const handler = nodes.find((node) => node.peer.id === peer.id)?.exchange ?? assert.fail()
-        return Buffer.from(encodeQuota(handler.handleQuota(decodeQuota(body))))
+        return Buffer.from(encoded(QUOTA, handler.handleQuota(decoded(QUOTA, body))))
       }
       nodes.push({
         peer: overlay.self,
         book,
-        exchange: new QuotaExchange({ overlay, client: { post }, book, replicas: 3 }),
+        exchange: new QuotaExchange({ overlay, nodes: nodeCaller(post), book, replicas: 3 }),
       })
       overlays.push(overlay)
     }
@@ -135,14 +139,19 @@ describe('a message about a quota', () => {
 
   it('says the same to a node whose clock differs', () => {
     const [here, there] = [1_000_000, 9_000_000]
-    const encoded = encodeQuota({ ...view, asOf: here - 500, endsAt: here + 2000 }, here)
-    assert.deepEqual(decodeQuota(Buffer.from(encoded), there), { ...view, asOf: there - 500, endsAt: there + 2000 })
-    const unknown = encodeQuota({ ...view, asOf: here }, here)
-    assert.deepEqual(decodeQuota(Buffer.from(unknown), there), { ...view, asOf: there })
+    const now = mock.method(Date, 'now', () => here)
+    const [known, unknown] = [
+      encoded(QUOTA, { ...view, asOf: here - 500, endsAt: here + 2000 }),
+      encoded(QUOTA, { ...view, asOf: here }),
+    ]
+    now.mock.mockImplementation(() => there)
+    assert.deepEqual(decoded(QUOTA, known), { ...view, asOf: there - 500, endsAt: there + 2000 })
+    assert.deepEqual(decoded(QUOTA, unknown), { ...view, asOf: there })
+    mock.restoreAll()
   })
 
   it('is refused when it is something else', () => {
-    const good = JSON.parse(encodeQuota({ ...view, asOf: 0 }, 0)) as object
+    const good = JSON.parse(encoded(QUOTA, { ...view, asOf: Date.now() })) as object
     for (const change of [
       { remaining: -1 },
       { remaining: 1.5 },
@@ -153,9 +162,9 @@ describe('a message about a quota', () => {
       { more: 1 },
       { limit: 1e300 },
     ])
-      assert.throws(() => decodeQuota(Buffer.from(JSON.stringify({ ...good, ...change }))), InvalidMessage)
-    assert.throws(() => decodeQuota(Buffer.alloc(MAX_QUOTA_BYTES + 1, ' ')), InvalidMessage)
-    assert.throws(() => decodeQuota(Buffer.from('[')), InvalidMessage)
+      assert.throws(() => decoded(QUOTA, JSON.stringify({ ...good, ...change })), InvalidMessage)
+    assert.throws(() => decoded(QUOTA, Buffer.alloc(QUOTA.maxBytes + 1, ' ')), InvalidMessage)
+    assert.throws(() => decoded(QUOTA, '['), InvalidMessage)
   })
 })
 

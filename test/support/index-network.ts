@@ -1,22 +1,17 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import type { IndexKey, Peer } from '../../src/overlay/overlay.ts'
 import type { IndexOptions } from '../../src/providers/index-options.ts'
 import type { IndexHandler, IndexTransport } from '../../src/providers/index-transport.ts'
-import {
-  type Announcement,
-  decodeAnnouncement,
-  decodeAnnounceResult,
-  decodeLookup,
-  decodeLookupResult,
-  encodeAnnouncement,
-  encodeAnnounceResult,
-  encodeLookup,
-  encodeLookupResult,
-} from '../../src/providers/messages.ts'
+import type { Announcement } from '../../src/providers/messages.ts'
 import { ReplicatedIndex } from '../../src/providers/replicated-index.ts'
 import { FakeCluster, type FakeOverlay } from './fake-overlay.ts'
+import { decoded, encoded } from './wire.ts'
+
+const ANNOUNCE = NODE_PROTOCOL.announce
+const LOOKUP = NODE_PROTOCOL.lookup
 
 /** Everything a hundred times faster than in life, so that what takes a minute there is seen here. */
 export const QUICK: Partial<IndexOptions> = {
@@ -106,20 +101,29 @@ export class IndexNetwork {
   #transport(self: Peer): IndexTransport {
     return {
       announce: (peer, message, { signal }) =>
-        this.#carry(self, peer, 'announce', signal, decodeAnnounceResult, (handler) => {
-          this.announcements.push({ from: self.id, to: peer.id, message })
-          return encodeAnnounceResult(handler.handleAnnounce(decodeAnnouncement(encodeAnnouncement(message))))
-        }),
+        this.#carry(
+          self,
+          peer,
+          'announce',
+          signal,
+          (body) => decoded(ANNOUNCE.answer, body),
+          (handler) => {
+            this.announcements.push({ from: self.id, to: peer.id, message })
+            const heard = decoded(ANNOUNCE.request, encoded(ANNOUNCE.request, message))
+            return encoded(ANNOUNCE.answer, handler.handleAnnounce(heard))
+          },
+        ),
       lookup: (peer, keys, { signal }) =>
         this.#carry(
           self,
           peer,
           'lookup',
           signal,
-          (body) => decodeLookupResult(body, keys.length),
+          (body) => decoded(LOOKUP.answer, body),
           (handler) => {
             this.lookups.push({ from: self.id, to: peer.id, keys })
-            return encodeLookupResult(handler.handleLookup(decodeLookup(encodeLookup(keys))))
+            const asked = decoded(LOOKUP.request, encoded(LOOKUP.request, keys))
+            return encoded(LOOKUP.answer, handler.handleLookup(asked))
           },
         ),
     }

@@ -3,16 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf } from '../../src/oci/digest.ts'
 import { kadIdOf } from '../../src/overlay/distance.ts'
 import type { IndexKey, Peer } from '../../src/overlay/overlay.ts'
-import {
-  decodeJoin,
-  decodeJoinAnswer,
-  decodeReport,
-  decodeReportAnswer,
-  encodeJoin,
-  encodeJoinAnswer,
-  encodeReport,
-  encodeReportAnswer,
-} from '../../src/swarm/codec.ts'
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import type { JoinAnswer, JoinRequest, ReportRequest } from '../../src/swarm/messages.ts'
 import { ReplicatedSwarm } from '../../src/swarm/replicated-swarm.ts'
 import type { Direction, Membership, SwarmItem, SwarmQuestion } from '../../src/swarm/swarm.ts'
@@ -20,6 +11,10 @@ import { nameItem } from '../../src/swarm/swarm-item.ts'
 import type { SwarmOptions, SwarmTimings } from '../../src/swarm/swarm-options.ts'
 import type { SwarmHandler, SwarmTransport } from '../../src/swarm/swarm-transport.ts'
 import { FakeCluster, type FakeOverlay } from './fake-overlay.ts'
+import { decoded, encoded } from './wire.ts'
+
+const JOIN = NODE_PROTOCOL.join
+const REPORT = NODE_PROTOCOL.report
 
 /** Quick enough for tests, slow enough for a busy machine. A cluster that has only just started is not waited for. */
 const QUICK: Partial<SwarmTimings> = { grace: 0, reportInterval: 100, reportTimeout: 500 }
@@ -160,16 +155,23 @@ export class SwarmNetwork {
     return {
       join: (peer, request, { signal }) => {
         this.sent.push({ from: self.id, to: peer.id, kind: 'join', request })
-        return this.#carry(self.id, peer.id, 'join', signal, decodeJoinAnswer, async (handler) => {
-          const asked = decodeJoin(encodeJoin(request))
-          return encodeJoinAnswer(this.lie(peer.id, asked) ?? (await handler.handleJoin(asked, { signal })))
-        })
+        return this.#carry(
+          self.id,
+          peer.id,
+          'join',
+          signal,
+          (body) => decoded(JOIN.answer, body),
+          async (handler) => {
+            const asked = decoded(JOIN.request, encoded(JOIN.request, request))
+            return encoded(JOIN.answer, this.lie(peer.id, asked) ?? (await handler.handleJoin(asked, { signal })))
+          },
+        )
       },
       report: (peer, request, { signal }) => {
         this.sent.push({ from: self.id, to: peer.id, kind: 'report', request })
-        const decode = (body: string) => decodeReportAnswer(body, request.entries.length)
+        const decode = (body: string) => decoded(REPORT.answer, body)
         return this.#carry(self.id, peer.id, 'report', signal, decode, async (handler) =>
-          encodeReportAnswer(handler.handleReport(decodeReport(encodeReport(request)))),
+          encoded(REPORT.answer, handler.handleReport(decoded(REPORT.request, encoded(REPORT.request, request)))),
         )
       },
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { MAX_REPORT_ENTRIES } from '../../src/swarm/codec.ts'
+import { MAX_REPORT_ENTRIES } from '../../src/swarm/messages.ts'
 import type { ReportAnswer, ReportEntry } from '../../src/swarm/messages.ts'
 import { Participation } from '../../src/swarm/participation.ts'
 import { type Parcel, ReportOutbox } from '../../src/swarm/report-outbox.ts'

@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
 
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import { createListener } from '../../src/http/exchange.ts'
 import { createPeerHandler, type PeerListenerOptions } from '../../src/http/peer-listener.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
@@ -10,13 +11,16 @@ import { deriveKeys } from '../../src/peers/cluster-secret.ts'
 import { PeerClient } from '../../src/peers/peer-client.ts'
 import { PeerError } from '../../src/peers/peer-transport.ts'
 import { proveRequest } from '../../src/peers/request-proof.ts'
-import { JOIN_PATH, REPORT_PATH, SwarmHttpTransport } from '../../src/peers/swarm-http-transport.ts'
-import { encodeJoin, encodeReport, MAX_SWARM_BYTES } from '../../src/swarm/codec.ts'
+import { swarmTransport } from '../../src/peers/transports.ts'
 import type { JoinRequest, ReportRequest } from '../../src/swarm/messages.ts'
 import { nameItem } from '../../src/swarm/swarm-item.ts'
 import type { SwarmHandler } from '../../src/swarm/swarm-transport.ts'
 import { eventually } from '../support/poll.ts'
 import { blobNamed } from '../support/swarm-network.ts'
+import { encoded } from '../support/wire.ts'
+
+const { path: JOIN_PATH, request: JOIN } = NODE_PROTOCOL.join
+const { path: REPORT_PATH, request: REPORT } = NODE_PROTOCOL.report
 
 const key = deriveKeys('a secret that all nodes share').peer
 const member = { id: 'a', address: '10.0.0.1:7951', zone: undefined, sending: 0, capacity: 32 }
@@ -41,7 +45,7 @@ const log = { debug() {}, info() {}, warn() {}, error() {} }
 class Listener {
   readonly peer: Peer
   readonly client = new PeerClient({ key, idleTimeout: 10_000 })
-  readonly transport = new SwarmHttpTransport(this.client)
+  readonly transport = swarmTransport(this.client)
   readonly #server: Server
 
   constructor(server: Server) {
@@ -98,8 +102,8 @@ describe('the swarm on the peer listener', () => {
     await using listener = await Listener.open({})
     const other = deriveKeys('another secret, of strangers').peer
     for (const [path, body] of [
-      [JOIN_PATH, encodeJoin(join)],
-      [REPORT_PATH, encodeReport(report)],
+      [JOIN_PATH, encoded(JOIN, join)],
+      [REPORT_PATH, encoded(REPORT, report)],
     ] as const) {
       const proof = proveRequest(other, { method: 'POST', target: path, body: Buffer.from(body) })
       assert.equal(await listener.post(path, body), 403)
@@ -111,12 +115,12 @@ describe('the swarm on the peer listener', () => {
 
   it('refuses what is too long, and what means nothing', async () => {
     await using listener = await Listener.open({})
-    assert.equal(await listener.proven(JOIN_PATH, ' '.repeat(MAX_SWARM_BYTES.join + 1)), 413)
-    assert.equal(await listener.proven(REPORT_PATH, ' '.repeat(MAX_SWARM_BYTES.report + 1)), 413)
+    assert.equal(await listener.proven(JOIN_PATH, ' '.repeat(JOIN.maxBytes + 1)), 413)
+    assert.equal(await listener.proven(REPORT_PATH, ' '.repeat(REPORT.maxBytes + 1)), 413)
     for (const path of [JOIN_PATH, REPORT_PATH]) {
       for (const body of ['', 'nonsense', '{}', '[]', 'null']) assert.equal(await listener.proven(path, body), 400)
     }
-    assert.equal(await listener.proven(JOIN_PATH, encodeReport(report)), 400)
+    assert.equal(await listener.proven(JOIN_PATH, encoded(REPORT, report)), 400)
   })
 
   it('lets go of a question whose asker has gone', async () => {

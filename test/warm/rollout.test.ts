@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { parseImageReference } from '../../src/oci/reference.ts'
+import { decodeMessage, encodeMessage } from '../../src/contracts/message.ts'
+import { nodeCaller, type PostBody } from '../../src/contracts/node-caller.ts'
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { PeerError } from '../../src/peers/peer-transport.ts'
 import type { WarmStatus, WarmWish } from '../../src/warm/messages.ts'
@@ -24,22 +27,21 @@ function clusterOf(answers: readonly Answer[], options: { secret?: boolean; pati
   const peers = answers.map((_, n) => peerOf(n))
   const [self = assert.fail(), ...others] = peers
   const told: NodeProgress[] = []
+  const { request: WISH, answer: STATUS } = NODE_PROTOCOL.warm
+  const post: PostBody = async (peer, _path, body) => {
+    const status = await answer(
+      peers.findIndex(({ id }) => id === peer.id),
+      decodeMessage(WISH, body),
+    )
+    return encodeMessage(STATUS, status)
+  }
   const run = (order: Partial<RolloutOrder> = {}, signal = new AbortController().signal) =>
     new Rollout(
       { reference, ...order },
       {
         overlay: { self, peers: () => others },
         self: { handleWarm: (wish) => answer(0, wish) },
-        client:
-          options.secret === false
-            ? undefined
-            : {
-                wish: (peer, wish) =>
-                  answer(
-                    peers.findIndex(({ id }) => id === peer.id),
-                    wish,
-                  ),
-              },
+        nodes: options.secret === false ? undefined : nodeCaller(post),
         interval: 1,
         patience: options.patience ?? 200,
       },

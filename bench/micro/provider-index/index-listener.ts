@@ -1,15 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
+import { decodeMessage, encodeMessage } from '../../../src/contracts/message.ts'
+import { NODE_PROTOCOL } from '../../../src/contracts/node-protocol.ts'
 import type { IndexHandler } from '../../../src/providers/index-transport.ts'
-import {
-  decodeAnnouncement,
-  decodeLookup,
-  encodeAnnounceResult,
-  encodeLookupResult,
-  MAX_MESSAGE_BYTES,
-} from '../../../src/providers/messages.ts'
-import { ANNOUNCE_PATH } from '../../../src/peers/index-http-transport.ts'
 import { refuseRequest } from '../../../src/peers/request-proof.ts'
+
+const { announce, lookup } = NODE_PROTOCOL
 
 /** A peer listener that knows the index alone. Returns when it listens on a free port of 127.0.0.1. */
 export async function listen(key: Uint8Array, handler: () => IndexHandler): Promise<Server> {
@@ -23,20 +19,21 @@ export async function listen(key: Uint8Array, handler: () => IndexHandler): Prom
   return server
 }
 
-async function answer(request: IncomingMessage, key: Uint8Array, handler: IndexHandler): Promise<string> {
+async function answer(request: IncomingMessage, key: Uint8Array, handler: IndexHandler): Promise<Uint8Array> {
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length
-    if (length > MAX_MESSAGE_BYTES.announcement) throw new Error('too long')
+    if (length > announce.request.maxBytes) throw new Error('too long')
     chunks.push(chunk)
   }
   const body = Buffer.concat(chunks, length)
   const proven = { method: request.method ?? '', target: request.url ?? '', body }
   const refusal = refuseRequest([key], request.headers.authorization, proven)
   if (refusal !== undefined) throw new Error(refusal)
-  if (request.url === ANNOUNCE_PATH) return encodeAnnounceResult(handler.handleAnnounce(decodeAnnouncement(body)))
-  return encodeLookupResult(handler.handleLookup(decodeLookup(body)))
+  if (request.url === announce.path)
+    return encodeMessage(announce.answer, handler.handleAnnounce(decodeMessage(announce.request, body)))
+  return encodeMessage(lookup.answer, handler.handleLookup(decodeMessage(lookup.request, body)))
 }
 
 function refuse(response: ServerResponse, error: unknown): void {

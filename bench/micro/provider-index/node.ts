@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 
 import { loadIdentity } from '../../../src/overlay/libp2p/identity.ts'
 import { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
-import { IndexHttpTransport } from '../../../src/peers/index-http-transport.ts'
+import { indexTransport } from '../../../src/peers/transports.ts'
 import { PeerClient } from '../../../src/peers/peer-client.ts'
 import type { IndexOptions } from '../../../src/providers/index-options.ts'
 import { ReplicatedIndex } from '../../../src/providers/replicated-index.ts'
@@ -37,7 +37,7 @@ export async function createNode(first: BenchNode | undefined, options: Partial<
     maxConnections: 300,
     log: silent,
   })
-  const index = new ReplicatedIndex(overlay, new IndexHttpTransport(client), options)
+  const index = new ReplicatedIndex(overlay, indexTransport(client), options)
   await overlay.start()
   await index.start()
   return {

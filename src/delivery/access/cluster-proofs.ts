@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache'
 
+import { access } from '../../contracts/node/access.ts'
+import type { NodeCaller } from '../../contracts/node-caller.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { Overlay, Peer } from '../../overlay/overlay.ts'
-import type { AccessClient } from '../../peers/access-client.ts'
 import { keyOfRepository } from '../../providers/index-key.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { withDeadline } from '../../time/deadline.ts'
@@ -12,7 +13,7 @@ import type { ClusterProofs } from './public-proofs.ts'
 
 export interface SharedProofsOptions {
   readonly overlay: Pick<Overlay, 'self' | 'closest'>
-  readonly client: Pick<AccessClient, 'ask' | 'tell' | 'prove'>
+  readonly nodes: NodeCaller
   /** Number of nodes that keep the verdict of a repository. */
   readonly replicas: number
   readonly log: Pick<Log, 'debug'>
@@ -46,7 +47,7 @@ export class SharedProofs implements ClusterProofs {
         const keepers = await this.#keepers(repository, signal)
         return Promise.any(
           keepers.others.map(async (peer) => {
-            const age = await this.#options.client.ask(peer, repository, { signal })
+            const { age } = await this.#options.nodes.call(peer, access, { repository }, { signal })
             if (age === undefined) throw new Error(`${peer.address} does not know`)
             return age
           }),
@@ -65,7 +66,14 @@ export class SharedProofs implements ClusterProofs {
       return await withDeadline(PROVE_TIMEOUT, what, new AbortController().signal, async (signal) => {
         const { before } = await this.#keepers(repository, signal)
         asked = before.find(({ id }) => !this.#avoided.has(id))
-        return asked && (await this.#options.client.prove(asked, repository, content, { signal }))
+        if (asked === undefined) return undefined
+        const { word = 'unknown', age = 0 } = await this.#options.nodes.call(
+          asked,
+          access,
+          { repository, content },
+          { signal },
+        )
+        return { word, age }
       })
     } catch (error) {
       if (asked !== undefined) this.#avoided.set(asked.id, true)
@@ -83,7 +91,8 @@ export class SharedProofs implements ClusterProofs {
   async #tell(repository: Repository, isPublic: boolean): Promise<void> {
     const signal = AbortSignal.timeout(TELL_TIMEOUT)
     const { others } = await this.#keepers(repository, signal)
-    await Promise.all(others.map((peer) => this.#options.client.tell(peer, repository, isPublic, { signal })))
+    const message = { repository, found: isPublic ? 'public' : 'closed' } as const
+    await Promise.all(others.map((peer) => this.#options.nodes.call(peer, access, message, { signal })))
   }
 
   /** `others`: the nodes closest to a repository's name without this node, closest first. `before`: those closer than this node. */

@@ -1,9 +1,9 @@
+import { verify } from '../../contracts/node/verify.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { PeerClient } from '../../peers/peer-client.ts'
 import { PeerError } from '../../peers/peer-transport.ts'
-import type { VerifyClient } from '../../peers/verify-client.ts'
 import { keyOfDigest } from '../../providers/index-key.ts'
 import type { ProviderIndex } from '../../providers/provider-index.ts'
 import type { LeftSource, SwarmSource } from '../../swarm/swarm.ts'
@@ -22,8 +22,7 @@ import type { Holder } from './striping/holders.ts'
 export interface BlobSourcesOptions {
   readonly self: Peer
   readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
-  readonly peers: Pick<PeerClient, 'getBlob' | 'headBlob'>
-  readonly verify: Pick<VerifyClient, 'verdict'>
+  readonly peers: Pick<PeerClient, 'getBlob' | 'headBlob' | 'call'>
   readonly upstream: Pick<Upstream, 'getBlob' | 'headBlob'>
   readonly policy: RegistryPolicy
   readonly rights: Pick<Rights, 'vouchesFor' | 'isRefused'>
@@ -109,7 +108,8 @@ export class BlobSources {
     const found = new AbortController()
     const within = AbortSignal.any([signal, found.signal, AbortSignal.timeout(VERDICT_TIMEOUT)])
     const verdicts = holders.slice(0, MAX_PEERS_TRIED).map(async (source) => {
-      const verdict = await this.#options.verify.verdict(source.peer, digest, { signal: within })
+      const request = { digest, waits: true }
+      const { verdict } = await this.#options.peers.call(source.peer, verify, request, { signal: within })
       if (verdict !== 'sound') throw new AbsentError(`${source.peer.address} holds it ${verdict ?? 'unchecked'}`)
       return source
     })

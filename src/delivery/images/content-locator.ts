@@ -1,6 +1,7 @@
+import type { NodeCaller } from '../../contracts/node-caller.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Peer } from '../../overlay/overlay.ts'
-import type { AboutClient, AnsweredAbout } from '../../peers/about-client.ts'
+import { type AnsweredAbout, askAboutAll } from '../../peers/ask-about.ts'
 import { keyOfDigest } from '../../providers/index-key.ts'
 import type { Survey } from '../../providers/remote-lookup.ts'
 import type { ContentStore } from '../../store/content-store.ts'
@@ -11,7 +12,7 @@ export interface ContentLocatorOptions {
   readonly self: Peer
   readonly store: Pick<ContentStore, 'open'>
   readonly index: { survey(key: ReturnType<typeof keyOfDigest>, options: { signal: AbortSignal }): Promise<Survey> }
-  readonly about: Pick<AboutClient, 'askAll'>
+  readonly nodes: NodeCaller
   readonly transfers: Pick<Transfers, 'list'>
   readonly overlay: { peers(): readonly Peer[] }
 }
@@ -126,7 +127,7 @@ export class ContentLocator {
     const peers = this.#options.overlay.peers()
     const asked = peers.slice(0, MAX_NODES_ASKED)
     const limit = AbortSignal.any([signal, AbortSignal.timeout(ABOUT_TIMEOUT)])
-    const said = await this.#options.about.askAll(asked, digests, { signal: limit })
+    const said = await askAboutAll(this.#options.nodes, asked, digests, { signal: limit })
     const answers = asked.flatMap(({ id, address }) => {
       const about = said.get(id)
       return about === undefined || about instanceof Error ? [] : [[address, about] as const]

@@ -1,4 +1,5 @@
-import type { VerifyClient } from '../../peers/verify-client.ts'
+import { verify } from '../../contracts/node/verify.ts'
+import type { NodeCaller } from '../../contracts/node-caller.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
 import type { Suspicion } from './suspects.ts'
@@ -10,14 +11,15 @@ const MAX_ASKED = 8
 /** Asks the complete holders that sent some of a suspect blob to check their own copy. Never throws. */
 export async function askToVerify(
   { digest, senders }: Suspicion,
-  verify: Pick<VerifyClient, 'request'>,
+  nodes: NodeCaller,
   log: Pick<Log, 'debug'>,
 ): Promise<void> {
   const holders = senders.filter(({ complete }) => complete).slice(0, MAX_ASKED)
   await Promise.all(
     holders.map(async ({ peer }) => {
       try {
-        const accepted = await verify.request(peer, digest, { signal: AbortSignal.timeout(TIMEOUT) })
+        const signal = AbortSignal.timeout(TIMEOUT)
+        const { accepted } = await nodes.call(peer, verify, { digest, waits: false }, { signal })
         log.debug({ digest, peer: peer.address, accepted }, 'a holder was asked to check its blob')
       } catch (error) {
         // It is avoided anyway; the next one who gets wrong bytes asks it again.

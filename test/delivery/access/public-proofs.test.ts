@@ -2,14 +2,16 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 
+import { decodeMessage, encodeMessage } from '../../../src/contracts/message.ts'
+import { nodeCaller } from '../../../src/contracts/node-caller.ts'
+import { NODE_PROTOCOL } from '../../../src/contracts/node-protocol.ts'
 import { GRACE, type NamedContent, type Probe, type PublicWord } from '../../../src/delivery/access/audience.ts'
 import { SharedProofs } from '../../../src/delivery/access/cluster-proofs.ts'
 import { type ClusterProofs, PublicProofs } from '../../../src/delivery/access/public-proofs.ts'
 import type { KeptRepository } from '../../../src/delivery/access/public-record.ts'
-import { memberMessages } from '../../../src/http/member-messages.ts'
+import { type NodeMessageParts, nodeHandlers } from '../../../src/http/node-messages.ts'
 import { type Digest, digestOf } from '../../../src/oci/digest.ts'
 import { type Repository, repositoryKey } from '../../../src/oci/reference.ts'
-import { ACCESS_PATH, AccessClient, type SharedWord } from '../../../src/peers/access-client.ts'
 import { PeerError } from '../../../src/peers/peer-transport.ts'
 import { keyOfRepository } from '../../../src/providers/index-key.ts'
 import type { ContentSource } from '../../../src/store/content-store.ts'
@@ -21,6 +23,7 @@ import {
   type UpstreamQuestion,
 } from '../../../src/upstream/upstream.ts'
 import { FakeCluster } from '../../support/fake-overlay.ts'
+import { answered } from '../../support/wire.ts'
 
 const signal = new AbortController().signal
 const app = { registry: 'docker.io', name: 'library/app' }
@@ -51,6 +54,15 @@ class Registry {
     if (this.says === 'no') return undefined
     throw new UpstreamError(this.says, 'no')
   }
+}
+
+const ACCESS = NODE_PROTOCOL.access
+
+/** How a node answers the body of an access message. */
+async function answerOf(publicProofs: NodeMessageParts['publicProofs'], body: Uint8Array): Promise<Buffer> {
+  const handlers = nodeHandlers({ publicProofs } as NodeMessageParts)
+  const request = decodeMessage(ACCESS.request, body)
+  return encodeMessage(ACCESS.answer, await handlers.access(request, { signal: new AbortController().signal }))
 }
 
 describe('what a registry shows to everybody', () => {
@@ -814,11 +826,11 @@ describe('proofs in a cluster', () => {
       const node = nodes[Number(peer.address)]
       if (node?.isUp !== true) throw new PeerError('unreachable', 'gone')
       if (node.hangs) return new Promise<never>(() => {})
-      assert.equal(path, ACCESS_PATH)
-      return Buffer.from((await messagesOf(node.proofs)?.answer(body, signal)) ?? '')
+      assert.equal(path, ACCESS.path)
+      return answerOf(node.proofs, body)
     }
     const log = { debug: () => {} }
-    const shared = new SharedProofs({ overlay, client: new AccessClient({ post }), replicas: 2, log })
+    const shared = new SharedProofs({ overlay, nodes: nodeCaller(post), replicas: 2, log })
     const upstream = {
       shows: async (repository: Repository, { reference }: UpstreamQuestion) => {
         asked.push(`${number} ${repositoryKey(repository)}@${reference}`)
@@ -833,8 +845,6 @@ describe('proofs in a cluster', () => {
     nodes.push({ proofs, overlay, isUp: true, hangs: false })
   }
 
-  const messagesOf = (proofs: PublicProofs) =>
-    memberMessages({ proofs } as unknown as Parameters<typeof memberMessages>[0]).get(ACCESS_PATH)
   const nodeOf = (number: number) => nodes[number] ?? assert.fail()
   const prove = async (number: number, content: typeof one = one, repository: Repository = app) => {
     const word = await nodeOf(number).proofs.proves(repository, content, { signal })
@@ -1032,8 +1042,8 @@ describe('proofs in a cluster', () => {
       assert.equal(asked.length, N)
       says = 'yes'
       const question = Buffer.from(JSON.stringify({ repository: repositoryKey(local), content: one }))
-      const answer = (await messagesOf(nodeOf(0).proofs)?.answer(question, signal)) ?? ''
-      assert.notEqual((JSON.parse(answer) as SharedWord).word, 'shown')
+      const answer = await answerOf(nodeOf(0).proofs, question)
+      assert.notEqual(decodeMessage(ACCESS.answer, answer).word, 'shown')
     }
   })
 })
@@ -1194,18 +1204,13 @@ describe('proofs that are kept over a restart', () => {
 
 describe('the message in which nodes tell each other about a repository', () => {
   const content = { kind: 'blobs', digest: one.digest }
-  const handlers = {
-    proofs: {
-      publicAge: () => 1500,
-      heard: assert.fail,
-      forget: assert.fail,
-      proveFor: async () => ({ word: 'shown', age: 2100 }),
-    },
-  } as unknown as Parameters<typeof memberMessages>[0]
-  const answer = async (body: unknown) =>
-    memberMessages(handlers)
-      .get(ACCESS_PATH)
-      ?.answer(Buffer.from(JSON.stringify(body)), signal)
+  const proofs = {
+    publicAge: () => 1500,
+    heard: () => assert.fail(),
+    forget: () => assert.fail(),
+    proveFor: async () => ({ word: 'shown', age: 2100 }) as const,
+  }
+  const answer = async (body: unknown) => (await answerOf(proofs, Buffer.from(JSON.stringify(body)))).toString()
 
   it('is answered with an age in whole seconds, never too young', async () => {
     assert.equal(await answer({ repository: repositoryKey(app) }), '{"ageSeconds":2}')
@@ -1231,18 +1236,15 @@ describe('the message in which nodes tell each other about a repository', () => 
       await assert.rejects(answer(body), { name: 'InvalidMessage' }, JSON.stringify(body))
   })
 
-  it('is unknown in a cluster without a secret', () => {
-    assert.equal(memberMessages({ ...handlers, proofs: undefined }).get(ACCESS_PATH), undefined)
+  it('is taken only in a cluster with a secret', () => {
+    assert.equal(ACCESS.needsSecret, true)
   })
 
   it('has an answer that is read strictly', async () => {
-    const ask = async (text: string) => {
-      const client = new AccessClient({ post: async () => Buffer.from(text) })
-      return client.prove({ id: 'a', address: 'a:1' }, app, one, { signal })
-    }
+    const ask = (text: string) => answered(ACCESS, { repository: app, content: one }, text)
     assert.deepEqual(await ask('{"ageSeconds":3,"word":"shown"}'), { word: 'shown', age: 3000 })
     // A node of an older version does not know the question.
-    assert.deepEqual(await ask('{"ageSeconds":3}'), { word: 'unknown', age: 3000 })
+    assert.deepEqual(await ask('{"ageSeconds":3}'), { word: undefined, age: 3000 })
     for (const text of [
       '',
       '{}',

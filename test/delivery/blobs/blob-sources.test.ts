@@ -46,6 +46,7 @@ describe('sources of a blob', () => {
           asked.push({ verified })
           return 100
         },
+        call: () => assert.fail('no message is sent'),
       },
       upstream: {
         getBlob: async (_repository, _digest, { start, end }) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { nodeCaller } from '../../../src/contracts/node-caller.ts'
 import { askToVerify } from '../../../src/delivery/integrity/ask-to-verify.ts'
 import type { Sender } from '../../../src/delivery/blobs/blob-trace.ts'
 import type { Suspicion } from '../../../src/delivery/integrity/suspects.ts'
@@ -24,12 +25,12 @@ const suspicion = (senders: readonly Sender[], changes: Partial<Suspicion> = {})
 describe('a suspicion', () => {
   async function asked(senders: readonly Sender[], fail = false): Promise<string[]> {
     const ids: string[] = []
-    const request = async (peer: { id: string }) => {
+    const nodes = nodeCaller(async (peer) => {
       ids.push(peer.id)
       if (fail) throw new Error('it cannot be reached')
-      return true
-    }
-    await askToVerify(suspicion(senders), { request }, { debug: () => {} })
+      return Buffer.from('{"accepted":true}')
+    })
+    await askToVerify(suspicion(senders), nodes, { debug: () => {} })
     return ids
   }
   function told(of: Suspicion) {

@@ -4,24 +4,23 @@ import { describe, it } from 'node:test'
 import * as fc from 'fast-check'
 
 import { digestOf } from '../../src/oci/digest.ts'
-import { InvalidMessage } from '../../src/providers/messages.ts'
+import { InvalidMessage } from '../../src/contracts/message.ts'
+import { MAX_LEFT_SOURCES, MAX_SOURCES } from '../../src/contracts/node/swarm-messages.ts'
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import {
-  decodeJoin,
-  decodeJoinAnswer,
-  decodeReport,
-  decodeReportAnswer,
-  encodeJoin,
-  encodeJoinAnswer,
-  encodeReport,
-  encodeReportAnswer,
-  MAX_LEFT_SOURCES,
+  type JoinAnswer,
+  type JoinRequest,
   MAX_REPORT_ENTRIES,
-  MAX_SOURCES,
-  MAX_SWARM_BYTES,
-} from '../../src/swarm/codec.ts'
-import type { JoinAnswer, JoinRequest, Member, ReportEntry, ReportRequest } from '../../src/swarm/messages.ts'
+  type Member,
+  type ReportEntry,
+  type ReportRequest,
+} from '../../src/swarm/messages.ts'
 import type { LeftSource, SharedFailure, SharedTag, SwarmOutcome } from '../../src/swarm/swarm.ts'
 import { type ItemName, keyOfItem, nameItem } from '../../src/swarm/swarm-item.ts'
+import { answered, decoded, encoded } from '../support/wire.ts'
+
+const JOIN = NODE_PROTOCOL.join
+const REPORT = NODE_PROTOCOL.report
 
 const PLAIN = { noNullPrototype: true } as const
 const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined })
@@ -140,33 +139,36 @@ const longLeft: LeftSource = { id: longId, reason: 'refused' }
 const sample: JoinRequest = { ...longState, type: 'join', member: longMember, left: [longLeft], forwarded: false }
 
 function refuses(change: Record<string, unknown>): void {
-  const body = JSON.stringify({ ...JSON.parse(encodeJoin(sample)), ...change })
-  assert.throws(() => decodeJoin(body), InvalidMessage, body)
+  const body = JSON.stringify({ ...JSON.parse(encoded(JOIN.request, sample)), ...change })
+  assert.throws(() => decoded(JOIN.request, body), InvalidMessage, body)
 }
 
 describe('the messages of the swarm', () => {
   it('come out as they went in', () => {
-    fc.assert(fc.property(join, (message) => assert.deepEqual(decodeJoin(encodeJoin(message)), message)))
-    fc.assert(fc.property(answer, (message) => assert.deepEqual(decodeJoinAnswer(encodeJoinAnswer(message)), message)))
-    fc.assert(fc.property(report, (message) => assert.deepEqual(decodeReport(encodeReport(message)), message)))
+    fc.assert(
+      fc.property(join, (message) => assert.deepEqual(decoded(JOIN.request, encoded(JOIN.request, message)), message)),
+    )
+    fc.assert(
+      fc.property(answer, (message) => assert.deepEqual(decoded(JOIN.answer, encoded(JOIN.answer, message)), message)),
+    )
+    fc.assert(
+      fc.property(report, (message) =>
+        assert.deepEqual(decoded(REPORT.request, encoded(REPORT.request, message)), message),
+      ),
+    )
     fc.assert(
       fc.property(fc.array(fc.constantFrom('ok', 'ask'), { maxLength: 256 }), (message) => {
-        assert.deepEqual(decodeReportAnswer(encodeReportAnswer(message), message.length), message)
+        assert.deepEqual(decoded(REPORT.answer, encoded(REPORT.answer, message)), message)
       }),
     )
   })
 
   it('are refused with InvalidMessage whatever else the bytes are', () => {
-    const decoders = [
-      decodeJoin,
-      decodeJoinAnswer,
-      decodeReport,
-      (body: Uint8Array | string) => decodeReportAnswer(body, 1),
-    ]
+    const messages = [JOIN.request, JOIN.answer, REPORT.request, REPORT.answer] as const
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array(), fc.string(), fc.json()), fc.constantFrom(...decoders), (body, decode) => {
+      fc.property(fc.oneof(fc.uint8Array(), fc.string(), fc.json()), fc.constantFrom(...messages), (body, message) => {
         try {
-          decode(body)
+          decoded<unknown>(message, body)
         } catch (error) {
           assert.ok(error instanceof InvalidMessage)
         }
@@ -175,7 +177,7 @@ describe('the messages of the swarm', () => {
   })
 
   it('are refused when a field is missing, of another kind, or one too many', () => {
-    assert.equal(decodeJoin(encodeJoin(sample)).item, sample.item)
+    assert.equal(decoded(JOIN.request, encoded(JOIN.request, sample)).item, sample.item)
     for (const change of [
       { type: 'report' },
       { member: undefined },
@@ -211,18 +213,24 @@ describe('the messages of the swarm', () => {
 
   it('cannot bring a type that is no media type into a header', () => {
     const value = { date: 1, anonymous: true, descriptor: { mediaType: 'a/b\r\nx: y', digest: '', size: 1 } }
-    assert.throws(() => decodeJoinAnswer(JSON.stringify({ type: 'known', value })), InvalidMessage)
+    assert.throws(() => decoded(JOIN.answer, JSON.stringify({ type: 'known', value })), InvalidMessage)
   })
 
-  it('refuse an answer to another report', () => {
-    assert.throws(() => decodeReportAnswer('["ok"]', 2), InvalidMessage)
+  it('refuse an answer to another report', async () => {
+    const one: ReportRequest = {
+      type: 'report',
+      member: longMember,
+      entries: [{ ...longState, parent: longId, outcome: undefined }],
+    }
+    assert.deepEqual(await answered(REPORT, one, '["ok"]'), ['ok'])
+    await assert.rejects(answered(REPORT, one, '["ok","ok"]'), InvalidMessage)
   })
 
   it('fit into their limits however much is put into them', () => {
     const leftMany = Array.from({ length: 1_000 }, () => longLeft)
-    const question = encodeJoin({ ...sample, left: leftMany })
-    assert.ok(Buffer.byteLength(question) <= MAX_SWARM_BYTES.join)
-    assert.equal(decodeJoin(question).left.length, MAX_LEFT_SOURCES)
+    const question = encoded(JOIN.request, { ...sample, left: leftMany })
+    assert.ok(Buffer.byteLength(question) <= JOIN.request.maxBytes)
+    assert.equal(decoded(JOIN.request, question).left.length, MAX_LEFT_SOURCES)
 
     const outcomes: SwarmOutcome[] = [
       { type: 'failed', failure: { absent: true, message: '\u0001'.repeat(10_000), source: '"'.repeat(255) } },
@@ -231,17 +239,20 @@ describe('the messages of the swarm', () => {
     for (const one of outcomes) {
       const long: ReportEntry = { ...longState, parent: longId, outcome: one }
       const entries = Array.from({ length: MAX_REPORT_ENTRIES }, () => long)
-      const body = encodeReport({ type: 'report', member: longMember, entries })
-      assert.ok(Buffer.byteLength(body) <= MAX_SWARM_BYTES.report, `${body.length}`)
-      assert.equal(decodeReport(body).entries.length, MAX_REPORT_ENTRIES)
+      const body = encoded(REPORT.request, { type: 'report', member: longMember, entries })
+      assert.ok(Buffer.byteLength(body) <= REPORT.request.maxBytes, `${body.length}`)
+      assert.equal(decoded(REPORT.request, body).entries.length, MAX_REPORT_ENTRIES)
     }
 
     const far = { peer: { id: longId, address: longAddress }, complete: true, level: 99_999 }
-    const follow = encodeJoinAnswer({ type: 'follow', sources: Array.from({ length: 99 }, () => far) })
-    assert.ok(follow.length <= MAX_SWARM_BYTES.joinAnswer)
-    const told = decodeJoinAnswer(follow)
+    const follow = encoded(JOIN.answer, { type: 'follow', sources: Array.from({ length: 99 }, () => far) })
+    assert.ok(follow.length <= JOIN.answer.maxBytes)
+    const told = decoded(JOIN.answer, follow)
     assert.equal(told.type === 'follow' && told.sources.length, MAX_SOURCES)
-    const asks = encodeReportAnswer(Array.from({ length: MAX_REPORT_ENTRIES }, () => 'ask' as const))
-    assert.ok(asks.length <= MAX_SWARM_BYTES.reportAnswer)
+    const asks = encoded(
+      REPORT.answer,
+      Array.from({ length: MAX_REPORT_ENTRIES }, () => 'ask' as const),
+    )
+    assert.ok(asks.length <= REPORT.answer.maxBytes)
   })
 })

@@ -4,23 +4,20 @@ import { describe, it } from 'node:test'
 import * as fc from 'fast-check'
 
 import type { Peer } from '../../src/overlay/overlay.ts'
+import { InvalidMessage } from '../../src/contracts/message.ts'
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import {
   type Claims,
-  decodeAnnouncement,
-  decodeAnnounceResult,
-  decodeLookup,
-  decodeLookupResult,
-  encodeAnnouncement,
-  encodeAnnounceResult,
-  encodeLookup,
-  encodeLookupResult,
-  InvalidMessage,
   MAX_ANNOUNCED_KEYS,
   MAX_LOOKUP_KEYS,
-  MAX_MESSAGE_BYTES,
   MAX_PROVIDERS_PER_KEY,
 } from '../../src/providers/messages.ts'
+import { packKeys } from '../../src/providers/packed-keys.ts'
 import { keyNamed, keysNamed } from '../support/index-keys.ts'
+import { answered, decoded, encoded } from '../support/wire.ts'
+
+const ANNOUNCE = NODE_PROTOCOL.announce
+const LOOKUP = NODE_PROTOCOL.lookup
 
 const PLAIN = { noNullPrototype: true } as const
 const key = fc.nat().map(keyNamed)
@@ -68,54 +65,45 @@ const sample: Claims = {
 }
 
 function refuses(change: Record<string, unknown>): void {
-  const body = JSON.stringify({ ...JSON.parse(encodeAnnouncement(sample)), ...change })
-  assert.throws(() => decodeAnnouncement(body), InvalidMessage, body)
+  const body = JSON.stringify({ ...JSON.parse(encoded(ANNOUNCE.request, sample)), ...change })
+  assert.throws(() => decoded(ANNOUNCE.request, body), InvalidMessage, body)
 }
 
 describe('the messages of the provider index', () => {
   it('come out as they went in', () => {
     fc.assert(
       fc.property(fc.oneof(claims, leaving), (message) => {
-        assert.deepEqual(decodeAnnouncement(encodeAnnouncement(message)), message)
+        assert.deepEqual(decoded(ANNOUNCE.request, encoded(ANNOUNCE.request, message)), message)
       }),
     )
     for (const result of [{ type: 'ok' }, { type: 'resync' }] as const) {
-      assert.deepEqual(decodeAnnounceResult(encodeAnnounceResult(result)), result)
+      assert.deepEqual(decoded(ANNOUNCE.answer, encoded(ANNOUNCE.answer, result)), result)
     }
     fc.assert(
       fc.property(fc.array(key, { minLength: 1, maxLength: MAX_LOOKUP_KEYS }), (keys) => {
-        assert.deepEqual(decodeLookup(Buffer.from(encodeLookup(keys))), keys)
+        assert.deepEqual(decoded(LOOKUP.request, encoded(LOOKUP.request, keys)), keys)
       }),
     )
     fc.assert(
       fc.property(
         fc.uniqueArray(peer, { maxLength: 8, selector: ({ id }) => id }).chain((peers) => fc.array(fc.subarray(peers))),
         (result) => {
-          assert.deepEqual(decodeLookupResult(encodeLookupResult(result), result.length), result)
+          assert.deepEqual(decoded(LOOKUP.answer, encoded(LOOKUP.answer, result)), result)
         },
       ),
     )
   })
 
   it('are refused with InvalidMessage whatever else the bytes are', () => {
-    const decoders = [
-      decodeAnnouncement,
-      decodeAnnounceResult,
-      decodeLookup,
-      (body: Uint8Array | string) => decodeLookupResult(body, 1),
-    ]
+    const messages = [ANNOUNCE.request, ANNOUNCE.answer, LOOKUP.request, LOOKUP.answer] as const
     fc.assert(
-      fc.property(
-        fc.oneof(fc.uint8Array(), fc.string(), fc.json()),
-        fc.constantFrom(...decoders),
-        (body, decodeAny) => {
-          try {
-            decodeAny(body)
-          } catch (error) {
-            assert.ok(error instanceof InvalidMessage)
-          }
-        },
-      ),
+      fc.property(fc.oneof(fc.uint8Array(), fc.string(), fc.json()), fc.constantFrom(...messages), (body, message) => {
+        try {
+          decoded<unknown>(message, body)
+        } catch (error) {
+          assert.ok(error instanceof InvalidMessage)
+        }
+      }),
     )
   })
 
@@ -147,21 +135,30 @@ describe('the messages of the provider index', () => {
 
   it('have room for the most keys allowed, and for no more', () => {
     const most = keysNamed('k', MAX_ANNOUNCED_KEYS)
-    const body = encodeAnnouncement({ ...sample, add: most, remove: most })
-    assert.ok(Buffer.byteLength(body) <= MAX_MESSAGE_BYTES.announcement)
-    assert.equal(decodeAnnouncement(body).type, 'claims')
-    const tooMany = encodeAnnouncement({ ...sample, add: [...most, keyNamed('one more')] })
-    assert.throws(() => decodeAnnouncement(tooMany), InvalidMessage)
-    assert.throws(() => decodeLookup(encodeLookup(keysNamed('k', MAX_LOOKUP_KEYS + 1))), InvalidMessage)
-    assert.throws(() => decodeLookup(encodeLookup([])), InvalidMessage)
+    const body = encoded(ANNOUNCE.request, { ...sample, add: most, remove: most })
+    assert.equal(decoded(ANNOUNCE.request, body).type, 'claims')
+    const tooMany = { ...sample, add: [...most, keyNamed('one more')] }
+    assert.throws(() => encoded(ANNOUNCE.request, tooMany), InvalidMessage)
+    const packed = packKeys(tooMany.add)
+    assert.throws(
+      () => decoded(ANNOUNCE.request, JSON.stringify({ ...sample, add: packed, remove: '' })),
+      InvalidMessage,
+    )
+    for (const keys of [keysNamed('k', MAX_LOOKUP_KEYS + 1), []]) {
+      assert.throws(() => encoded(LOOKUP.request, keys), InvalidMessage)
+      assert.throws(() => decoded(LOOKUP.request, JSON.stringify({ keys: packKeys(keys) })), InvalidMessage)
+    }
   })
 
-  it('refuse an answer with too many providers, to another question, or with a peer that is not listed', () => {
+  it('refuse an answer with too many providers, to another question, or with a peer that is not listed', async () => {
     const { peer: a } = sample
     const list = JSON.stringify({ peers: [a], holders: [Array.from({ length: MAX_PROVIDERS_PER_KEY + 1 }, () => 0)] })
-    assert.throws(() => decodeLookupResult(list, 1), InvalidMessage)
-    assert.throws(() => decodeLookupResult(encodeLookupResult([[a]]), 2), InvalidMessage)
-    assert.throws(() => decodeLookupResult(JSON.stringify({ peers: [a], holders: [[1]] }), 1), InvalidMessage)
+    const [key] = sample.add
+    assert.ok(key)
+    assert.deepEqual(await answered(LOOKUP, [key], encoded(LOOKUP.answer, [[a]])), [[a]])
+    await assert.rejects(answered(LOOKUP, [key], list), InvalidMessage)
+    await assert.rejects(answered(LOOKUP, [key, key], encoded(LOOKUP.answer, [[a]])), InvalidMessage)
+    await assert.rejects(answered(LOOKUP, [key], JSON.stringify({ peers: [a], holders: [[1]] })), InvalidMessage)
   })
 
   it('fit the largest answer to a question into its limit', () => {
@@ -170,8 +167,10 @@ describe('the messages of the provider index', () => {
         id: `${'x'.repeat(52)}${k}-${n}`,
         address: '[fd00:1:2:3:4:5:6:7]:65535',
       }))
-    const body = encodeLookupResult(Array.from({ length: MAX_LOOKUP_KEYS }, (_, k) => holders(k)))
-    assert.ok(Buffer.byteLength(body) <= MAX_MESSAGE_BYTES.lookupResult)
-    assert.equal(decodeLookupResult(body, MAX_LOOKUP_KEYS).length, MAX_LOOKUP_KEYS)
+    const body = encoded(
+      LOOKUP.answer,
+      Array.from({ length: MAX_LOOKUP_KEYS }, (_, k) => holders(k)),
+    )
+    assert.equal(decoded(LOOKUP.answer, body).length, MAX_LOOKUP_KEYS)
   })
 })

@@ -4,8 +4,11 @@ import { describe, it } from 'node:test'
 
 import { parseDigest } from '../../src/oci/digest.ts'
 import { parseImageReference } from '../../src/oci/reference.ts'
-import { InvalidMessage } from '../../src/providers/messages.ts'
-import { MAX_WARM_BYTES, decodeStatus, decodeWish, encodeStatus, encodeWish } from '../../src/warm/messages.ts'
+import { InvalidMessage } from '../../src/contracts/message.ts'
+import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
+import { decoded, encoded } from '../support/wire.ts'
+
+const { request: WISH, answer: STATUS } = NODE_PROTOCOL.warm
 
 const digest = parseDigest(`sha256:${'a'.repeat(64)}`) ?? assert.fail()
 
@@ -20,16 +23,16 @@ describe('a wish to have an image on another node', () => {
         namespace: 'k8s.io',
       }
       const wish = { ticket: randomUUID(), order, zones: ['a', 'b'], cancel: true }
-      assert.deepEqual(decodeWish(Buffer.from(encodeWish(wish))), wish)
+      assert.deepEqual(decoded(WISH, encoded(WISH, wish)), wish)
       const least = { ticket: randomUUID(), order: { reference } }
-      const read = decodeWish(Buffer.from(encodeWish(least)))
+      const read = decoded(WISH, encoded(WISH, least))
       assert.deepEqual(JSON.parse(JSON.stringify(read)), JSON.parse(JSON.stringify(least)))
     }
   })
 
   it('is refused when it is something else', () => {
     const good = { ticket: randomUUID(), reference: 'docker.io/library/app:1' }
-    assert.ok(decodeWish(Buffer.from(JSON.stringify(good))))
+    assert.ok(decoded(WISH, JSON.stringify(good)))
     for (const change of [
       { ticket: 'me' },
       { ticket: undefined },
@@ -45,8 +48,8 @@ describe('a wish to have an image on another node', () => {
       { cancel: 'yes' },
       { credential: 'ann:secret' },
     ])
-      assert.throws(() => decodeWish(Buffer.from(JSON.stringify({ ...good, ...change }))), InvalidMessage)
-    assert.throws(() => decodeWish(Buffer.alloc(MAX_WARM_BYTES + 1, ' ')), InvalidMessage)
+      assert.throws(() => decoded(WISH, JSON.stringify({ ...good, ...change })), InvalidMessage)
+    assert.throws(() => decoded(WISH, Buffer.alloc(WISH.maxBytes + 1, ' ')), InvalidMessage)
   })
 
   it('is answered within bounds', () => {
@@ -59,8 +62,8 @@ describe('a wish to have an image on another node', () => {
       fromPeers: 3,
       fromUpstream: 4,
     } as const
-    assert.deepEqual(decodeStatus(Buffer.from(encodeStatus(status))), status)
-    const long = decodeStatus(Buffer.from(encodeStatus({ state: 'failed', message: 'x'.repeat(5000) })))
+    assert.deepEqual(decoded(STATUS, encoded(STATUS, status)), status)
+    const long = decoded(STATUS, encoded(STATUS, { state: 'failed', message: 'x'.repeat(5000) }))
     assert.equal(long.message?.length, 1000)
     for (const bad of [
       {},
@@ -69,6 +72,6 @@ describe('a wish to have an image on another node', () => {
       { state: 'done', total: 0.5 },
       { state: 'done', x: 1 },
     ])
-      assert.throws(() => decodeStatus(Buffer.from(JSON.stringify(bad))), InvalidMessage)
+      assert.throws(() => decoded(STATUS, JSON.stringify(bad)), InvalidMessage)
   })
 })

@@ -1,0 +1,19 @@
+import type { Message } from './message.ts'
+
+/** A message that a node posts to the peer listener of another node. Both sides are derived from it. */
+export interface NodeContract<Request, Answer> {
+  /** Names the message in the log and in metrics. */
+  readonly kind: string
+  readonly path: `/nabo/v1/${string}`
+  readonly request: Message<Request>
+  readonly answer: Message<Answer>
+  /** Whether an answer fits its request, where their shapes depend on each other. */
+  readonly isAnswerTo?: (request: Request, answer: Answer) => boolean
+  /** Only members of a cluster with a secret may send it: otherwise any stranger could. */
+  readonly needsSecret?: boolean
+}
+
+/** Keeps the types of a contract while checking its shape. */
+export function nodeContract<Request, Answer>(contract: NodeContract<Request, Answer>): NodeContract<Request, Answer> {
+  return contract
+}

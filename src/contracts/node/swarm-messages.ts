@@ -1,0 +1,197 @@
+import { z } from 'zod'
+
+import { MEDIA_TYPE } from '../../oci/manifest.ts'
+import {
+  type JoinAnswer,
+  type JoinRequest,
+  type Lease,
+  MAX_REPORT_ENTRIES,
+  type Member,
+  type ReportAnswer,
+  type ReportEntry,
+  type ReportRequest,
+  SELF_RANK,
+} from '../../swarm/messages.ts'
+import type { LeftSource, SharedFailure, SwarmOutcome } from '../../swarm/swarm.ts'
+import { type ItemName, keyOfItem, MAX_ITEM_LENGTH } from '../../swarm/swarm-item.ts'
+import { count, cutText, digest } from '../codecs.ts'
+import { nodeContract } from '../node-contract.ts'
+import { peerSchema } from './index-messages.ts'
+
+export const MAX_LEFT_SOURCES = 64
+export const MAX_SOURCES = 8
+const MAX_SENDERS = 32
+const MAX_FAILURE_LENGTH = 300
+/** An address or an account. */
+const SOURCE = /^[\x20-\x7e]{1,255}$/
+const MAX_ZONE_LENGTH = 128
+/** Larger figures are sent as this one: they make no difference to a choice. */
+const MAX_TRANSFERS = 1_000_000
+
+const kind = z.enum(['blob', 'manifest', 'tag'])
+const item = z.string().max(MAX_ITEM_LENGTH)
+const rate = z.number().nonnegative()
+const id = peerSchema.shape.id
+const lease: z.ZodType<Lease> = z.strictObject({ epoch: count, rank: z.int().min(0).max(SELF_RANK) })
+
+const transferCount = z.codec(count.max(MAX_TRANSFERS), z.number(), {
+  decode: (transfers) => transfers,
+  encode: (transfers) => Math.min(transfers, MAX_TRANSFERS),
+})
+
+const member: z.ZodType<Member> = z.codec(
+  z.strictObject({
+    ...peerSchema.shape,
+    zone: z.string().max(MAX_ZONE_LENGTH).optional(),
+    sending: transferCount,
+    capacity: transferCount,
+  }),
+  z.custom<Member>(),
+  { decode: (sent) => ({ ...sent, zone: sent.zone }), encode: (value) => value },
+)
+
+const left: z.ZodType<LeftSource> = z.strictObject({
+  id,
+  reason: z.enum(['broken', 'stalled', 'busy', 'refused', 'absent', 'wrong']),
+})
+
+const failure: z.ZodType<SharedFailure> = z.codec(
+  z.strictObject({
+    absent: z.boolean(),
+    message: cutText(MAX_FAILURE_LENGTH),
+    source: z.string().regex(SOURCE).optional(),
+  }),
+  z.custom<SharedFailure>(),
+  {
+    decode: (sent) => sent as SharedFailure,
+    encode: ({ absent, message, source }) => ({
+      absent,
+      message,
+      ...(source !== undefined && SOURCE.test(source) ? { source } : {}),
+    }),
+  },
+)
+
+const tag = z.strictObject({
+  descriptor: z.strictObject({ mediaType: z.string().regex(MEDIA_TYPE), digest, size: count }),
+  date: count.max(8.64e15),
+  anonymous: z.boolean(),
+})
+
+const senders = z.codec(z.array(id).max(MAX_SENDERS), z.custom<readonly string[]>(), {
+  decode: (ids) => ids,
+  encode: (ids) => ids.slice(0, MAX_SENDERS),
+})
+
+const outcome: z.ZodType<SwarmOutcome> = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('complete') }),
+  z.strictObject({ type: z.literal('resolved'), value: tag }),
+  z.strictObject({ type: z.literal('cancelled') }),
+  z.strictObject({ type: z.literal('failed'), failure }),
+  z.strictObject({ type: z.literal('suspect'), senders }),
+])
+
+const joinSchema: z.ZodType<JoinRequest> = z.codec(
+  z.strictObject({
+    type: z.literal('join'),
+    member,
+    item,
+    kind,
+    position: count,
+    size: count.optional(),
+    serves: z.boolean(),
+    left: z.array(left).max(MAX_LEFT_SOURCES),
+    lease: lease.optional(),
+    upstreamRate: rate.optional(),
+    forwarded: z.boolean(),
+  }),
+  z.custom<JoinRequest>(),
+  {
+    decode: (sent, payload) => {
+      const { size, lease, upstreamRate } = sent
+      return { ...sent, key: keyOf(sent, payload), size, lease, upstreamRate }
+    },
+    encode: ({ type, member, item, kind, position, size, serves, left, lease, upstreamRate, forwarded }) => {
+      // The sources that were left last are the ones that would be assigned again.
+      const last = left.slice(-MAX_LEFT_SOURCES)
+      return { type, member, item, kind, position, size, serves, left: last, lease, upstreamRate, forwarded }
+    },
+  },
+)
+
+const sources = z.codec(
+  z
+    .array(z.strictObject({ peer: peerSchema, complete: z.boolean(), level: count }))
+    .min(1)
+    .max(MAX_SOURCES),
+  z.custom<Extract<JoinAnswer, { type: 'follow' }>['sources']>(),
+  {
+    decode: (sent) => sent,
+    encode: (chosen) =>
+      chosen
+        .slice(0, MAX_SOURCES)
+        .map(({ peer: { id, address }, complete, level }) => ({ peer: { id, address }, complete, level })),
+  },
+)
+
+const joinAnswerSchema: z.ZodType<JoinAnswer> = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('follow'), sources }),
+  z.strictObject({ type: z.literal('upstream'), lease }),
+  z.strictObject({ type: z.literal('known'), value: tag }),
+  z.strictObject({ type: z.literal('failed'), failure }),
+  z.strictObject({ type: z.literal('wait'), ms: z.number().min(0).max(10_000) }),
+])
+
+const entry: z.ZodType<ReportEntry> = z.codec(
+  z.strictObject({
+    item,
+    kind,
+    position: count,
+    size: count.optional(),
+    serves: z.boolean(),
+    lease: lease.optional(),
+    parent: id.optional(),
+    upstreamRate: rate.optional(),
+    outcome: outcome.optional(),
+  }),
+  z.custom<ReportEntry>(),
+  {
+    decode: (sent, payload) => {
+      const { size, lease, parent, upstreamRate, outcome } = sent
+      return { ...sent, key: keyOf(sent, payload), size, lease, parent, upstreamRate, outcome }
+    },
+    encode: ({ item, kind, position, size, serves, lease, parent, upstreamRate, outcome }) => {
+      return { item, kind, position, size, serves, lease, parent, upstreamRate, outcome }
+    },
+  },
+)
+
+const reportSchema: z.ZodType<ReportRequest> = z.strictObject({
+  type: z.literal('report'),
+  member,
+  entries: z.array(entry).min(1).max(MAX_REPORT_ENTRIES),
+})
+
+/** Asks the coordinator of an item where to fetch it from. */
+export const join = nodeContract<JoinRequest, JoinAnswer>({
+  kind: 'join',
+  path: '/nabo/v1/swarm/join',
+  request: { schema: joinSchema, maxBytes: 32 * 1_024 },
+  answer: { schema: joinAnswerSchema, maxBytes: 16 * 1_024 },
+})
+
+/** Tells a coordinator how far this node's transfers are. */
+export const report = nodeContract<ReportRequest, ReportAnswer>({
+  kind: 'report',
+  path: '/nabo/v1/swarm/report',
+  request: { schema: reportSchema, maxBytes: 2 * 1_024 * 1_024 },
+  answer: { schema: z.array(z.enum(['ok', 'ask'])).max(MAX_REPORT_ENTRIES), maxBytes: 8 * 1_024 },
+  isAnswerTo: ({ entries }, answer) => answer.length === entries.length,
+})
+
+function keyOf(name: Pick<ItemName, 'item' | 'kind'>, payload: z.core.ParsePayload): ItemName['key'] {
+  const key = keyOfItem(name.item, name.kind)
+  if (key !== undefined) return key
+  payload.issues.push({ code: 'custom', message: 'is not the name of an item', input: name, path: ['item'] })
+  return z.NEVER
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+
+import type { Digest } from '../../oci/digest.ts'
+import { digest } from '../codecs.ts'
+import { nodeContract } from '../node-contract.ts'
+
+export interface VerifyRequest {
+  readonly digest: Digest
+  /** Whether the sender waits for the verdict, for {@link VERDICT_PATIENCE} at most. */
+  readonly waits: boolean
+}
+
+export interface VerifyAnswer {
+  /** Whether the node is going to hash its copy. */
+  readonly accepted: boolean
+  /** Absent if the sender does not wait, or the copy is not hashed in time. */
+  readonly verdict?: 'sound' | 'damaged' | 'absent' | undefined
+}
+
+/** How long a node keeps a request open for the verdict, in milliseconds: it hashes half a GiB in that time. */
+export const VERDICT_PATIENCE = 4_000
+
+/** Asks another node to hash its copy of a blob. */
+export const verify = nodeContract<VerifyRequest, VerifyAnswer>({
+  kind: 'verify',
+  path: '/nabo/v1/verify',
+  request: { schema: z.strictObject({ digest, waits: z.boolean().default(false) }), maxBytes: 1_024 },
+  answer: {
+    schema: z.strictObject({
+      accepted: z.boolean(),
+      verdict: z.enum(['sound', 'damaged', 'absent']).optional(),
+    }),
+    maxBytes: 1_024,
+  },
+})

@@ -1,0 +1,66 @@
+import type { AccessAnswer, AccessMessage } from '../contracts/node/access.ts'
+import type { About } from '../contracts/node/about.ts'
+import { VERDICT_PATIENCE, type VerifyAnswer, type VerifyRequest } from '../contracts/node/verify.ts'
+import type { NodeHandlers } from '../contracts/node-protocol.ts'
+import type { PublicProofs } from '../delivery/access/public-proofs.ts'
+import type { SelfCheck } from '../delivery/integrity/self-check.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { QuotaHandler } from '../peers/quota-exchange.ts'
+import type { IndexHandler } from '../providers/index-transport.ts'
+import type { SwarmHandler } from '../swarm/swarm-transport.ts'
+import { withDeadline } from '../time/deadline.ts'
+import type { WarmHandler } from '../warm/warm-jobs.ts'
+
+/** The parts of this node that answer the messages of other nodes. */
+export interface NodeMessageParts {
+  readonly index: IndexHandler
+  readonly swarm: SwarmHandler
+  readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
+  readonly quota: QuotaHandler
+  /** This node's self-description, and the state of its fetches of these digests. */
+  readonly about: (digests: readonly Digest[]) => About
+  readonly publicProofs: Pick<PublicProofs, 'publicAge' | 'heard' | 'forget' | 'proveFor'>
+  readonly warm: WarmHandler
+}
+
+/** Connects each message of the node protocol with the part that answers it. */
+export function nodeHandlers(parts: NodeMessageParts): NodeHandlers {
+  const { index, swarm, selfCheck, quota, about, publicProofs, warm } = parts
+  return {
+    announce: (message) => index.handleAnnounce(message),
+    lookup: (keys) => index.handleLookup(keys),
+    join: (request, options) => swarm.handleJoin(request, options),
+    report: (request) => swarm.handleReport(request),
+    verify: (request, { signal }) => hashCopy(selfCheck, request, signal),
+    quota: (view) => quota.handleQuota(view),
+    about: (digests) => about(digests),
+    access: (message) => answerAccess(publicProofs, message),
+    warm: (wish) => warm.handleWarm(wish),
+  }
+}
+
+async function answerAccess(
+  proofs: NodeMessageParts['publicProofs'],
+  { repository, found, content }: AccessMessage,
+): Promise<AccessAnswer> {
+  if (found === 'public') proofs.heard(repository)
+  if (found === 'closed') proofs.forget(repository)
+  if (content === undefined) return { age: proofs.publicAge(repository) }
+  return proofs.proveFor(repository, content)
+}
+
+async function hashCopy(
+  selfCheck: NodeMessageParts['selfCheck'],
+  { digest, waits }: VerifyRequest,
+  signal: AbortSignal,
+): Promise<VerifyAnswer> {
+  const accepted = selfCheck.request(digest)
+  if (!waits) return { accepted }
+  try {
+    const what = 'hashing a stored blob'
+    return { accepted, verdict: await withDeadline(VERDICT_PATIENCE, what, signal, () => selfCheck.verdict(digest)) }
+  } catch {
+    signal.throwIfAborted()
+    return { accepted }
+  }
+}
