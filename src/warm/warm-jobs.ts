@@ -1,8 +1,8 @@
+import { Semaphore } from '../async/semaphore.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Log } from '../telemetry/log.ts'
 import { minute, second } from '../time/units.ts'
 import { type WarmOrder, type WarmStatus, type WarmWish, formatReference } from './messages.ts'
-import { Places } from './places.ts'
 import { WarmJob, type WarmJobOptions } from './warm-job.ts'
 
 /** Answers what other nodes, and this one, wish to have here. */
@@ -45,7 +45,7 @@ export class WarmJobs implements WarmHandler {
   readonly #entries = new Map<string, Entry>()
   /** Tickets that count no more: a wish may be overtaken by its own end. */
   readonly #takenBack = new Set<string>()
-  readonly #places = new Places(MAX_RUNNING)
+  readonly #pulls = new Semaphore(MAX_RUNNING)
 
   constructor(options: WarmJobsOptions) {
     this.#options = options
@@ -96,7 +96,7 @@ export class WarmJobs implements WarmHandler {
   #begin(key: string, order: WarmOrder): Entry | undefined {
     this.#entries.delete(key)
     if (this.#entries.size >= MAX_JOBS && !this.#forgetOutcome()) return undefined
-    const job = new WarmJob(order, this.#options, this.#places)
+    const job = new WarmJob(order, this.#options, this.#pulls)
     const entry: Entry = { job, tickets: new Map(), overSince: undefined }
     this.#entries.set(key, entry)
     const { log } = this.#options

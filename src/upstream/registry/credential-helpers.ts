@@ -1,9 +1,9 @@
+import { Semaphore } from '../../async/semaphore.ts'
 import { type Log, errorText } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import { HelperError, askHelper } from './ask-helper.ts'
 import type { Credential } from './credential.ts'
-import { Turns } from './turns.ts'
 
 export interface CredentialHelpersOptions {
   readonly log: Log
@@ -47,7 +47,8 @@ export class CredentialHelpers {
   readonly #now: () => number
   readonly #calls = new Map<string, Call>()
   readonly #kept = new Map<string, Kept>()
-  readonly #turns = new Turns({ running: MAX_RUNNING, waiting: MAX_WAITING })
+  readonly #processes = new Semaphore(MAX_RUNNING, { maxWaiting: MAX_WAITING })
+  readonly #stopping = new AbortController()
   /** What was asked before {@link forget} is not kept. */
   #generation = 0
 
@@ -90,9 +91,9 @@ export class CredentialHelpers {
     this.#calls.clear()
   }
 
-  /** Ends the helpers that run. */
+  /** Ends the helpers that run, and starts no more. */
   stop(): void {
-    this.#turns.stop(new Error('the daemon is stopping'))
+    this.#stopping.abort(new Error('the daemon is stopping'))
   }
 
   #call(key: string, helper: string, server: string): Call {
@@ -117,15 +118,14 @@ export class CredentialHelpers {
   ): Promise<Credential | undefined> {
     const generation = this.#generation
     const { log, env = process.env, timeout = TIMEOUT } = this.#options
+    const signal = AbortSignal.any([controller.signal, this.#stopping.signal])
     const askedAt = this.#now()
     let credential: Credential | undefined
     let failure: string | undefined
     try {
-      credential = await this.#turns.take(controller.signal, (signal) =>
-        askInTime(helper, server, { env, signal, timeout }),
-      )
+      credential = await this.#processes.run(() => askInTime(helper, server, { env, signal, timeout }), { signal })
     } catch (error) {
-      if (controller.signal.aborted || this.#turns.stopped) throw error
+      if (signal.aborted) throw error
       failure = errorText(error)
     }
     if (failure !== undefined && this.#kept.get(key)?.failure !== failure) {
