@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { Semaphore } from '../async/semaphore.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -44,7 +46,7 @@ export class WarmJobs implements WarmHandler {
   readonly #now: () => number
   readonly #entries = new Map<string, Entry>()
   /** Tickets that count no more: a wish may be overtaken by its own end. */
-  readonly #takenBack = new Set<string>()
+  readonly #takenBack = new LRUCache<string, true>({ max: MAX_TAKEN_BACK })
   readonly #pulls = new Semaphore(MAX_RUNNING)
 
   constructor(options: WarmJobsOptions) {
@@ -83,8 +85,7 @@ export class WarmJobs implements WarmHandler {
   }
 
   async #takeBack(ticket: string, entry: Entry | undefined): Promise<WarmStatus> {
-    this.#takenBack.add(ticket)
-    if (this.#takenBack.size > MAX_TAKEN_BACK) this.#takenBack.delete(this.#takenBack.values().next().value ?? ticket)
+    this.#takenBack.set(ticket, true)
     if (entry?.tickets.delete(ticket) !== true) return { state: 'cancelled' }
     const isWanted = entry.tickets.values().some((heard) => this.#now() - heard < INTEREST)
     if (isWanted || entry.job.isOver) return { state: 'cancelled' }

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { Semaphore } from '../../async/semaphore.ts'
 import { type Log, errorText } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
@@ -46,7 +48,7 @@ export class CredentialHelpers {
   readonly #options: CredentialHelpersOptions
   readonly #now: () => number
   readonly #calls = new Map<string, Call>()
-  readonly #kept = new Map<string, Kept>()
+  readonly #kept = new LRUCache<string, Kept>({ max: MAX_KEPT })
   readonly #processes = new Semaphore(MAX_RUNNING, { maxWaiting: MAX_WAITING })
   readonly #stopping = new AbortController()
   /** What was asked before {@link forget} is not kept. */
@@ -79,7 +81,7 @@ export class CredentialHelpers {
 
   /** A registry did not accept it: the helper may have a new one. */
   refused(credential: Credential): void {
-    for (const [key, kept] of this.#kept) {
+    for (const [key, kept] of [...this.#kept.entries()]) {
       if (kept.credential === credential && kept.askedAt + MIN_AGE <= this.#now()) this.#kept.delete(key)
     }
   }
@@ -141,8 +143,6 @@ export class CredentialHelpers {
   #keep(key: string, answer: Omit<Kept, 'until'>): void {
     const { credential, failure } = answer
     const life = failure !== undefined ? KEEP.failure : credential === undefined ? KEEP.none : KEEP.found
-    const oldest = this.#kept.size >= MAX_KEPT ? this.#kept.keys().next().value : undefined
-    if (oldest !== undefined) this.#kept.delete(oldest)
     this.#kept.set(key, { ...answer, until: this.#now() + life })
   }
 }
