@@ -1,5 +1,6 @@
 import { Agent, errors, request } from 'undici'
 
+import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
@@ -150,19 +151,13 @@ export function discard(response: PeerResponse): undefined {
 
 /** An answer's whole body, of at most `limit` bytes. Throws PeerError. */
 export async function readAnswer(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
   try {
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      length += chunk.length
-      if (length > limit) throw new PeerError('invalid', `${peer.address} sent more than ${limit} bytes`)
-      chunks.push(chunk)
-    }
+    return await readBounded(response.body, limit)
   } catch (cause) {
-    if (cause instanceof PeerError) throw cause
+    if (cause instanceof TooManyBytesError)
+      throw new PeerError('invalid', `${peer.address} sent more than ${limit} bytes`, { cause })
     throw new PeerError('unreachable', `${peer.address} broke off`, { cause })
   }
-  return Buffer.concat(chunks, length)
 }
 
 function isTimeout(error: unknown): boolean {

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { compareDistance, kadIdOf } from '../overlay/distance.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
@@ -16,7 +18,7 @@ export class CoordinatorHealth {
   readonly #options: HealthOptions
   readonly #health: PeerHealth
   /** When each was lost, by id. */
-  readonly #lost = new Map<string, number>()
+  readonly #lost = new LRUCache<string, number>({ max: MAX_LOST })
   #startedAt = Number.NEGATIVE_INFINITY
 
   constructor(overlay: Overlay, options: HealthOptions) {
@@ -45,13 +47,7 @@ export class CoordinatorHealth {
   }
 
   left(peer: Peer): void {
-    this.#lost.delete(peer.id)
     this.#lost.set(peer.id, performance.now())
-    if (this.#lost.size <= MAX_LOST) return
-    for (const oldest of this.#lost.keys()) {
-      this.#lost.delete(oldest)
-      return
-    }
   }
 
   /** Whether this node, of that rank for the key, may still lack reports of transfers that go on. */
@@ -68,7 +64,7 @@ export class CoordinatorHealth {
     const { kadId } = this.#options
     const target = kadIdOf(Buffer.from(key, 'hex'))
     let count = 0
-    for (const [id, at] of this.#lost) {
+    for (const [id, at] of [...this.#lost.entries()]) {
       if (at < since) this.#lost.delete(id)
       else if (kadId === undefined || compareDistance(target, kadId(id), kadId(this.#overlay.self.id)) < 0) count++
     }

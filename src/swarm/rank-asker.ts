@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { hedge } from '../async/hedge.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
 import { withDeadline } from '../time/deadline.ts'
 import type { Coordinator, CoordinatorParts } from './coordinator.ts'
-import { hedged } from './hedged.ts'
 import type { JoinAnswer, JoinRequest } from './messages.ts'
 
 type Answer = Exclude<JoinAnswer, { type: 'wait' }>
@@ -84,9 +84,10 @@ export class RankAsker {
   ): Promise<Reply | undefined> {
     const { hedgeDelay, jitter } = this.#parts.options
     try {
-      return await withDeadline(left, 'asking who fetches it', signal, (signal) =>
-        hedged(able, (node, signal) => this.#ask(node, request, signal), { delay: hedgeDelay, jitter, signal }),
+      const winner = await withDeadline(left, 'asking who fetches it', signal, (signal) =>
+        hedge(able, (node, { signal }) => this.#ask(node, request, signal), { delay: hedgeDelay, jitter, signal }),
       )
+      return winner?.value
     } catch {
       signal.throwIfAborted()
       return undefined

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import type { SwarmOptions, SwarmTimings } from './swarm-options.ts'
 
@@ -7,27 +9,29 @@ const MAX_KEYS = 4_096
 export class Ranks {
   readonly #overlay: Overlay
   readonly #options: Pick<SwarmOptions & SwarmTimings, 'replicas' | 'ranksMemory'>
-  #known = new Map<IndexKey, { readonly nodes: readonly Peer[]; readonly until: number }>()
+  readonly #known: LRUCache<IndexKey, readonly Peer[]>
+  /** Counts the changes of the membership. */
+  #generation = 0
 
   constructor(overlay: Overlay, options: Pick<SwarmOptions & SwarmTimings, 'replicas' | 'ranksMemory'>) {
     this.#overlay = overlay
     this.#options = options
+    this.#known = new LRUCache({ max: MAX_KEYS, ttl: options.ranksMemory })
   }
 
   /** Rejects with the signal, or if the overlay cannot tell. */
   async of(key: IndexKey, signal: AbortSignal): Promise<readonly Peer[]> {
     const known = this.known(key)
     if (known !== undefined) return known
-    const memory = this.#known
+    const generation = this.#generation
     const nodes = await this.#overlay.closest(key, 2 * this.#options.replicas, { signal })
     // Members may have come and gone meanwhile: then this answer is used once.
-    if (memory === this.#known) this.#remember(key, nodes)
+    if (generation === this.#generation) this.#known.set(key, nodes)
     return nodes
   }
 
   known(key: IndexKey): readonly Peer[] | undefined {
-    const entry = this.#known.get(key)
-    return entry !== undefined && performance.now() < entry.until ? entry.nodes : undefined
+    return this.#known.get(key)
   }
 
   /** This node's place among those that coordinate a key; `replicas` if it is none of them. */
@@ -38,16 +42,7 @@ export class Ranks {
 
   /** A member came or went. */
   clear(): void {
-    this.#known = new Map()
-  }
-
-  #remember(key: IndexKey, nodes: readonly Peer[]): void {
-    this.#known.delete(key)
-    this.#known.set(key, { nodes, until: performance.now() + this.#options.ranksMemory })
-    if (this.#known.size <= MAX_KEYS) return
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest)
-      return
-    }
+    this.#generation += 1
+    this.#known.clear()
   }
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { warm } from '../contracts/node/warm.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
+import { Semaphore } from '../async/semaphore.ts'
 import { parseHostPort } from '../overlay/host-port.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerError } from '../peers/peer-transport.ts'
@@ -10,7 +11,6 @@ import { errorText } from '../telemetry/log.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { WarmOrder, WarmStatus, WarmWish } from './messages.ts'
-import { Places } from './places.ts'
 import type { WarmHandler } from './warm-jobs.ts'
 
 /** Which nodes are to have an image, and how many of them get it at a time. */
@@ -80,20 +80,19 @@ export class Rollout {
         state: 'unreachable',
         message: 'no node of this name or address is in the cluster now',
       })
-    const places = new Places(this.#order.parallel ?? chosen.length)
+    const permits = new Semaphore(this.#order.parallel ?? chosen.length)
     const interval = Math.max(this.#options.interval ?? INTERVAL, chosen.length * INTERVAL_PER_NODE)
     const started = new Set<Peer>()
     try {
       await Promise.all(
         chosen.map(async (peer) => {
-          const leave = await this.#enter(peer, places, tell, signal)
-          started.add(peer)
-          try {
+          this.#announce(peer, tell)
+          const work = async () => {
+            started.add(peer)
             await this.#warm(peer, interval, tell, signal)
             started.delete(peer)
-          } finally {
-            leave()
           }
+          await permits.run(work, { signal })
         }),
       )
     } finally {
@@ -102,15 +101,9 @@ export class Rollout {
     }
   }
 
-  async #enter(
-    { id, address }: Peer,
-    places: Places,
-    tell: (progress: NodeProgress) => void,
-    signal: AbortSignal,
-  ): Promise<() => void> {
-    // Which zone a node is in it says itself.
+  #announce({ id, address }: Peer, tell: (progress: NodeProgress) => void): void {
+    // Only the node itself knows its zone: with zones it may turn out not to be meant.
     if (this.#order.zones === undefined) tell({ node: id, address, state: 'queued' })
-    return places.enter({ signal })
   }
 
   async #warm(

@@ -1,3 +1,4 @@
+import type { Semaphore } from '../async/semaphore.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { repositoryKey } from '../oci/reference.ts'
 import { type ImagePuller, PullError, type PulledImage } from '../store/image-puller.ts'
@@ -6,7 +7,6 @@ import { abortable, withDeadline } from '../time/deadline.ts'
 import { hour, second } from '../time/units.ts'
 import type { WarmOrder, WarmState, WarmStatus } from './messages.ts'
 import type { MirrorTraffic, Traffic } from './mirror-traffic.ts'
-import type { Places } from './places.ts'
 
 export interface WarmJobOptions {
   readonly puller: ImagePuller
@@ -38,11 +38,11 @@ export class WarmJob {
   #bytes: number | undefined
   #fetched: Pick<Traffic, 'peer' | 'upstream'> | undefined
 
-  /** It begins when it gets one of the places. */
-  constructor(order: WarmOrder, options: WarmJobOptions, places: Places) {
+  /** The pull begins when `pulls` has a permit for it. */
+  constructor(order: WarmOrder, options: WarmJobOptions, pulls: Semaphore) {
     this.order = order
     this.#options = options
-    this.done = this.#run(places)
+    this.done = this.#run(pulls)
   }
 
   get isOver(): boolean {
@@ -68,20 +68,19 @@ export class WarmJob {
     }
   }
 
-  async #run(places: Places): Promise<void> {
+  async #run(pulls: Semaphore): Promise<void> {
     const signal = AbortSignal.any([this.#controller.signal, AbortSignal.timeout(JOB_TIMEOUT)])
-    let leave: (() => void) | undefined
-    try {
-      leave = await places.enter({ signal })
+    const work = async () => {
       this.#state = 'pulling'
       this.#began = performance.now()
       this.#end(...(await this.#pull(signal)))
+    }
+    try {
+      await pulls.run(work, { signal })
     } catch (error) {
       if (error instanceof Cancelled) this.#end('cancelled', error.message)
       else if (error instanceof PullError) this.#end(error.reason, error.message)
       else this.#end('failed', errorText(error))
-    } finally {
-      leave?.()
     }
   }
 

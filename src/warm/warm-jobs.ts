@@ -1,8 +1,10 @@
+import { LRUCache } from 'lru-cache'
+
+import { Semaphore } from '../async/semaphore.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Log } from '../telemetry/log.ts'
 import { minute, second } from '../time/units.ts'
 import { type WarmOrder, type WarmStatus, type WarmWish, formatReference } from './messages.ts'
-import { Places } from './places.ts'
 import { WarmJob, type WarmJobOptions } from './warm-job.ts'
 
 /** Answers what other nodes, and this one, wish to have here. */
@@ -44,8 +46,8 @@ export class WarmJobs implements WarmHandler {
   readonly #now: () => number
   readonly #entries = new Map<string, Entry>()
   /** Tickets that count no more: a wish may be overtaken by its own end. */
-  readonly #takenBack = new Set<string>()
-  readonly #places = new Places(MAX_RUNNING)
+  readonly #takenBack = new LRUCache<string, true>({ max: MAX_TAKEN_BACK })
+  readonly #pulls = new Semaphore(MAX_RUNNING)
 
   constructor(options: WarmJobsOptions) {
     this.#options = options
@@ -83,8 +85,7 @@ export class WarmJobs implements WarmHandler {
   }
 
   async #takeBack(ticket: string, entry: Entry | undefined): Promise<WarmStatus> {
-    this.#takenBack.add(ticket)
-    if (this.#takenBack.size > MAX_TAKEN_BACK) this.#takenBack.delete(this.#takenBack.values().next().value ?? ticket)
+    this.#takenBack.set(ticket, true)
     if (entry?.tickets.delete(ticket) !== true) return { state: 'cancelled' }
     const isWanted = entry.tickets.values().some((heard) => this.#now() - heard < INTEREST)
     if (isWanted || entry.job.isOver) return { state: 'cancelled' }
@@ -96,7 +97,7 @@ export class WarmJobs implements WarmHandler {
   #begin(key: string, order: WarmOrder): Entry | undefined {
     this.#entries.delete(key)
     if (this.#entries.size >= MAX_JOBS && !this.#forgetOutcome()) return undefined
-    const job = new WarmJob(order, this.#options, this.#places)
+    const job = new WarmJob(order, this.#options, this.#pulls)
     const entry: Entry = { job, tickets: new Map(), overSince: undefined }
     this.#entries.set(key, entry)
     const { log } = this.#options

@@ -1,6 +1,7 @@
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { Agent as TlsAgent, request as httpsRequest } from 'node:https'
 
+import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { MANIFEST_ACCEPT, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { parseContentRange } from '../../oci/range.ts'
@@ -60,9 +61,10 @@ export class MirrorClient {
   ): Promise<MirrorManifest> {
     const headers = { accept: MANIFEST_ACCEPT.join(', ') }
     const response = await this.#open(requestPath(repository, 'manifests', reference), headers, signal)
-    const bytes = await readAll(response, MAX_MANIFEST_BYTES).catch((cause: unknown) => {
+    const bytes = await readBounded(response, MAX_MANIFEST_BYTES).catch((cause: unknown) => {
       signal.throwIfAborted()
-      if (cause instanceof CommandError) throw cause
+      if (cause instanceof TooManyBytesError)
+        throw new CommandError(`the mirror sent more than ${cause.limit} bytes for a manifest`, { cause })
       throw new CommandError(`the mirror at ${this.#options.url} broke off inside a manifest`, { cause })
     })
     return { bytes, origin: originOf(response) }
@@ -101,7 +103,7 @@ export class MirrorClient {
     }
     const response = await this.#send(`${url}${path}`, all, signal)
     if (response.statusCode === 200 || response.statusCode === 206) return response
-    const body = await readAll(response, MAX_REFUSAL).catch(() => Buffer.alloc(0))
+    const body = await readBounded(response, MAX_REFUSAL).catch(() => Buffer.alloc(0))
     throw new CommandError(this.#refusal(response.statusCode ?? 0, body))
   }
 
@@ -146,17 +148,6 @@ function originOf({ headers }: IncomingMessage): Origin {
   const peer = headers['nabo-peer']
   if (source !== 'store' && source !== 'peer' && source !== 'upstream') return { source: 'unknown' }
   return { source, ...(typeof peer === 'string' ? { peer: printable(peer).slice(0, 300) } : {}) }
-}
-
-async function readAll(response: IncomingMessage, limit: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > limit) throw new CommandError(`the mirror sent more than ${limit} bytes for a manifest`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 function errorIn(body: Buffer): { readonly code?: unknown; readonly message?: string } {

@@ -1,21 +1,21 @@
 import type { Readable } from 'node:stream'
 import { isIP } from 'node:net'
 
+import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
 import { CommandError } from '../run-command.ts'
 
-const MAX_LENGTH = 8 * 1024
+const MAX_BYTES = 8 * 1024
 
 /** Reads `user:password` to the end of a stream. Plain HTTP takes it to this machine alone. Throws CommandError. */
 export async function readCredential(input: Readable, mirrorUrl: string): Promise<string> {
   const { protocol, hostname } = new URL(mirrorUrl)
   if (protocol === 'http:' && !isLoopback(hostname))
     throw new CommandError('credentials go over plain HTTP only to this machine: the mirror is not on loopback')
-  let text = ''
-  for await (const chunk of input.setEncoding('utf8') as AsyncIterable<string>) {
-    text += chunk
-    if (text.length > MAX_LENGTH) throw new CommandError('the credentials on standard input are too long')
-  }
-  const credential = text.replace(/\r?\n$/, '')
+  const bytes = await readBounded(input, MAX_BYTES).catch((cause: unknown) => {
+    if (!(cause instanceof TooManyBytesError)) throw cause
+    throw new CommandError('the credentials on standard input are too long', { cause })
+  })
+  const credential = bytes.toString('utf8').replace(/\r?\n$/, '')
   if (!/^[^:\p{Cc}]+:[^\p{Cc}]+$/u.test(credential))
     throw new CommandError('--creds-stdin expects user:password on standard input')
   return credential

@@ -1,4 +1,5 @@
 import { verify } from '../../contracts/node/verify.ts'
+import { hedge } from '../../async/hedge.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
@@ -10,7 +11,6 @@ import type { LeftSource, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
 import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
-import { firstOf } from '../first-of.ts'
 import type { BlobRequest } from './remote-blobs.ts'
 import type { Delivery } from '../access/provenance.ts'
 import type { Rights } from '../access/rights.ts'
@@ -130,14 +130,14 @@ export class BlobSources {
     attempt: PeerAttempt,
   ): Promise<PeerStream | undefined> {
     const others = sources.filter(({ peer }) => peer.id !== this.#options.self.id).slice(0, MAX_PEERS_TRIED)
-    const winner = await firstOf<SwarmSource, PeerStream>(
+    const winner = await hedge<SwarmSource, PeerStream>(
       others,
       (source, { signal }) => this.#open(request, source, { ...attempt, signal }),
       {
-        hedgeDelay: HEDGE_DELAY,
+        delay: HEDGE_DELAY,
         signal: attempt.signal,
         discard: (stream) => stream.cancel(),
-        failed: (source, error) => this.#failed(request, source, error, attempt),
+        onFailure: (source, error) => this.#failed(request, source, error, attempt),
       },
     )
     if (winner === undefined) return undefined
@@ -179,7 +179,7 @@ export class BlobSources {
 
   async sizeAtPeers(request: BlobRequest, options: { signal: AbortSignal }): Promise<number | undefined> {
     const holders = await this.holders(request, options)
-    const winner = await firstOf<SwarmSource, number>(
+    const winner = await hedge<SwarmSource, number>(
       holders.slice(0, MAX_PEERS_TRIED),
       async ({ peer }, { signal }) => {
         const size = await this.#options.peers.headBlob(peer, request.repository, request.digest, {
@@ -190,10 +190,9 @@ export class BlobSources {
         return size
       },
       {
-        hedgeDelay: HEDGE_DELAY,
+        delay: HEDGE_DELAY,
         signal: options.signal,
-        discard: () => {},
-        failed: (source, error) => this.#logFailure(request, source, error),
+        onFailure: (source, error) => this.#logFailure(request, source, error),
       },
     )
     return winner?.value

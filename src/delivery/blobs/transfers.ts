@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
@@ -47,7 +49,7 @@ const MAX_REMEMBERED = 1000
 /** What this node fetches right now, so that its followers are told where it comes from and when nothing more will come. */
 export class Transfers {
   readonly #running = new Map<Digest, Map<Transfer, Pick<TransferView, 'repository' | 'since'>>>()
-  readonly #endedAt = new Map<Digest, number>()
+  readonly #ended = new LRUCache<Digest, true>({ max: MAX_REMEMBERED, ttl: LATELY })
 
   begin(digest: Digest, repository?: Repository): Transfer {
     const transfers = this.#running.get(digest) ?? new Map<Transfer, Pick<TransferView, 'repository' | 'since'>>()
@@ -61,9 +63,7 @@ export class Transfers {
       end: () => {
         if (!transfers.delete(transfer) || transfers.size > 0) return
         this.#running.delete(digest)
-        this.#endedAt.delete(digest)
-        this.#endedAt.set(digest, performance.now())
-        if (this.#endedAt.size > MAX_REMEMBERED) this.#endedAt.delete(this.#endedAt.keys().next().value ?? digest)
+        this.#ended.set(digest, true)
       },
     }
     transfers.set(transfer, { repository, since: Date.now() })
@@ -105,6 +105,6 @@ export class Transfers {
 
   /** Whether one runs or ran in the last ten seconds: what is missing here may be here in a moment. */
   ranLately(digest: Digest): boolean {
-    return this.#running.has(digest) || performance.now() - (this.#endedAt.get(digest) ?? -Infinity) < LATELY
+    return this.#running.has(digest) || this.#ended.has(digest)
   }
 }

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Digest } from '../../oci/digest.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -20,7 +22,7 @@ interface Caught {
 export class CaughtHolders {
   readonly #log: Pick<Log, 'warn'>
   /** By peer id. */
-  readonly #holders = new Map<string, Caught>()
+  readonly #holders = new LRUCache<string, Caught>({ max: MAX_HOLDERS })
   #total = 0
 
   constructor(log: Pick<Log, 'warn'>) {
@@ -35,9 +37,7 @@ export class CaughtHolders {
     if (known.digests.size < TOO_MANY || known.digests.has(digest)) known.digests.set(digest, now + MEMORY)
     const altogether = known.digests.size >= TOO_MANY
     if (altogether) known.avoidedUntil = now + MEMORY
-    this.#holders.delete(peer.id)
     this.#holders.set(peer.id, known)
-    if (this.#holders.size > MAX_HOLDERS) this.#holders.delete(this.#holders.keys().next().value ?? peer.id)
     this.#total += 1
     this.#log.warn(
       { digest, peer: peer.address, altogether },

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 
+import { LRUCache } from 'lru-cache'
+
 import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
 import type { ContentStore, OpenBlob } from '../../store/content-store.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
@@ -40,8 +42,11 @@ const READ_TIMEOUT = 30 * second
  */
 export class SelfCheck {
   readonly #options: SelfCheckOptions
-  /** The last one of each blob. */
-  readonly #checks = new Map<Digest, Check>()
+  /** The last check of each blob. A check that is dropped before it has a verdict gets none, so that its callers do not wait for ever. */
+  readonly #checks = new LRUCache<Digest, Check>({
+    max: MAX_REMEMBERED,
+    dispose: ({ verdict }) => verdict.resolve(undefined),
+  })
   readonly #waiting: Digest[] = []
   readonly #stopping = new AbortController()
   readonly #unsubscribe: () => void
@@ -62,9 +67,7 @@ export class SelfCheck {
     const known = this.#checks.get(digest)
     if (known !== undefined && performance.now() - known.begun < PAUSE) return false
     if (this.#waiting.length >= MAX_WAITING || this.#stopping.signal.aborted) return false
-    this.#checks.delete(digest)
     this.#checks.set(digest, { begun: performance.now(), verdict: Promise.withResolvers() })
-    if (this.#checks.size > MAX_REMEMBERED) this.#forget(this.#checks.keys().next().value ?? digest)
     this.#waiting.push(digest)
     if (this.#waiting.length === 1 && this.#current === undefined) this.#running = this.#run()
     return true
@@ -81,7 +84,7 @@ export class SelfCheck {
     this.#stopping.abort()
     this.#unsubscribe()
     this.#waiting.length = 0
-    for (const digest of this.#checks.keys()) this.#forget(digest)
+    this.#checks.clear()
     await this.#running
   }
 
@@ -97,7 +100,7 @@ export class SelfCheck {
       })
       this.#checks.get(digest)?.verdict.resolve(verdict)
       // What is not held costs nothing to ask for again, and may be held then.
-      if (verdict === 'absent') this.#forget(digest)
+      if (verdict === 'absent') this.#checks.delete(digest)
       this.#current = undefined
     }
   }
@@ -121,11 +124,6 @@ export class SelfCheck {
     quarantine.add(digest)
     await discard?.(digest)
     return 'damaged'
-  }
-
-  #forget(digest: Digest): void {
-    this.#checks.get(digest)?.verdict.resolve(undefined)
-    this.#checks.delete(digest)
   }
 
   async #matches(blob: OpenBlob, digest: Digest): Promise<boolean> {

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Digest } from '../../oci/digest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
@@ -65,7 +67,10 @@ const MAX_REPOSITORIES = 4
 export class Suspects {
   readonly #options: SuspectsOptions
   readonly #caught: CaughtHolders
-  readonly #traces = new Map<Digest, BlobTrace>()
+  readonly #traces = new LRUCache<Digest, BlobTrace>({
+    max: MAX_DIGESTS,
+    dispose: ({ patience }) => clearTimeout(patience),
+  })
   #suspectBlobs = 0
 
   constructor(options: SuspectsOptions) {
@@ -102,8 +107,7 @@ export class Suspects {
 
   /** The blob is in the content store, so it was right. */
   confirmed(digest: Digest): void {
-    const trace = this.#traces.get(digest)
-    if (trace !== undefined) this.#forget(trace)
+    this.#traces.delete(digest)
   }
 
   /** The whole blob came through with the right hash, from these. They are asked again; others that were avoided are not. */
@@ -130,7 +134,6 @@ export class Suspects {
   }
 
   stop(): void {
-    for (const { patience } of this.#traces.values()) clearTimeout(patience)
     this.#traces.clear()
   }
 
@@ -218,7 +221,7 @@ export class Suspects {
   #of(digest: Digest): BlobTrace | undefined {
     const trace = this.#traces.get(digest)
     if (trace === undefined || trace.running.size > 0 || performance.now() - trace.at < MEMORY) return trace
-    this.#forget(trace)
+    this.#traces.delete(digest)
     return undefined
   }
 
@@ -237,13 +240,6 @@ export class Suspects {
       patience: undefined,
     }
     this.#traces.set(digest, trace)
-    const [oldest] = this.#traces.values()
-    if (this.#traces.size > MAX_DIGESTS && oldest !== undefined) this.#forget(oldest)
     return trace
-  }
-
-  #forget(trace: BlobTrace): void {
-    clearTimeout(trace.patience)
-    this.#traces.delete(trace.digest)
   }
 }

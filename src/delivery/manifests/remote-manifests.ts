@@ -1,3 +1,4 @@
+import { hedge } from '../../async/hedge.ts'
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
@@ -15,7 +16,6 @@ import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import { askWithin } from '../ask-within.ts'
 import type { Caller } from '../access/audience.ts'
 import { type DeliveredManifest, descriptorOf } from './delivered-manifest.ts'
-import { firstOf } from '../first-of.ts'
 import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../access/registry-policy.ts'
 import type { Rights } from '../access/rights.ts'
 
@@ -225,7 +225,7 @@ export class RemoteManifests {
     const { peers, rights, log } = this.#options
     const probe = { kind: 'manifests', reference: digest } as const
     const verified = await rights.vouchesFor(caller, repository, probe, options)
-    const winner = await firstOf<Peer, PeerManifest>(
+    const winner = await hedge<Peer, PeerManifest>(
       candidates,
       async (peer, { signal }) => {
         const what = `asking ${peer.address} for a manifest`
@@ -238,10 +238,9 @@ export class RemoteManifests {
         return found
       },
       {
-        hedgeDelay: HEDGE_DELAY,
+        delay: HEDGE_DELAY,
         signal: options.signal,
-        discard: () => {},
-        failed: (peer, error) => {
+        onFailure: (peer, error) => {
           options.note(peer, reasonOf(error))
           log.warn({ peer: peer.address, digest, err: errorText(error) }, 'a peer did not give a manifest')
         },

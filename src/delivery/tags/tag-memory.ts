@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Digest } from '../../oci/digest.ts'
 import { type Repository, type TagReference, tagKey, repositoryKey } from '../../oci/reference.ts'
 import type { KnownTag } from '../../store/content-store.ts'
@@ -6,13 +8,10 @@ const MAX_TAGS = 10_000
 
 /** What upstreams said lately about tags: how fresh a tag in the store is, and under which tags a digest was asked for. */
 export class TagMemory {
-  readonly #tags = new Map<string, { reference: TagReference; known: KnownTag }>()
+  readonly #tags = new LRUCache<string, { reference: TagReference; known: KnownTag }>({ max: MAX_TAGS })
 
   note(reference: TagReference, known: KnownTag): void {
-    const key = tagKey(reference)
-    this.#tags.delete(key)
-    if (this.#tags.size >= MAX_TAGS) this.#tags.delete(this.#tags.keys().next().value ?? '')
-    this.#tags.set(key, { reference, known })
+    this.#tags.set(tagKey(reference), { reference, known })
   }
 
   /** The upstream's last answer for a tag; undefined if it is not remembered. */

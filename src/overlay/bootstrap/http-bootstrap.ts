@@ -1,5 +1,6 @@
 import { z } from 'zod'
 
+import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
 import type { BootstrapSource, BootstrapTarget } from './bootstrap-source.ts'
 import { parseTarget } from './parse-bootstrap.ts'
 
@@ -35,12 +36,11 @@ export function parseAddressList(text: string): readonly BootstrapTarget[] {
 }
 
 async function readText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) throw new Error(`${response.url} answers with more than ${MAX_BODY_BYTES} bytes`)
-    chunks.push(chunk)
+  if (response.body === null) return ''
+  try {
+    return (await readBounded(response.body, MAX_BODY_BYTES)).toString('utf8')
+  } catch (cause) {
+    if (!(cause instanceof TooManyBytesError)) throw cause
+    throw new Error(`${response.url} answers with more than ${MAX_BODY_BYTES} bytes`, { cause })
   }
-  return Buffer.concat(chunks).toString('utf8')
 }

@@ -3,6 +3,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { z } from 'zod'
 
+import { readBounded } from '../../async/read-bounded.ts'
 import type { Member } from './member-table.ts'
 
 export const MEMBERS_PROTOCOL = '/nabo/members/1.0.0'
@@ -63,18 +64,17 @@ export async function askMemberList(stream: Stream, options: { signal: AbortSign
   return bounded(stream, options.signal, async () => {
     // the other end waits for this byte: an end of stream that comes before anybody listens for it is lost
     stream.send(QUESTION)
-    const chunks: Uint8Array[] = []
-    let size = 0
-    for await (const chunk of stream) {
-      size += chunk.byteLength
-      if (size > MAX_BYTES) throw new Error('the member list is too long')
-      chunks.push(chunk.subarray())
-    }
+    const bytes = await readBounded(contiguous(stream), MAX_BYTES)
     options.signal.throwIfAborted()
-    const nodes = parseMemberList(Buffer.concat(chunks))
+    const nodes = parseMemberList(bytes)
     await stream.close(options)
     return nodes
   })
+}
+
+/** libp2p yields lists of byte arrays where a message came in several parts. */
+async function* contiguous(stream: Stream): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of stream) yield chunk.subarray()
 }
 
 /** Whatever goes wrong, the stream does not outlive it. */

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { SaidQuota } from './quota-headers.ts'
 import { type QuotaView, THIS_ADDRESS, knownUntil, mergeViews, quotaKey } from './quota-view.ts'
 
@@ -25,16 +27,16 @@ const MAX_SOURCE = 200
 
 /** What is known about quotas: those that count for this node, and those that it keeps for others. */
 export class QuotaBook {
-  readonly #views = new Map<string, QuotaView>()
+  readonly #views = new LRUCache<string, QuotaView>({ max: MAX_VIEWS })
   /** The key of the quota that a registry counted each seat to. */
-  readonly #seats = new Map<string, string>()
+  readonly #seats = new LRUCache<string, string>({ max: MAX_SEATS })
   readonly #listeners = new Set<(change: QuotaChange) => void>()
 
   /** Notes what an answer to this node said. */
   note(seat: QuotaSeat, said: SaidQuota): void {
     const { source = seat.account?.slice(0, MAX_SOURCE) ?? THIS_ADDRESS, ...counts } = said
     const view: QuotaView = { registry: seat.registry, host: seat.host, source, ...counts }
-    put(this.#seats, seatKey(seat), quotaKey(view), MAX_SEATS)
+    this.#seats.set(seatKey(seat), quotaKey(view))
     this.#merge(view, 'answer')
   }
 
@@ -50,7 +52,7 @@ export class QuotaBook {
 
   /** What is left for whoever asks so; undefined if no limit is known. */
   of(seat: QuotaSeat, now = Date.now()): QuotaView | undefined {
-    const key = this.#seats.get(seatKey(seat))
+    const key = this.#seats.peek(seatKey(seat))
     return key === undefined ? undefined : this.#current(key, now)
   }
 
@@ -61,12 +63,12 @@ export class QuotaBook {
 
   /** The quotas that count for this node. */
   views(now = Date.now()): readonly QuotaView[] {
-    return [...new Set(this.#seats.values())].flatMap((key) => this.#current(key, now) ?? [])
+    return this.#ownKeys().flatMap((key) => this.#current(key, now) ?? [])
   }
 
   /** As whom a registry counts this node, as far as it has said so. */
   sourcesAt(registry: string): readonly string[] {
-    const views = [...new Set(this.#seats.values())].flatMap((key) => this.#views.get(key) ?? [])
+    const views = this.#ownKeys().flatMap((key) => this.#views.get(key) ?? [])
     return views.filter((view) => view.registry === registry).map(({ source }) => source)
   }
 
@@ -82,11 +84,16 @@ export class QuotaBook {
     return () => void this.#listeners.delete(own)
   }
 
+  /** The quotas that count for this node, in the order of the registries' answers: reads use `peek`, which keeps it. */
+  #ownKeys(): readonly string[] {
+    return [...new Set([...this.#seats.values()].toReversed())]
+  }
+
   #merge(view: QuotaView, from: QuotaChange['from']): void {
     const key = quotaKey(view)
     const known = this.#views.get(key)
     const merged = known === undefined ? view : mergeViews(known, view)
-    put(this.#views, key, merged, MAX_VIEWS)
+    this.#views.set(key, merged)
     if (merged === known) return
     for (const listener of this.#listeners) listener({ view: merged, from })
   }
@@ -99,12 +106,4 @@ export class QuotaBook {
 
 function seatKey({ registry, host, credentialId }: QuotaSeat): string {
   return JSON.stringify([registry, host, credentialId])
-}
-
-/** The one that was put least lately goes first. */
-function put<T>(map: Map<string, T>, key: string, value: T, max: number): void {
-  map.delete(key)
-  const oldest = map.size >= max ? map.keys().next().value : undefined
-  if (oldest !== undefined) map.delete(oldest)
-  map.set(key, value)
 }

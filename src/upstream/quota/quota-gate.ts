@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
 import { UpstreamError } from '../upstream.ts'
@@ -27,7 +29,7 @@ const MAX_PROBES = 1_000
 /** Lets a manifest be fetched only while the registry would give it. */
 export class QuotaGate {
   readonly #book: QuotaBook
-  readonly #probed = new Map<string, number>()
+  readonly #probed = new LRUCache<string, number>({ max: MAX_PROBES })
   #askNeighbours: AskNeighbours = async () => {}
   /** Fetches that were not sent since nothing remained. */
   refused = 0
@@ -85,7 +87,6 @@ export class QuotaGate {
     const now = Date.now()
     const key = quotaKey(view)
     if (now - Math.max(view.asOf, this.#probed.get(key) ?? 0) < PROBE_INTERVAL) return false
-    if (this.#probed.size >= MAX_PROBES) this.#probed.clear()
     this.#probed.set(key, now)
     return true
   }

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Log } from '../../telemetry/log.ts'
 import type { QuotaBook } from './quota-book.ts'
 import { type QuotaView, quotaKey } from './quota-view.ts'
@@ -11,7 +13,7 @@ const MAX_KEPT = 1_000
 /** Writes a log line when a quota that counts for this node passes 50, 20 and 5 % left, once each time. Returns its own end. */
 export function logQuotaMarks(book: QuotaBook, log: Pick<Log, 'info' | 'warn'>): () => void {
   /** The lowest mark that was told of. */
-  const told = new Map<string, number>()
+  const told = new LRUCache<string, number>({ max: MAX_KEPT })
   return book.onChange(({ view }) => {
     if (view.limit === 0 || !book.isOwn(view)) return
     const key = quotaKey(view)
@@ -19,7 +21,6 @@ export function logQuotaMarks(book: QuotaBook, log: Pick<Log, 'info' | 'warn'>):
     const last = told.get(key) ?? Infinity
     const mark = MARKS.findLast((mark) => left <= mark && mark < last)
     if (mark !== undefined) {
-      if (told.size >= MAX_KEPT) told.clear()
       told.set(key, mark)
       log[mark === MARKS[0] ? 'info' : 'warn'](fieldsOf(view), `${mark} % or less of a registry's quota is left`)
     } else if (left > last + SLACK) {

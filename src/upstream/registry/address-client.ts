@@ -5,7 +5,7 @@ import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
 import type { Address } from './addresses.ts'
 import type { Asker, Authorization, Authorized } from './authorization.ts'
-import { discard, readBounded } from './bodies.ts'
+import { discard, readSmallBody } from './bodies.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
@@ -199,7 +199,7 @@ async function refusal(response: HttpResponse, isCounted: boolean, health: Healt
   const { status, url } = response
   const retryAfter = parseRetryAfter(response.header('retry-after'))
   if (status === 429) {
-    const body = await readBounded(response, MAX_ERROR_BYTES).catch(() => undefined)
+    const body = await readSmallBody(response, MAX_ERROR_BYTES).catch(() => undefined)
     const saysSo = response.header('ratelimit-remaining') !== undefined || isTooManyRequests(body)
     health.isQuota = isCounted && saysSo
     return new UpstreamError('limited', `${url.host} limits requests: 429`, { status, retryAfter })

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { DOCKER_HUB } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { realmBelongsTo } from './challenge.ts'
@@ -20,13 +22,13 @@ export interface AddressView {
   readonly state: BreakerState
 }
 
-/** Clients name registries: so many are remembered besides those of the flags. */
+/** Cap on the registries that clients name, besides those of the flags. */
 const MAX_UNNAMED = 200
 
 /** The addresses of each registry in the order to try, with what is known about their health. */
 export class Addresses {
   readonly #named: ReadonlyMap<string, readonly Address[]>
-  readonly #unnamed = new Map<string, readonly Address[]>()
+  readonly #unnamed = new LRUCache<string, readonly Address[]>({ max: MAX_UNNAMED })
   readonly #log: Pick<Log, 'warn' | 'info'> | undefined
 
   /** `endpoints`: base URLs by registry; a registry that is not named is asked under its own name. */
@@ -38,7 +40,6 @@ export class Addresses {
   of(registry: string): readonly Address[] {
     const known = this.#named.get(registry) ?? this.#unnamed.get(registry)
     if (known !== undefined) return known
-    if (this.#unnamed.size >= MAX_UNNAMED) this.#unnamed.delete(this.#unnamed.keys().next().value ?? '')
     const created = this.#create(registry, [defaultUrl(registry)])
     this.#unnamed.set(registry, created)
     return created

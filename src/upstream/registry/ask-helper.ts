@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { finished } from 'node:stream/promises'
 
 import { z } from 'zod'
 
+import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
 import type { Credential } from './credential.ts'
 
 export interface AskHelperOptions {
@@ -68,18 +68,16 @@ async function outcomeOf(child: ChildProcess, program: string, server: string) {
 }
 
 async function readOutput(child: ChildProcess, program: string): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  const { stdout } = child
-  if (stdout === null) return ''
-  stdout.on('data', (chunk: Buffer) => {
-    length += chunk.length
-    if (length <= MAX_ANSWER_BYTES) chunks.push(chunk)
-    else kill(child)
-  })
-  await finished(stdout).catch(() => {})
-  if (length > MAX_ANSWER_BYTES) throw new HelperError(`${program} wrote more than ${MAX_ANSWER_BYTES} bytes`)
-  return Buffer.concat(chunks).toString('utf8')
+  if (child.stdout === null) return ''
+  try {
+    return (await readBounded(child.stdout, MAX_ANSWER_BYTES)).toString('utf8')
+  } catch (error) {
+    // A program that cannot be started closes its output: the start error says why.
+    if (!(error instanceof TooManyBytesError)) return ''
+    kill(child)
+    // No cause: callers log it, and it must never carry what the helper wrote.
+    throw new HelperError(`${program} wrote more than ${MAX_ANSWER_BYTES} bytes`)
+  }
 }
 
 function credentialOf(output: string, program: string): Credential | undefined {

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
@@ -33,7 +35,7 @@ const NOTHING: Authorized = { header: undefined, anonymous: true }
 export class Authorization {
   readonly #options: AuthorizationOptions
   /** The header that the last answer to an asker had, so that the next request need not be refused first. */
-  readonly #challenges = new Map<string, string>()
+  readonly #challenges = new LRUCache<string, string>({ max: MAX_CHALLENGES })
 
   constructor(options: AuthorizationOptions) {
     this.#options = options
@@ -75,7 +77,6 @@ export class Authorization {
       if (!sent.anonymous && asker.credential !== undefined) this.#options.credentialRefused?.(asker.credential)
     }
     if (challenge === undefined) return false
-    if (this.#challenges.size >= MAX_CHALLENGES) this.#challenges.clear()
     // Keep only what the parser reads, as a copy: a slice would keep the whole header in memory.
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
     return true

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib'
 
+import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
 import { second } from '../../time/units.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { HttpResponse } from './http-client.ts'
@@ -22,26 +23,24 @@ const MAX_DISCARDED_BYTES = 64 * 1024
  * Reads a small body whole, decoded if it is compressed although nobody asked for that. Throws UpstreamError `invalid` if it is,
  * or says that it is, more than `limit` bytes, `unreachable` if it breaks off.
  */
-export async function readBounded(response: HttpResponse, limit: number): Promise<Uint8Array> {
-  const tooLong = () => new UpstreamError('invalid', `${response.url.host} sent more than ${limit} bytes`)
+export async function readSmallBody(response: HttpResponse, limit: number): Promise<Uint8Array> {
+  const { host } = response.url
   if ((lengthOf(response) ?? 0) > limit) {
     response.body.destroy()
-    throw tooLong()
+    throw tooLong(host, limit)
   }
-  const chunks: Uint8Array[] = []
-  let length = 0
+  let bytes: Buffer
   try {
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      length += chunk.length
-      if (length > limit) throw tooLong()
-      chunks.push(chunk)
-    }
+    bytes = await readBounded(response.body, limit)
   } catch (cause) {
-    if (cause instanceof UpstreamError) throw cause
-    throw new UpstreamError('unreachable', `${response.url.host} broke off`, { cause })
+    if (cause instanceof TooManyBytesError) throw tooLong(host, limit, cause)
+    throw new UpstreamError('unreachable', `${host} broke off`, { cause })
   }
-  const bytes = Buffer.concat(chunks, length)
   return isEncoded(response) ? decode(response, bytes, limit) : bytes
+}
+
+function tooLong(host: string, limit: number, cause?: unknown): UpstreamError {
+  return new UpstreamError('invalid', `${host} sent more than ${limit} bytes`, { cause })
 }
 
 async function decode(response: HttpResponse, bytes: Uint8Array, limit: number): Promise<Uint8Array> {

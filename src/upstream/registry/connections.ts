@@ -2,6 +2,7 @@ import { lookup as systemLookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { type SecureContext } from 'node:tls'
 
+import { LRUCache } from 'lru-cache'
 import { Agent, type Dispatcher, ProxyAgent, buildConnector } from 'undici'
 
 import { isLocalAddress } from '../../oci/local-registry.ts'
@@ -54,8 +55,8 @@ export class Connections {
   readonly #options: ConnectionsOptions
   /** By trusted certificate authorities, refused addresses and proxy. */
   readonly #agents = new Map<string, Dispatcher>()
-  /** Whether an origin was only ever met at private addresses. */
-  readonly #origins = new Map<string, boolean>()
+  /** True for an origin that was only ever met at private addresses. Evicts the origin whose last connection is the oldest. */
+  readonly #origins = new LRUCache<string, boolean>({ max: MAX_ORIGINS })
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -81,7 +82,7 @@ export class Connections {
 
   /** True if a URL's host is private itself, as far as the connections to it have shown. What is not known is public. */
   isPrivate(url: URL): boolean {
-    return isLocalhostOr(this.#options.network.isPrivate, url.hostname) || this.#origins.get(url.origin) === true
+    return isLocalhostOr(this.#options.network.isPrivate, url.hostname) || this.#origins.peek(url.origin) === true
   }
 
   async close(): Promise<void> {
@@ -127,10 +128,7 @@ export class Connections {
 
   /** Once public, always public: a name that leads elsewhere the next time must not earn trust by it. */
   #note(origin: string, isPrivate: boolean): void {
-    const known = this.#origins.get(origin)
-    this.#origins.delete(origin)
-    if (this.#origins.size >= MAX_ORIGINS) this.#origins.delete(this.#origins.keys().next().value ?? '')
-    this.#origins.set(origin, isPrivate && known !== false)
+    this.#origins.set(origin, isPrivate && this.#origins.peek(origin) !== false)
   }
 }
 

@@ -1,9 +1,11 @@
+import { LRUCache } from 'lru-cache'
+
+import { Semaphore } from '../../async/semaphore.ts'
 import { type Log, errorText } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import { HelperError, askHelper } from './ask-helper.ts'
 import type { Credential } from './credential.ts'
-import { Turns } from './turns.ts'
 
 export interface CredentialHelpersOptions {
   readonly log: Log
@@ -46,8 +48,9 @@ export class CredentialHelpers {
   readonly #options: CredentialHelpersOptions
   readonly #now: () => number
   readonly #calls = new Map<string, Call>()
-  readonly #kept = new Map<string, Kept>()
-  readonly #turns = new Turns({ running: MAX_RUNNING, waiting: MAX_WAITING })
+  readonly #kept = new LRUCache<string, Kept>({ max: MAX_KEPT })
+  readonly #processes = new Semaphore(MAX_RUNNING, { maxWaiting: MAX_WAITING })
+  readonly #stopping = new AbortController()
   /** What was asked before {@link forget} is not kept. */
   #generation = 0
 
@@ -78,7 +81,7 @@ export class CredentialHelpers {
 
   /** A registry did not accept it: the helper may have a new one. */
   refused(credential: Credential): void {
-    for (const [key, kept] of this.#kept) {
+    for (const [key, kept] of [...this.#kept.entries()]) {
       if (kept.credential === credential && kept.askedAt + MIN_AGE <= this.#now()) this.#kept.delete(key)
     }
   }
@@ -90,9 +93,9 @@ export class CredentialHelpers {
     this.#calls.clear()
   }
 
-  /** Ends the helpers that run. */
+  /** Ends the helpers that run, and starts no more. */
   stop(): void {
-    this.#turns.stop(new Error('the daemon is stopping'))
+    this.#stopping.abort(new Error('the daemon is stopping'))
   }
 
   #call(key: string, helper: string, server: string): Call {
@@ -117,15 +120,14 @@ export class CredentialHelpers {
   ): Promise<Credential | undefined> {
     const generation = this.#generation
     const { log, env = process.env, timeout = TIMEOUT } = this.#options
+    const signal = AbortSignal.any([controller.signal, this.#stopping.signal])
     const askedAt = this.#now()
     let credential: Credential | undefined
     let failure: string | undefined
     try {
-      credential = await this.#turns.take(controller.signal, (signal) =>
-        askInTime(helper, server, { env, signal, timeout }),
-      )
+      credential = await this.#processes.run(() => askInTime(helper, server, { env, signal, timeout }), { signal })
     } catch (error) {
-      if (controller.signal.aborted || this.#turns.stopped) throw error
+      if (signal.aborted) throw error
       failure = errorText(error)
     }
     if (failure !== undefined && this.#kept.get(key)?.failure !== failure) {
@@ -141,8 +143,6 @@ export class CredentialHelpers {
   #keep(key: string, answer: Omit<Kept, 'until'>): void {
     const { credential, failure } = answer
     const life = failure !== undefined ? KEEP.failure : credential === undefined ? KEEP.none : KEEP.found
-    const oldest = this.#kept.size >= MAX_KEPT ? this.#kept.keys().next().value : undefined
-    if (oldest !== undefined) this.#kept.delete(oldest)
     this.#kept.set(key, { ...answer, until: this.#now() + life })
   }
 }

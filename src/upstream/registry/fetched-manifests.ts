@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Digest } from '../../oci/digest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
@@ -12,22 +14,19 @@ const MAX_KEPT = 4
  * that it is not fetched, and counted, a second time.
  */
 export class FetchedManifests {
-  readonly #kept = new Map<string, { manifest: UpstreamManifest; until: number }>()
+  readonly #kept = new LRUCache<string, UpstreamManifest>({ max: MAX_KEPT, ttl: LIFE })
 
   keep(repository: Repository, options: UpstreamOptions, manifest: UpstreamManifest): void {
     const key = keyOf(repository, manifest.descriptor.digest, options)
-    if (key === undefined) return
-    const oldest = this.#kept.size >= MAX_KEPT ? this.#kept.keys().next().value : undefined
-    if (oldest !== undefined) this.#kept.delete(oldest)
-    this.#kept.set(key, { manifest, until: performance.now() + LIFE })
+    if (key !== undefined) this.#kept.set(key, manifest)
   }
 
   take(repository: Repository, digest: Digest, options: UpstreamOptions): UpstreamManifest | undefined {
     const key = keyOf(repository, digest, options)
-    const kept = key === undefined ? undefined : this.#kept.get(key)
-    if (key === undefined || kept === undefined) return undefined
+    if (key === undefined) return undefined
+    const manifest = this.#kept.get(key)
     this.#kept.delete(key)
-    return kept.until > performance.now() ? kept.manifest : undefined
+    return manifest
   }
 }
 

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 import { repositoryKey } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { minute } from '../../time/units.ts'
@@ -16,7 +18,7 @@ export class NodeOrNobody {
   readonly #log: Pick<Log, 'warn'> | undefined
   readonly #now: () => number
   /** Until when a credential is not sent, which was refused for what was then shown to anybody. */
-  readonly #refused = new Map<string, number>()
+  readonly #refused = new LRUCache<string, number>({ max: MAX_REFUSED })
 
   /** `now` in milliseconds, monotonic. */
   constructor(log: Pick<Log, 'warn'> | undefined, now: () => number = () => performance.now()) {
@@ -48,17 +50,11 @@ export class NodeOrNobody {
         await discard(answer.response)
         throw refusal
       }
-      this.#remember(key)
+      this.#refused.set(key, this.#now() + REFUSED_LIFE)
       const fields = { registry: asker.address.registry, address: asker.address.url.host }
       this.#log?.warn(fields, 'a registry does not take the credentials of this node: it was asked without')
       return answer
     }
-  }
-
-  #remember(key: string): void {
-    this.#refused.delete(key)
-    if (this.#refused.size >= MAX_REFUSED) this.#refused.delete(this.#refused.keys().next().value ?? '')
-    this.#refused.set(key, this.#now() + REFUSED_LIFE)
   }
 }
 

@@ -1,7 +1,7 @@
 import { errorText } from '../../telemetry/log.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import { readBounded } from './bodies.ts'
+import { readSmallBody } from './bodies.ts'
 import type { HttpClient } from './http-client.ts'
 
 /** What came of asking one address of a registry for `/v2/`, which counts for no quota. */
@@ -32,7 +32,7 @@ async function reach(http: HttpClient, { registry, url }: Address, { signal }: {
     const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
     const response = await http.request(base, { registry, method: 'GET', headers: {}, signal })
     const date = response.header('date')
-    const body = await readBounded(response, MAX_BODY).catch(() => new Uint8Array())
+    const body = await readSmallBody(response, MAX_BODY).catch(() => new Uint8Array())
     const isNabo = response.status === 404 && Buffer.from(body).includes('a mirror must not be its own upstream')
     return {
       host,

@@ -16,7 +16,7 @@ import {
   type UpstreamTag,
 } from '../upstream.ts'
 import type { RegistryRequest } from './address-client.ts'
-import { discard, isEncoded, lengthOf, mediaTypeOf, readBounded } from './bodies.ts'
+import { discard, isEncoded, lengthOf, mediaTypeOf, readSmallBody } from './bodies.ts'
 import { FetchedManifests } from './fetched-manifests.ts'
 import type { HttpResponse } from './http-client.ts'
 import { readProof } from './proof.ts'
@@ -84,7 +84,7 @@ export class RegistryClient implements Upstream {
       manifestRequest('GET', reference, options),
       options,
       async ({ response, anonymous }) => {
-        const bytes = await readBounded(response, MAX_MANIFEST_BYTES)
+        const bytes = await readSmallBody(response, MAX_MANIFEST_BYTES)
         const wanted = digest ?? parseDigest(response.header('docker-content-digest') ?? '')
         if (wanted !== undefined && !matchesDigest(bytes, wanted)) {
           throw new UpstreamError('invalid', `${response.url.host} sent a manifest that is not ${wanted}`)
@@ -170,7 +170,7 @@ export class RegistryClient implements Upstream {
       asked,
       { ...options, itself: true },
       async ({ response }): Promise<UpstreamListing> => {
-        const body = await readBounded(response, MAX_LISTING_BYTES)
+        const body = await readSmallBody(response, MAX_LISTING_BYTES)
         if (!isJson(body)) throw new UpstreamError('invalid', `${response.url.host} sent a list that is not JSON`)
         return {
           status: response.status,

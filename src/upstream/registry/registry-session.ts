@@ -1,10 +1,10 @@
+import { hedge } from '../../async/hedge.ts'
 import type { Repository } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
 import type { AddressClient, Health, RegistryAnswer, RegistryRequest } from './address-client.ts'
 import type { Address, Addresses } from './addresses.ts'
 import { discard } from './bodies.ts'
-import { firstAnswer } from './first-answer.ts'
 
 /** What to ask of whom. */
 export interface SessionOptions extends UpstreamOptions {
@@ -47,19 +47,23 @@ export class RegistrySession {
       options.itself === true
         ? all.filter(({ isAuthoritative }) => isAuthoritative)
         : reordered(all, options.last ?? [])
-    return firstAnswer(
+    const failures = new Map<Address, unknown>()
+    const winner = await hedge(
       addresses,
-      (address, signal) => this.#try(address, repository, asked, { ...options, signal }, read),
-      // What the registry itself says, or why it was not asked, is why: that a mirror lacks something means little.
-      (failures) =>
-        [...failures].find(([{ isAuthoritative }]) => isAuthoritative)?.[1] ?? [...failures.values()].at(-1),
+      // In an object: the registry's own "not found" (undefined) is an answer, after which no mirror is asked.
+      async (address, { signal }) => ({
+        answer: await this.#try(address, repository, asked, { ...options, signal }, read),
+      }),
       {
+        delay: PATIENCE,
         signal: options.signal,
-        patience: PATIENCE,
+        onFailure: (address, error) => void failures.set(address, error),
         isFinal: ({ isAuthoritative }, error) =>
           isAuthoritative && error instanceof UpstreamError && error.reason === 'denied',
       },
     )
+    if (winner !== undefined) return winner.value.answer
+    throw mainFailure(failures)
   }
 
   async #try<T>(
@@ -90,6 +94,11 @@ export class RegistrySession {
       throw error
     }
   }
+}
+
+/** The failure of the registry itself, else of the last address: that a mirror lacks something means little. */
+function mainFailure(failures: ReadonlyMap<Address, unknown>): unknown {
+  return [...failures].find(([{ isAuthoritative }]) => isAuthoritative)?.[1] ?? [...failures.values()].at(-1)
 }
 
 function reordered(addresses: readonly Address[], last: readonly string[]): readonly Address[] {

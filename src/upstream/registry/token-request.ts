@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 import { second } from '../../time/units.ts'
 import { UpstreamError } from '../upstream.ts'
-import { discard, readBounded } from './bodies.ts'
+import { discard, readSmallBody } from './bodies.ts'
 import { type Credential, basicHeader, isBearerToken } from './credential.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { parseRetryAfter } from './retry-after.ts'
@@ -97,7 +97,7 @@ function post(
 async function readToken(response: HttpResponse): Promise<Token> {
   const { status } = response
   const { host } = response.url
-  const body = await readBounded(response, MAX_TOKEN_BYTES)
+  const body = await readSmallBody(response, MAX_TOKEN_BYTES)
   if (status === 429) {
     const retryAfter = parseRetryAfter(response.header('retry-after'))
     throw new UpstreamError('limited', `${host} limits token requests`, { status, retryAfter })

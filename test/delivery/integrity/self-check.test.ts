@@ -177,6 +177,19 @@ describe('checks of stored blobs', () => {
     assert.equal(opened.length, 2)
   })
 
+  it('give no verdict when a new check replaces them before they end', async (test) => {
+    gate = Promise.withResolvers()
+    let now = 0
+    test.mock.method(performance, 'now', () => now)
+    const digest = hold('a')
+    const first = check.verdict(digest)
+    now = 11 * MINUTE
+    const second = check.verdict(digest)
+    assert.equal(await first, undefined)
+    gate.resolve()
+    assert.equal(await second, 'sound')
+  })
+
   it('run one at a time, and the others wait', async () => {
     gate = Promise.withResolvers()
     const digests = ['a', 'b', 'c'].map(hold)

@@ -44,4 +44,13 @@ describe('the addresses of registries', () => {
     assert.equal(addresses.views().length, 201)
     assert.equal(addresses.views()[0]?.address, '127.0.0.1:1')
   })
+
+  it('are remembered for a registry that is in use, whatever else clients name', () => {
+    const addresses = new Addresses(new Map())
+    const used = addresses.of('used.example')
+    for (let count = 0; count < 1000; count += 1) {
+      addresses.of(`r${count}.example`)
+      assert.equal(addresses.of('used.example'), used)
+    }
+  })
 })

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 
-import { firstOf } from '../../src/delivery/first-of.ts'
+import { type HedgeOptions, hedge } from '../../src/async/hedge.ts'
 
-const HEDGE = 200
+const DELAY = 200
 
 /** Candidates that answer when the test says so. */
 class Race {
@@ -14,8 +14,8 @@ class Race {
   readonly #gates = new Map<string, PromiseWithResolvers<string | undefined>>()
   readonly controller = new AbortController()
 
-  run(candidates: readonly string[]) {
-    return firstOf<string, string>(
+  run(candidates: readonly string[], options: Partial<HedgeOptions<string, string>> = {}) {
+    return hedge<string, string>(
       candidates,
       (candidate, { signal }) => {
         this.asked.push(candidate)
@@ -25,10 +25,11 @@ class Race {
         return gate.promise
       },
       {
-        hedgeDelay: HEDGE,
+        delay: DELAY,
         signal: this.controller.signal,
         discard: (value) => this.discarded.push(value),
-        failed: (candidate) => this.failed.push(candidate),
+        onFailure: (candidate) => this.failed.push(candidate),
+        ...options,
       },
     )
   }
@@ -46,15 +47,15 @@ class Race {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-describe('asking several for the same', () => {
+describe('a hedged request', () => {
   let race: Race
   beforeEach(() => {
     mock.timers.enable({ apis: ['setTimeout'] })
     race = new Race()
   })
-  afterEach(() => mock.timers.reset())
+  afterEach(() => mock.reset())
 
-  it('asks one at a time, in their order, as long as each says at once that it has nothing', async () => {
+  it('asks the candidates one at a time, in their order, while each has nothing or fails at once', async () => {
     const won = race.run(['a', 'b', 'c'])
     await turn()
     assert.deepEqual(race.asked, ['a'])
@@ -68,10 +69,10 @@ describe('asking several for the same', () => {
     assert.deepEqual(race.discarded, [])
   })
 
-  it('asks the next one as well when one is slow, and takes whichever answers', async () => {
+  it('asks the next candidate as well when one is slow, and takes the value that comes first', async () => {
     const won = race.run(['a', 'b', 'c'])
     await turn()
-    mock.timers.tick(HEDGE - 1)
+    mock.timers.tick(DELAY - 1)
     await turn()
     assert.deepEqual(race.asked, ['a'])
     mock.timers.tick(1)
@@ -81,15 +82,15 @@ describe('asking several for the same', () => {
     assert.deepEqual(await won, { candidate: 'b', value: 'B' })
     assert.equal(race.signals.get('a')?.aborted, true)
     assert.equal(race.signals.get('b')?.aborted, false)
-    mock.timers.tick(10 * HEDGE)
+    mock.timers.tick(10 * DELAY)
     await turn()
     assert.deepEqual(race.asked, ['a', 'b'])
   })
 
-  it('lets the slow one win if it is first all the same', async () => {
+  it('takes the value of the slow candidate if that comes first after all', async () => {
     const won = race.run(['a', 'b'])
     await turn()
-    mock.timers.tick(HEDGE)
+    mock.timers.tick(DELAY)
     await turn()
     await race.answer('a', 'A')
     assert.equal((await won)?.candidate, 'a')
@@ -97,11 +98,11 @@ describe('asking several for the same', () => {
     assert.equal(race.signals.get('b')?.aborted, true)
   })
 
-  it('ends what a loser brings too late, and minds no late failure', async () => {
+  it('discards late values and ignores late failures', async () => {
     const won = race.run(['a', 'b', 'c'])
     for (let round = 0; round < 2; round += 1) {
       await turn()
-      mock.timers.tick(HEDGE)
+      mock.timers.tick(DELAY)
     }
     await turn()
     await race.answer('b', 'B')
@@ -112,38 +113,38 @@ describe('asking several for the same', () => {
     assert.deepEqual(race.failed, [])
   })
 
-  it('gives nothing when nobody has it', async () => {
+  it('returns undefined when no candidate has it, and when there is no candidate', async () => {
     assert.equal(await race.run([]), undefined)
     const won = race.run(['a', 'b'])
     await turn()
-    mock.timers.tick(HEDGE)
+    mock.timers.tick(DELAY)
     await turn()
     await race.answer('b', undefined)
     await race.fail('a')
     assert.equal(await won, undefined)
   })
 
-  it('waits for the slow one when the others have nothing', async () => {
+  it('waits for the slow candidate when the others have nothing', async () => {
     const won = race.run(['a', 'b'])
     await turn()
-    mock.timers.tick(HEDGE)
+    mock.timers.tick(DELAY)
     await turn()
     await race.answer('b', undefined)
     await race.answer('a', 'A')
     assert.equal((await won)?.value, 'A')
   })
 
-  it('ends with its caller: all are aborted, and what comes late is ended', async () => {
+  it('throws the reason of its signal, aborts all attempts and discards late values', async () => {
     const won = race.run(['a', 'b', 'c'])
     await turn()
-    mock.timers.tick(HEDGE)
+    mock.timers.tick(DELAY)
     await turn()
     race.controller.abort(new Error('gone'))
     await assert.rejects(won, /gone/)
     for (const signal of race.signals.values()) assert.match(String(signal.reason), /gone/)
     await race.answer('a', 'A')
     await race.fail('b')
-    mock.timers.tick(10 * HEDGE)
+    mock.timers.tick(10 * DELAY)
     await turn()
     assert.deepEqual(race.asked, ['a', 'b'])
     assert.deepEqual(race.discarded, ['A'])
@@ -151,7 +152,7 @@ describe('asking several for the same', () => {
     assert.ok(!race.asked.includes('d'))
   })
 
-  it('keeps the winner under its caller’s signal', async () => {
+  it('aborts the winner’s signal with the caller’s signal', async () => {
     const won = race.run(['a'])
     await turn()
     await race.answer('a', 'A')
@@ -160,21 +161,62 @@ describe('asking several for the same', () => {
     assert.equal(race.signals.get('a')?.aborted, true)
   })
 
-  it('takes an attempt that throws at once for one that failed', async () => {
+  it('treats an attempt that throws synchronously as failed', async () => {
     const failed: string[] = []
-    const won = await firstOf<string, string>(
+    const won = await hedge<string, string>(
       ['a', 'b'],
       (candidate) => {
         if (candidate === 'a') throw new Error('at once')
         return Promise.resolve('B')
       },
-      {
-        hedgeDelay: HEDGE,
-        signal: race.controller.signal,
-        discard: () => {},
-        failed: (candidate) => failed.push(candidate),
-      },
+      { delay: DELAY, signal: race.controller.signal, onFailure: (candidate) => failed.push(candidate) },
     )
     assert.deepEqual([won?.candidate, failed], ['b', ['a']])
+  })
+
+  it('aborts the attempts that did not win with a reason, also when all values came in one turn', async () => {
+    const won = race.run(['a', 'b', 'c'])
+    for (let round = 0; round < 2; round += 1) mock.timers.tick(DELAY)
+    await Promise.all(['a', 'b', 'c'].map((candidate) => race.answer(candidate, candidate.toUpperCase())))
+    assert.equal((await won)?.candidate, 'a')
+    assert.deepEqual(race.discarded, ['B', 'C'])
+    assert.equal(race.signals.get('a')?.aborted, false)
+    for (const loser of ['b', 'c']) assert.match(String(race.signals.get(loser)?.reason), /^OutrunError/)
+  })
+
+  it('throws a final failure, and asks no other candidate', async () => {
+    const isFinal = (candidate: string, error: unknown) => candidate === 'b' && /b failed/.test(String(error))
+    const won = race.run(['a', 'b', 'c'], { isFinal })
+    mock.timers.tick(DELAY)
+    const rejected = assert.rejects(won, /b failed/)
+    await race.fail('b')
+    await rejected
+    assert.deepEqual([race.asked, race.failed], [['a', 'b'], ['b']])
+    assert.equal(race.signals.get('a')?.aborted, true)
+    mock.timers.tick(10 * DELAY)
+    assert.deepEqual(race.asked, ['a', 'b'])
+  })
+
+  it('rejects when a callback throws', async () => {
+    const onFailure = () => {
+      throw new Error('the log is full')
+    }
+    const rejected = assert.rejects(race.run(['a', 'b'], { onFailure }), /the log is full/)
+    await race.fail('a')
+    await rejected
+  })
+
+  it('waits a random pause of at most `jitter` before it asks the next candidate after a failure', async () => {
+    mock.method(Math, 'random', () => 0.5)
+    const won = race.run(['a', 'b', 'c'], { jitter: 100 })
+    await race.fail('a')
+    mock.timers.tick(49)
+    assert.deepEqual(race.asked, ['a'])
+    mock.timers.tick(1)
+    assert.deepEqual(race.asked, ['a', 'b'])
+    await race.answer('b', undefined)
+    mock.timers.tick(50)
+    await race.answer('c', 'C')
+    assert.equal((await won)?.value, 'C')
   })
 })
