@@ -40,10 +40,11 @@ import { createSwarm } from './create-swarm.ts'
 import { mirrorHosts, mirrorNames } from './mirror-names.ts'
 import { type NodeChecks, observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
+import { RegistryLabels } from './registry-labels.ts'
 import { type Quota, askedQuotas, createQuota, shareQuota } from './quota.ts'
 import { Teardown } from './teardown.ts'
 import { observeUpstreams } from './upstream-metrics.ts'
-import { type UseCases, createUseCases } from './use-cases.ts'
+import { type UseCases, createUseCases, registryPolicy } from './use-cases.ts'
 
 /** A daemon that serves. */
 export interface Daemon {
@@ -76,6 +77,7 @@ interface Parts {
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
   readonly metrics: Metrics
+  readonly registryLabels: RegistryLabels
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   readonly isMirrorHost: (host: string) => boolean
@@ -188,6 +190,7 @@ function observe(parts: Parts, useCases: UseCases): void {
     quota: parts.quota,
     staleTags: useCases.staleTags,
     addresses: () => parts.owned.addresses(),
+    registryLabels: parts.registryLabels,
   })
 }
 
@@ -225,12 +228,16 @@ async function build(
     const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]
     return { ready: reasons.length === 0, reasons }
   }
-  const metrics = new Metrics({
-    isReady: () => readiness().ready,
-    peers: () => overlay.peers().length,
-    storedBlobs: () => countBlobs(chosen),
-    index: () => index.stats(),
-  })
+  const registryLabels = new RegistryLabels(registryPolicy(config))
+  const metrics = new Metrics(
+    {
+      isReady: () => readiness().ready,
+      peers: () => overlay.peers().length,
+      storedBlobs: () => countBlobs(chosen),
+      index: () => index.stats(),
+    },
+    registryLabels,
+  )
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),
@@ -263,7 +270,7 @@ async function build(
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
   const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
   const counters = new DeliveryCounters()
-  const known = { quota, quotaExchange, rates, counters, isMirror, isMirrorHost, buffers, provenance }
+  const known = { quota, quotaExchange, rates, counters, isMirror, isMirrorHost, buffers, provenance, registryLabels }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
 
