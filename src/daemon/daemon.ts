@@ -7,6 +7,7 @@ import { ImageFinder } from '../delivery/images/image-finder.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
 import type { BlobSending } from '../http/answers.ts'
+import { PEER_MINIMUM_RATE } from '../http/minimum-rate.ts'
 import { createMirrorHandler } from '../http/mirror-listener.ts'
 import { createPeerHandler } from '../http/peer-listener.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
@@ -202,8 +203,8 @@ async function chooseSending(
 ): Promise<Record<'toClients' | 'toPeers', BlobSending>> {
   const mover = await chooseMover({ log })
   const bandwidth = config.peerBandwidth === undefined ? undefined : new Bandwidth(config.peerBandwidth)
-  // Neighbours get files alone: what only passes through goes to clients.
-  return { toClients: { mover, buffers }, toPeers: { mover, bandwidth } }
+  // Peers get files alone: what only passes through goes to clients. containerd may pause, so clients have the socket's timeout only.
+  return { toClients: { mover, buffers }, toPeers: { mover, bandwidth, minimumRate: PEER_MINIMUM_RATE } }
 }
 
 /** The overlay announces the port that the peer listener got, so the listeners bind first. */
