@@ -7,6 +7,7 @@ import { ImageFinder } from '../delivery/images/image-finder.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
 import type { BlobSending } from '../http/answers.ts'
+import { PEER_MINIMUM_RATE } from '../http/minimum-rate.ts'
 import { createMirrorHandler } from '../http/mirror-listener.ts'
 import { createPeerHandler } from '../http/peer-listener.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
@@ -39,10 +40,11 @@ import { createSwarm } from './create-swarm.ts'
 import { mirrorHosts, mirrorNames } from './mirror-names.ts'
 import { type NodeChecks, observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
+import { RegistryLabels } from './registry-labels.ts'
 import { type Quota, askedQuotas, createQuota, shareQuota } from './quota.ts'
 import { Teardown } from './teardown.ts'
 import { observeUpstreams } from './upstream-metrics.ts'
-import { type UseCases, createUseCases } from './use-cases.ts'
+import { type UseCases, createUseCases, registryPolicy } from './use-cases.ts'
 
 /** A daemon that serves. */
 export interface Daemon {
@@ -75,6 +77,7 @@ interface Parts {
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
   readonly metrics: Metrics
+  readonly registryLabels: RegistryLabels
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   readonly isMirrorHost: (host: string) => boolean
@@ -187,6 +190,7 @@ function observe(parts: Parts, useCases: UseCases): void {
     quota: parts.quota,
     staleTags: useCases.staleTags,
     addresses: () => parts.owned.addresses(),
+    registryLabels: parts.registryLabels,
   })
 }
 
@@ -198,8 +202,8 @@ async function chooseSending(
 ): Promise<Record<'toClients' | 'toPeers', BlobSending>> {
   const mover = await chooseMover({ log })
   const bandwidth = config.peerBandwidth === undefined ? undefined : new Bandwidth(config.peerBandwidth)
-  // Neighbours get files alone: what only passes through goes to clients.
-  return { toClients: { mover, buffers }, toPeers: { mover, bandwidth } }
+  // Peers get files alone: what only passes through goes to clients. containerd may pause, so clients have the socket's timeout only.
+  return { toClients: { mover, buffers }, toPeers: { mover, bandwidth, minimumRate: PEER_MINIMUM_RATE } }
 }
 
 /** The overlay announces the port that the peer listener got, so the listeners bind first. */
@@ -224,12 +228,16 @@ async function build(
     const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]
     return { ready: reasons.length === 0, reasons }
   }
-  const metrics = new Metrics({
-    isReady: () => readiness().ready,
-    peers: () => overlay.peers().length,
-    storedBlobs: () => countBlobs(chosen),
-    index: () => index.stats(),
-  })
+  const registryLabels = new RegistryLabels(registryPolicy(config))
+  const metrics = new Metrics(
+    {
+      isReady: () => readiness().ready,
+      peers: () => overlay.peers().length,
+      storedBlobs: () => countBlobs(chosen),
+      index: () => index.stats(),
+    },
+    registryLabels,
+  )
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),
@@ -262,7 +270,7 @@ async function build(
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
   const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
   const counters = new DeliveryCounters()
-  const known = { quota, quotaExchange, rates, counters, isMirror, isMirrorHost, buffers, provenance }
+  const known = { quota, quotaExchange, rates, counters, isMirror, isMirrorHost, buffers, provenance, registryLabels }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
 

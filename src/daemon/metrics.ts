@@ -1,9 +1,11 @@
 import { readdirSync } from 'node:fs'
+import { STATUS_CODES } from 'node:http'
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 import type { SourceKind } from '../delivery/blobs/transfer-record.ts'
 import type { FinishedExchange } from '../http/exchange.ts'
+import type { RegistryLabels } from './registry-labels.ts'
 
 /** What is looked up when `/metrics` is asked for. */
 export interface MetricSources {
@@ -33,8 +35,10 @@ export class Metrics {
   readonly #seconds: Histogram
   readonly #upstream: Counter
   readonly #saved: Counter
+  readonly #registryLabels: Pick<RegistryLabels, 'of'>
 
-  constructor(sources: MetricSources) {
+  constructor(sources: MetricSources, registryLabels: Pick<RegistryLabels, 'of'>) {
+    this.#registryLabels = registryLabels
     const registers = [this.registry]
     this.#requests = new Counter({
       name: 'nabo_requests_total',
@@ -57,7 +61,7 @@ export class Metrics {
     })
     this.#upstream = new Counter({
       name: 'nabo_upstream_requests_total',
-      help: 'Requests to registries, by registry, method, what was asked for and how it ended. GET of manifests is what costs quota.',
+      help: 'Requests to registries, by registry (other: one that no flag names), method, what was asked for and how it ended. GET of manifests is what costs quota.',
       labelNames: ['registry', 'method', 'kind', 'outcome'],
       registers,
     })
@@ -84,7 +88,8 @@ export class Metrics {
   }
 
   upstreamRequest(event: { registry: string; method: string; kind: string; outcome: string }): void {
-    this.#upstream.inc(event)
+    const { registry, method, kind, outcome } = event
+    this.#upstream.inc({ registry: this.#registryLabels.of(registry), method, kind, outcome: outcomeLabel(outcome) })
   }
 
   #observe(sources: MetricSources): void {
@@ -135,6 +140,11 @@ export class Metrics {
       () => sources.index().resyncsServed,
     )
   }
+}
+
+/** A registry may answer with any number of three digits: only registered statuses have a label value of their own. */
+function outcomeLabel(outcome: string): string {
+  return /^\d+$/.test(outcome) && !Object.hasOwn(STATUS_CODES, outcome) ? 'other' : outcome
 }
 
 function cpuSeconds(): number {

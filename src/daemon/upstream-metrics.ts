@@ -4,15 +4,27 @@ import type { StaleTags } from '../delivery/tags/stale-tags.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { AddressView } from '../upstream/registry/addresses.ts'
 import type { Quota } from './quota.ts'
+import type { RegistryLabels } from './registry-labels.ts'
 
-/** Adds to a registry what there is to know about quotas, and about tags that were answered without their upstream. */
+/** Cap on the quotas shown: registries name what they count, and each credential of a client may be counted by itself. */
+const MAX_QUOTAS = 20
+
+/**
+ * Adds to a registry what there is to know about quotas, and about tags that were answered without their upstream. Registries that
+ * `registryLabels` does not name are left out of gauges: a quota or a breaker of several registries has no value, and alerts watch them.
+ */
 export function observeUpstreams(
   registry: Registry,
-  parts: { quota: Quota; staleTags: Readonly<StaleTags>; addresses: () => readonly AddressView[] },
+  parts: {
+    quota: Quota
+    staleTags: Readonly<StaleTags>
+    addresses: () => readonly AddressView[]
+    registryLabels: Pick<RegistryLabels, 'names'>
+  },
 ): void {
-  const { quota, staleTags } = parts
+  const { quota, staleTags, registryLabels } = parts
   const registers = [registry]
-  observeBreakers(registry, parts.addresses)
+  observeBreakers(registry, () => parts.addresses().filter((view) => registryLabels.names(view.registry)))
   const quotaGauge = (name: string, help: string, read: (view: QuotaView) => number) =>
     new Gauge({
       name,
@@ -21,14 +33,15 @@ export function observeUpstreams(
       registers,
       collect() {
         this.reset()
-        // Of two addresses of a registry that count one source, the one with less left.
-        const views = quota.book.views().toSorted((a, b) => b.remaining - a.remaining)
-        for (const view of views) this.set({ registry: view.registry, source: view.source }, read(view))
+        const named = quota.book.views().filter((view) => registryLabels.names(view.registry))
+        const least = named.toSorted((a, b) => a.remaining - b.remaining).slice(0, MAX_QUOTAS)
+        // Of two addresses of a registry that count one source, the one with less left is set last.
+        for (const view of least.toReversed()) this.set({ registry: view.registry, source: view.source }, read(view))
       },
     })
   quotaGauge(
     'nabo_quota_limit',
-    'Pulls that a registry allows in its window, by whom it counts them for: an address or an account.',
+    'Pulls that a registry of the flags allows in its window, by whom it counts them for: an address or an account. The 20 with the least left.',
     (view) => view.limit,
   )
   quotaGauge('nabo_quota_remaining', 'Those of them that remain, as last heard.', (view) => view.remaining)
@@ -72,7 +85,7 @@ function observeBreakers(registry: Registry, addresses: () => readonly AddressVi
   registry.registerMetric(
     new Gauge({
       name: 'nabo_upstream_breaker',
-      help: 'Whether an address of a registry is in use: 0, left alone since it failed: 2, or about to be tried again: 1.',
+      help: 'Whether an address of a registry of the flags is in use: 0, left alone since it failed: 2, or about to be tried again: 1.',
       labelNames: ['registry', 'address'],
       registers: [],
       collect() {

@@ -14,6 +14,7 @@ import { type ByteSpan, parseRange, resolveRange } from '../oci/range.ts'
 import { errorText } from '../telemetry/log.ts'
 import type { Exchange } from './exchange.ts'
 import { withFirstChunk } from './first-chunk.ts'
+import { type MinimumRate, RateWatch } from './minimum-rate.ts'
 
 const BLOB_TYPE = 'application/octet-stream'
 /** What is left of the ten seconds in which a client wants its header. */
@@ -55,6 +56,8 @@ export interface BlobSending {
   readonly bandwidth?: Bandwidth | undefined
   /** Where chunks that were written go back to. */
   readonly buffers?: BufferPool | undefined
+  /** A client that takes its bytes more slowly loses its transfer; undefined for no minimum. */
+  readonly minimumRate?: MinimumRate | undefined
 }
 
 /** Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery whatever happens. */
@@ -62,10 +65,11 @@ export async function sendBlob(
   exchange: Exchange,
   digest: Digest,
   delivery: BlobDelivery,
-  { mover = moveFile, bandwidth, buffers }: BlobSending = {},
+  { mover = moveFile, bandwidth, buffers, minimumRate }: BlobSending = {},
 ): Promise<void> {
   const { response, signal } = exchange
   const share = bandwidth?.share(signal)
+  const watch = minimumRate === undefined ? undefined : new RateWatch(response, minimumRate)
   exchange.fields.shares = delivery.record.shares
   const onGone = () => void delivery.close().catch(() => {})
   try {
@@ -74,10 +78,14 @@ export async function sendBlob(
     const chunks = delivery.type === 'file' ? undefined : await begun(delivery, digest, signal)
     writeContentHead(exchange, { digest, type: BLOB_TYPE, size: delivery.size, span: delivery.span })
     response.flushHeaders()
-    if (delivery.type === 'file') await mover(delivery.file, delivery.span, response, share)
+    if (delivery.type === 'file') await mover(delivery.file, delivery.span, response, share, watch?.direct)
     else if (chunks !== undefined) await moveChunks(throttled(chunks, share), response, buffers)
     await finish(response)
+    if (watch?.failure !== undefined) throw watch.failure
+  } catch (error) {
+    throw watch?.failure ?? error
   } finally {
+    watch?.stop()
     signal.removeEventListener('abort', onGone)
     share?.close()
     await delivery.close()

@@ -1,5 +1,6 @@
 import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../delivery/access/registry-policy.ts'
 import { OciError } from '../oci/errors.ts'
+import { parseLinkHeader } from '../oci/link-header.ts'
 import type { OciRequest } from '../oci/request.ts'
 import type { UpstreamListing } from '../upstream/upstream.ts'
 import { sendJson } from './answers.ts'
@@ -39,10 +40,8 @@ function named(body: Uint8Array, { asked, pathAndQuery }: Listing): Uint8Array {
 
 /** The next page is here, not at the upstream, and must be of the same registry. */
 function nextPage(link: string, { asked, pathAndQuery }: Listing): string | undefined {
-  // Of several links (RFC 8288) the one to the next page.
-  const links = [...link.matchAll(/<([^>]*)>([^<]*)/g)]
-  const match = links.find(([, , parameters]) => /;\s*rel\s*=\s*"?next\b/i.test(parameters ?? ''))
-  const next = match === undefined ? null : URL.parse(match[1] ?? '', 'http://upstream')
+  const target = parseLinkHeader(link).find(({ relations }) => relations.includes('next'))?.target
+  const next = target === undefined ? null : URL.parse(target, 'http://upstream')
   if (next === null) return undefined
   if (asked.ns === undefined) next.searchParams.delete('ns')
   else next.searchParams.set('ns', asked.ns)

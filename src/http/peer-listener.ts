@@ -43,7 +43,7 @@ export interface PeerListenerOptions extends NodeMessageParts {
   readonly policy: RegistryPolicy
   /** The keys of the cluster's secrets; undefined in a cluster without one. */
   readonly keys: readonly Uint8Array[] | undefined
-  /** The places for blobs that are sent; a peer that comes on top is told to ask elsewhere. */
+  /** The upload slots; a peer that gets none is told to ask elsewhere. */
   readonly admission: Pick<Admission, 'enter' | 'leave'>
   readonly sending: BlobSending
 }
@@ -111,8 +111,10 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   const head = request.method === 'HEAD'
 
   if (asked.type === 'blob') {
-    // A HEAD sends nothing: it takes no place.
-    if (!head && !options.admission.enter()) throw busy()
+    // Read once: a connection that has ended has no address, and the slot goes back to the one that took it.
+    const { remoteAddress } = request.socket
+    // A HEAD sends nothing: it takes no slot.
+    if (!head && !options.admission.enter(remoteAddress)) throw busy()
     try {
       const range = head ? ({ type: 'whole' } as const) : parseRange(request.headers.range)
       const delivery = await options.blobs.openLocal(asked, range, audience, signal)
@@ -124,7 +126,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
       await delivery.close()
       return await sendBlobHead(exchange, asked.digest, delivery.size)
     } finally {
-      if (!head) options.admission.leave()
+      if (!head) options.admission.leave(remoteAddress)
     }
   }
 

@@ -10,12 +10,21 @@ import type { BandwidthShare } from './bandwidth.ts'
 import { moveFile, written } from './file-mover.ts'
 import type { Sendfile } from './sendfile.ts'
 
-/** Writes a span of a file to a client, no faster than `share` allows. Throws if the file ends early or the client goes. */
+/** Bytes that went to a socket's descriptor past its stream, whose own count lacks them. */
+export interface DirectBytes {
+  count: number
+}
+
+/**
+ * Writes a span of a file to a client, no faster than `share` allows, and counts in `direct` what the client's stream does not see. Throws
+ * if the file ends early or the client goes.
+ */
 export type FileMover = (
   file: Pick<OpenBlob, 'read' | 'fd'>,
   span: ByteSpan,
   target: Writable,
   share?: BandwidthShare,
+  direct?: DirectBytes,
 ) => Promise<void>
 
 /** What a transfer sends before everybody else has a turn: some tens of microseconds. */
@@ -34,11 +43,11 @@ const TOUCH_EVERY = 1 * second
 export function sendfileMover(calls: Sendfile): FileMover {
   let active = 0
   const burst = () => Math.max(MIN_BURST_BYTES, Math.min(BURST_BYTES, Math.floor(ROUND_BYTES / active)))
-  return async (file, span, target, share) => {
+  return async (file, span, target, share, direct) => {
     if (file.fd === undefined || plainSocket(target) === undefined) return moveFile(file, span, target, share)
     active += 1
     try {
-      await new Transfer(calls, file, span, target, { share, burst }).run()
+      await new Transfer(calls, file, span, target, { share, burst, direct }).run()
     } finally {
       active -= 1
     }
@@ -49,6 +58,7 @@ interface TransferOptions {
   readonly share: BandwidthShare | undefined
   /** How many bytes it may send before the others have their turn. */
   readonly burst: () => number
+  readonly direct: DirectBytes | undefined
 }
 
 class Transfer {
@@ -83,12 +93,14 @@ class Transfer {
   }
 
   async run(): Promise<void> {
+    const { direct } = this.#options
     while (this.#position < this.#end) {
       if (this.#allowed === 0) await this.#ask()
       const sent = this.#send()
       if (sent === 0) await this.#sendOrdinarily()
       else {
         this.#moved(sent)
+        if (direct !== undefined) direct.count += sent
         await nextTurn()
       }
     }

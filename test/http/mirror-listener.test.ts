@@ -200,7 +200,13 @@ describe('a mirror listener', () => {
         '</api/docker/v2/org/app/tags/list?last=a>; rel="next"',
         '</v2/org/app/tags/list?last=a&ns=ghcr.io>; rel="next"',
       ],
+      [
+        '</v2/org/app/tags/list?last=0>; title="<b>; rel=next"; rel=prev, <list?last=a>; rel="last next"',
+        '</v2/org/app/tags/list?last=a&ns=ghcr.io>; rel="next"',
+      ],
       ['nonsense', null],
+      // Linear, and no header of 60,000 characters is read at all: this took seconds.
+      [`<list?last=a>; rel="next", ${'<'.repeat(60_000)}`, null],
     ] as const) {
       link = sent
       const response = await fetch(`${url}/v2/org/app/tags/list?ns=ghcr.io`)

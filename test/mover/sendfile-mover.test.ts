@@ -162,6 +162,16 @@ describe('sending a file by sendfile', { skip }, () => {
     assert.ok(watched.sent > 0)
   })
 
+  it('counts the bytes that the stream does not see', async () => {
+    const watched = new Watched()
+    const direct = { count: 0 }
+    const mover: FileMover = (file, span, target, share) => sendfileMover(watched)(file, span, target, share, direct)
+    const { url } = await serve(mover)
+    assert.ok((await take(`${url}/0-${size}`)).equals(bytes))
+    assert.equal(direct.count, watched.sent)
+    assert.ok(direct.count > 0)
+  })
+
   it('waits for a client that takes nothing, and for many at once', async () => {
     const { url, failures, done } = await serve(sendfileMover(new Watched()))
     assert.equal(done, 0)

@@ -89,12 +89,20 @@ function loginOf(entry: Entry): { username: string; password: string } | undefin
 
 /** `https://index.docker.io/v1/` is what `docker login` writes for Docker Hub; others write such paths for other registries. */
 function prefixOf(key: string): string {
-  const bare = key.replace(/^https?:\/\//, '').replace(/\/+$/, '')
+  const trimmed = withoutTrailingSlashes(key)
+  const bare = trimmed.replace(/^https?:\/\//, '')
   const slash = bare.indexOf('/')
   const registry = canonicalRegistry(slash < 0 ? bare : bare.slice(0, slash))
   const path = slash < 0 ? '' : bare.slice(slash)
-  const isApiPath = /^\/v[12]$/.test(path) && (registry === DOCKER_HUB || bare !== key.replace(/\/+$/, ''))
+  const isApiPath = /^\/v[12]$/.test(path) && (registry === DOCKER_HUB || bare !== trimmed)
   return isApiPath ? registry : registry + path
+}
+
+/** Linear, which `/\/+$/` is not: it scans a run of slashes again from each slash. */
+function withoutTrailingSlashes(text: string): string {
+  let end = text.length
+  while (text[end - 1] === '/') end -= 1
+  return text.slice(0, end)
 }
 
 function parseJson(text: string): unknown {

@@ -48,6 +48,12 @@ describe('a Docker config.json', () => {
     }
   })
 
+  it('may have keys with any number of slashes', () => {
+    const slashes = '/'.repeat(200_000)
+    const auths = { [`r.example${slashes}`]: { auth: base64('ann:x') }, [`${slashes}x`]: { auth: base64('bob:x') } }
+    assert.equal(userFor(auths, 'r.example', 'a/b'), 'ann')
+  })
+
   it('gives the credential of the longest prefix, whole components only', () => {
     const entry = (user: string) => ({ auth: base64(`${user}:x`) })
     const auths = {
