@@ -29,6 +29,7 @@ export function addConfigureBuildkit(configure: Command): void {
       process.exitCode = await runPlan({
         path: configFile,
         dryRun,
+        mirrorUrl,
         make: () => planConfigureBuildkit(configFile, settings),
         nothing: `${configFile}: unchanged`,
         after: RESTART,

@@ -4,6 +4,7 @@ import { readMirrorToken } from '../config/mirror-token.ts'
 import { configureContainerd } from '../runtimes/containerd/configure-containerd.ts'
 import { configDirFlag, printReports } from './containerd-files.ts'
 import { EXIT } from './exit.ts'
+import { isFitForMirror } from './mirror-check.ts'
 import { dryRunFlag, flag, mirrorUrlFlag, oneOf, parseRegistries } from './runtime-flags.ts'
 
 interface Values {
@@ -64,6 +65,7 @@ async function run(values: Values): Promise<number> {
     return EXIT.failed
   }
   const { mirrorUrl, mode, resolveTags, configDir, registries, dryRun = false } = values
+  if (!(await isFitForMirror(new URL(mirrorUrl)))) return EXIT.failed
   const settings = { mirrorUrl, mode, resolveTags, ...(token === undefined ? {} : { token }) }
   const reports = await configureContainerd({ configDir, registries, settings, dryRun })
   printReports(reports, { dryRun, secrets: token === undefined ? [] : [token] })

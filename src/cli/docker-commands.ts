@@ -26,6 +26,7 @@ export function addConfigureDocker(configure: Command): void {
       process.exitCode = await runPlan({
         path: configFile,
         dryRun,
+        mirrorUrl,
         make: () => planConfigureDocker({ configFile, mirrorUrl: mirrorUrl.origin }),
         nothing: `${configFile}: unchanged`,
         after: RELOAD,

@@ -33,6 +33,7 @@ export function addConfigurePodman(configure: Command): void {
       process.exitCode = await runPlan({
         path: configDir,
         dryRun,
+        mirrorUrl,
         make: () => planConfigurePodman({ configDir, mirror: mirrorUrl.host, plainHttp, registries }),
         nothing: `${configDir}: unchanged`,
         after: RELOAD,

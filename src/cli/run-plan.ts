@@ -2,12 +2,15 @@ import { FileError, withRetries } from '../runtimes/edited-file.ts'
 import { applyPlan, type FileChange, type Plan, verbOf } from '../runtimes/text-file.ts'
 import { differenceOf } from './containerd-files.ts'
 import { EXIT } from './exit.ts'
+import { isFitForMirror } from './mirror-check.ts'
 import { printable } from './printable.ts'
 
 export interface PlanRun {
   /** The file or the directory that the command is about. */
   readonly path: string
   readonly dryRun: boolean
+  /** Where clients are sent; undefined if the plan sends them nowhere. */
+  readonly mirrorUrl?: URL
   /** Made again when somebody else changes a file meanwhile. */
   readonly make: () => Promise<Plan>
   /** Said when there is nothing to do. */
@@ -17,7 +20,8 @@ export interface PlanRun {
 }
 
 /** Makes a plan and carries it out, unless this is a dry run, and says what was done, a line a file. Returns the exit code. */
-export async function runPlan({ path, dryRun, make, nothing, after }: PlanRun): Promise<number> {
+export async function runPlan({ path, dryRun, mirrorUrl, make, nothing, after }: PlanRun): Promise<number> {
+  if (mirrorUrl !== undefined && !(await isFitForMirror(mirrorUrl))) return EXIT.failed
   try {
     const plan = await withRetries(path, async () => {
       const made = await make()

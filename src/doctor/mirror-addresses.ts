@@ -40,7 +40,7 @@ export function isOwnAddress(host: string): boolean {
   return Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === host) === true)
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 

@@ -13,6 +13,7 @@ import { type OciRequest, isExplicit, parseOciRequest } from '../oci/request.ts'
 import { DeadlineError, abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
+import { VERSION, VERSION_HEADER } from '../version.ts'
 import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
 import type { Exchange } from './exchange.ts'
 import { readPullCredential } from './pull-credential.ts'
@@ -48,6 +49,8 @@ const OWN_USER_AGENT = 'nabo'
 export function createMirrorHandler(options: MirrorListenerOptions): (exchange: Exchange) => Promise<void> {
   return async (exchange) => {
     const { request, response } = exchange
+    // Before any refusal: `nabo configure` recognises this mirror by it, and sends neither the token nor credentials.
+    response.setHeader(VERSION_HEADER, VERSION)
     if (options.token !== undefined) requireToken(options.token, request.headers[TOKEN_HEADER])
     if (request.headers['user-agent'] === OWN_USER_AGENT) {
       throw new OciError('NOT_FOUND', { message: 'a mirror must not be its own upstream: check --upstream' })

@@ -41,6 +41,6 @@ export function descriptorsOf(pid: number): string[] {
   })
 }
 
-function median(samples: readonly number[]): number {
+export function median(samples: readonly number[]): number {
   return samples.toSorted((a, b) => a - b)[Math.floor(samples.length / 2)] ?? 0
 }

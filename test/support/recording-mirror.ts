@@ -1,5 +1,6 @@
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http'
 
+import { VERSION, VERSION_HEADER } from '../../src/version.ts'
 import type { Content, Image } from './image-maker.ts'
 
 /** One request that a client made. */
@@ -65,6 +66,11 @@ export class RecordingMirror implements AsyncDisposable {
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
+    // `nabo configure` looks whether this is Nabo: no client's request.
+    if (req.headers['user-agent'] === 'nabo') {
+      res.setHeader(VERSION_HEADER, VERSION)
+      return fail(res, 404, 'NOT_FOUND')
+    }
     const url = new URL(req.url ?? '/', 'http://mirror')
     const authorization = inClear(req.headers.authorization)
     res.once('close', () => {

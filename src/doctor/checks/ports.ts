@@ -4,6 +4,7 @@ import { formatHostPort, type HostPort } from '../../overlay/host-port.ts'
 import { second } from '../../time/units.ts'
 import { askHttp } from '../ask-http.ts'
 import { type Check, error, ok, warning } from '../check.ts'
+import { isNabo } from '../mirror-occupant.ts'
 import type { Node } from '../node.ts'
 
 const CONNECT_TIMEOUT = 2 * second
@@ -77,5 +78,5 @@ function reachable(host: string): string {
 async function isMirror(address: HostPort, signal: AbortSignal): Promise<boolean> {
   const url = new URL(`http://${formatHostPort({ ...address, host: reachable(address.host) })}/v2/`)
   const answer = await askHttp(url, { headers: { 'user-agent': 'nabo' }, signal }).catch(() => undefined)
-  return answer !== undefined && /a mirror must not be its own upstream|set the Nabo-Token header/.test(answer.body)
+  return answer !== undefined && isNabo(answer)
 }
