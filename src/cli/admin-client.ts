@@ -1,8 +1,11 @@
-import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
-
 import { InvalidArgumentError, Option } from 'commander'
-import type { z } from 'zod'
+import { z } from 'zod'
 
+import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
+import { defaultAdminSocket } from '../config/admin-socket.ts'
+import type { JsonCall, LinesCall } from '../contracts/admin-contract.ts'
+import { encodeMessage } from '../contracts/message.ts'
+import { type SmallAnswer, SmallRequests } from '../http-client/small-requests.ts'
 import { DeadlineError, withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import { printable } from './printable.ts'
@@ -21,25 +24,60 @@ export class AdminError extends Error {
   }
 }
 
+/** The Unix socket of a daemon, or its admin listener, which answers less. */
+export type AdminTarget = { readonly socket: string } | { readonly url: URL }
+
+/** The values of `--admin-socket` and `--admin-url`. */
+export interface AdminFlags {
+  readonly adminSocket?: string
+  readonly adminUrl?: URL
+}
+
 export interface AskOptions {
   readonly signal?: AbortSignal
-  /** Milliseconds for the whole answer; of a stream: until its first byte, and between its lines. */
+  /** Milliseconds for the whole answer; of lines: until the first byte, and between two lines. */
   readonly timeout?: number
+}
+
+interface Parameters<Query, Body> {
+  readonly query?: Query
+  readonly body?: Body
 }
 
 const TIMEOUT = 10 * second
 /** A node with 100,000 blobs and 10,000 peers answers with less. */
 const MAX_ANSWER = 16 * 1024 * 1024
 const MAX_LINE = 1024 * 1024
-/** A page in a browser cannot send it: the daemon lets nothing be started without. */
-const COMMAND_HEADER = { 'nabo-command': '1' } as const
+/** `Host` of requests over the socket, where it means nothing. */
+const SOCKET_HOST = 'http://localhost'
 
-/** `--admin-url`, for every command that asks a running daemon. */
+/** `--admin-socket`, for every command that asks a running daemon. */
+export function adminSocketOption(): Option {
+  const about = `Unix socket of the daemon of this node (default: ${defaultAdminSocket()})`
+  return new Option('--admin-socket <path>', about).env('NABO_ADMIN_SOCKET')
+}
+
+/** `--admin-url`, beside {@link adminSocketOption}. */
 export function adminUrlOption(): Option {
-  return new Option('--admin-url <url>', 'where the daemon of this node answers')
+  return new Option('--admin-url <url>', 'ask the admin listener instead, which answers about public content only')
     .env('NABO_ADMIN_URL')
-    .default(new URL(DEFAULT_ADMIN_URL), DEFAULT_ADMIN_URL)
-    .argParser((text: string) => parseHttpUrl(text, DEFAULT_ADMIN_URL))
+    .argParser((text: string) => (text.trim() === '' ? undefined : parseHttpUrl(text, DEFAULT_ADMIN_URL)))
+}
+
+/** Runs `work` with a client of the daemon that the flags name. Throws AdminError, and what `work` throws. */
+export async function withAdmin<T>(
+  { adminSocket = '', adminUrl }: AdminFlags,
+  work: (admin: AdminClient) => Promise<T>,
+): Promise<T> {
+  if (adminUrl === undefined && adminSocket === 'none')
+    throw new AdminError('the daemon has no socket (NABO_ADMIN_SOCKET=none): say where it answers with --admin-url')
+  const socket = adminSocket === '' ? defaultAdminSocket() : adminSocket
+  const admin = new AdminClient(adminUrl === undefined ? { socket } : { url: adminUrl })
+  try {
+    return await work(admin)
+  } finally {
+    await admin.close()
+  }
 }
 
 /** `http://host:port`, host an address or a name. An empty text, as charts set it, is the default. */
@@ -52,149 +90,136 @@ export function parseHttpUrl(text: string, otherwise: string): URL {
   return url
 }
 
-/** Asks the admin listener of a daemon. Never through a proxy. Throws AdminError, or the reason of an aborted signal. */
+/** Calls the admin API of a daemon, by its contracts. Throws AdminError, or the reason of an aborted signal. */
 export class AdminClient {
-  readonly #url: URL
-  readonly #agent = new Agent({ keepAlive: false })
+  /** The socket's path or the URL, for messages. */
+  readonly where: string
+  readonly #base: URL
+  readonly #requests: SmallRequests
 
-  constructor(url: URL) {
-    this.#url = url
+  constructor(target: AdminTarget) {
+    const isSocket = 'socket' in target
+    this.#base = isSocket ? new URL(SOCKET_HOST) : target.url
+    this.where = isSocket ? target.socket : target.url.origin
+    this.#requests = new SmallRequests({ socketPath: isSocket ? target.socket : undefined, idleTimeout: 0 })
   }
 
-  get url(): URL {
-    return this.#url
-  }
-
-  get<T>(path: string, schema: z.ZodType<T>, options: AskOptions & { asCommand?: boolean } = {}): Promise<T> {
-    const headers = options.asCommand === true ? COMMAND_HEADER : {}
-    return this.#answer({ method: 'GET', path, headers }, schema, options)
-  }
-
-  post<T>(path: string, body: unknown, schema: z.ZodType<T>, options: AskOptions = {}): Promise<T> {
-    return this.#answer(posting(path, body), schema, options)
-  }
-
-  /** POSTs, and gives the lines of the answer as they come. */
-  async *stream<T>(
-    path: string,
-    body: unknown,
-    schema: z.ZodType<T>,
+  async call<Query, Body, Answer>(
+    call: JsonCall<Query, Body, Answer>,
+    parameters: Parameters<Query, Body> = {},
     options: AskOptions = {},
-  ): AsyncGenerator<T, void, undefined> {
+  ): Promise<Answer> {
+    const never = new AbortController().signal
+    return this.#within(options.timeout ?? TIMEOUT, options.signal ?? never, async (signal) => {
+      const answer = await this.#open(call, parameters, signal)
+      return this.#parsed(await this.#text(answer, MAX_ANSWER), call.answer, call.path)
+    })
+  }
+
+  /** The lines of the answer, as they come. */
+  async *lines<Query, Body, Line>(
+    call: LinesCall<Query, Body, Line>,
+    parameters: Parameters<Query, Body> = {},
+    options: AskOptions = {},
+  ): AsyncGenerator<Line, void, undefined> {
     const controller = new AbortController()
     const signal = AbortSignal.any([controller.signal, options.signal ?? controller.signal])
     const timeout = options.timeout ?? TIMEOUT
     try {
-      const response = await this.#within(timeout, signal, (limit) => this.#open(posting(path, body), limit, signal))
-      const lines = linesOf(response)
+      const answer = await this.#within(timeout, signal, () => this.#open(call, parameters, signal))
+      const lines = linesOf(answer.body)
       for (;;) {
         const line = await this.#within(timeout, signal, () => lines.next())
         if (line.done === true) return
-        yield this.#parsed(line.value, schema, path)
+        yield this.#parsed(line.value, call.line, call.path)
       }
     } finally {
       controller.abort(new Error('the answer is not read any further'))
     }
   }
 
-  #answer<T>(asked: Asked, schema: z.ZodType<T>, options: AskOptions): Promise<T> {
-    const never = new AbortController().signal
-    return this.#within(options.timeout ?? TIMEOUT, options.signal ?? never, async (signal) => {
-      const response = await this.#open(asked, signal, signal)
-      return this.#parsed(await text(response, MAX_ANSWER), schema, asked.path)
-    })
+  close(): Promise<void> {
+    return this.#requests.close()
   }
 
   async #within<T>(ms: number, parent: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     try {
-      return await withDeadline(ms, `the answer of ${this.#origin}`, parent, work)
+      return await withDeadline(ms, `the answer of ${this.where}`, parent, work)
     } catch (error) {
       parent.throwIfAborted()
       throw this.#explained(error)
     }
   }
 
-  async #open(asked: Asked, untilHeaders: AbortSignal, whole: AbortSignal): Promise<IncomingMessage> {
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const { method, headers, body } = asked
-      const request = httpRequest(new URL(asked.path, this.#url), {
-        method,
-        headers,
-        agent: this.#agent,
-        signal: whole,
-      })
-      untilHeaders.addEventListener('abort', () => request.destroy(untilHeaders.reason as Error), { once: true })
-      request.on('response', resolve)
-      request.on('error', reject)
-      request.end(body)
+  async #open<Query, Body>(
+    call: JsonCall<Query, Body, unknown> | LinesCall<Query, Body, unknown>,
+    { query, body }: Parameters<Query, Body>,
+    signal: AbortSignal,
+  ): Promise<SmallAnswer> {
+    const url = new URL(call.path, this.#base)
+    for (const [name, value] of Object.entries(query ?? {}))
+      if (typeof value === 'string') url.searchParams.set(name, value)
+    const sent = call.body !== undefined && body !== undefined ? encodeMessage(call.body, body) : undefined
+    const answer = await this.#requests.send(url, {
+      method: call.method,
+      // The deadline of the caller ends the wait.
+      headersTimeout: 0,
+      signal,
+      ...(sent === undefined ? {} : { body: sent, headers: { 'content-type': 'application/json' } }),
     })
-    const status = response.statusCode ?? 0
-    // A node that is not ready says why, and says so with 503.
-    if (status === 200 || asked.path === '/readyz') return response
-    throw new AdminError(refusal(await text(response, MAX_LINE), status, asked.path, this.#origin), { status })
+    const { status } = answer
+    const statuses = (call.format === 'json' ? call.statuses?.all : undefined) ?? [200]
+    if (statuses.includes(status)) return answer
+    throw new AdminError(refusal(await this.#text(answer, MAX_LINE), status, call.path, this.where), { status })
   }
 
-  #parsed<T>(body: string, schema: z.ZodType<T>, pathAndQuery: string): T {
-    const path = pathAndQuery.split('?')[0] ?? ''
+  async #text(answer: SmallAnswer, limit: number): Promise<string> {
+    try {
+      return (await readBounded(answer.body, limit)).toString('utf8')
+    } catch (cause) {
+      if (cause instanceof TooManyBytesError) throw new AdminError('the answer is too long', { cause })
+      throw cause
+    }
+  }
+
+  #parsed<T>(body: string, schema: z.ZodType<T>, path: string): T {
     let json: unknown
     try {
       json = JSON.parse(body)
     } catch (cause) {
-      throw new AdminError(`what answers at ${this.#origin} is no Nabo: ${path} is not JSON there`, { cause })
+      throw new AdminError(`what answers at ${this.where} is no Nabo: ${path} is not JSON there`, { cause })
     }
-    const parsed = schema.safeParse(json)
+    const parsed = z.safeDecode(schema, json)
     if (parsed.success) return parsed.data
     const where = parsed.error.issues[0]?.path.join('.') ?? ''
     throw new AdminError(
-      `the daemon at ${this.#origin} is of another version than this command: ${path} says ${where || 'something'} that is not understood`,
+      `the daemon at ${this.where} is of another version than this command: ${path} says ${where || 'something'} that is not understood`,
     )
-  }
-
-  get #origin(): string {
-    return this.#url.origin
   }
 
   #explained(error: unknown): AdminError {
     if (error instanceof AdminError) return error
     if (error instanceof DeadlineError)
-      return new AdminError(`the daemon at ${this.#origin} did not answer in time`, { cause: error })
-    const code = (error as NodeJS.ErrnoException).code ?? ''
-    if (code.startsWith('HPE_')) return new AdminError(`what answers at ${this.#origin} is no Nabo`, { cause: error })
-    const why = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN)$/.test(code)
-      ? 'is the daemon running?'
-      : `the connection broke off (${code || 'unknown error'})`
-    return new AdminError(`no Nabo answers at ${this.#origin}: ${why}`, { cause: error })
+      return new AdminError(`the daemon at ${this.where} did not answer in time`, { cause: error })
+    const { name, code = '' } = error as NodeJS.ErrnoException
+    if (name === 'HTTPParserError') return new AdminError(`what answers at ${this.where} is no Nabo`, { cause: error })
+    if (code === 'EACCES' || code === 'EPERM')
+      return new AdminError(
+        `${this.where} belongs to another user: run the command as the user of the daemon, or ask for public content with --admin-url ${DEFAULT_ADMIN_URL}`,
+        { cause: error },
+      )
+    const isDown =
+      /^(ENOENT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/
+    const why = isDown.test(code) ? 'is the daemon running?' : `the connection broke off (${code || 'unknown error'})`
+    return new AdminError(`no Nabo answers at ${this.where}: ${why}`, { cause: error })
   }
 }
 
-interface Asked {
-  readonly method: 'GET' | 'POST'
-  readonly path: string
-  readonly headers: Readonly<Record<string, string | number>>
-  readonly body?: string
-}
-
-function posting(path: string, body: unknown): Asked {
-  const json = JSON.stringify(body)
-  const headers = { ...COMMAND_HEADER, 'content-type': 'application/json', 'content-length': Buffer.byteLength(json) }
-  return { method: 'POST', path, headers, body: json }
-}
-
-async function text(response: IncomingMessage, limit: number): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > limit) throw new AdminError('the answer is too long')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-async function* linesOf(response: IncomingMessage): AsyncGenerator<string, void, undefined> {
+async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder()
   let rest = ''
-  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
-    const lines = `${rest}${chunk}`.split('\n')
+  for await (const chunk of body) {
+    const lines = `${rest}${decoder.decode(chunk, { stream: true })}`.split('\n')
     rest = lines.pop() ?? ''
     if (rest.length > MAX_LINE) throw new AdminError('a line of the answer is too long')
     yield* lines.filter((line) => line.trim() !== '')
@@ -202,14 +227,14 @@ async function* linesOf(response: IncomingMessage): AsyncGenerator<string, void,
   if (rest.trim() !== '') yield rest
 }
 
-/** What the daemon said, or what its saying nothing means. */
-function refusal(body: string, status: number, path: string, origin: string): string {
+/** The daemon's own sentence, or the meaning of an answer without one. */
+function refusal(body: string, status: number, path: string, where: string): string {
   const error = firstError(body)
   if (status === 404 && (error === undefined || error.code === 'NOT_FOUND'))
-    return `the daemon at ${origin} does not know ${path.split('?')[0]}: is it older than this command?`
+    return `the daemon at ${where} does not know ${path}: is it older than this command?`
   if (status === 405 && error?.code === 'UNSUPPORTED')
-    return `the daemon at ${origin} does not take ${path.split('?')[0]}: is it older than this command?`
-  return error === undefined ? `${origin} answered ${status}` : printable(error.message)
+    return `the daemon at ${where} does not take ${path}: is it older than this command?`
+  return error === undefined ? `${where} answered ${status}` : printable(error.message)
 }
 
 function firstError(body: string): { code: string; message: string } | undefined {

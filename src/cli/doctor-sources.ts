@@ -1,9 +1,9 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 
-import { z } from 'zod'
-
 import type { ServeConfig } from '../config/serve-config.ts'
+import type { QuotaAnswer } from '../contracts/admin/quota.ts'
+import { ADMIN_API } from '../contracts/admin-api.ts'
 import { createUpstream, type OwnedUpstream } from '../daemon/create-upstream.ts'
 import { nodeSources } from '../daemon/node-sources.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
@@ -36,7 +36,7 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
   }
   const address = config.adminAddr[0] ?? { host: '127.0.0.1', port: 7953 }
   const host = address.host === '0.0.0.0' || address.host === '::' ? '127.0.0.1' : address.host
-  const admin = new AdminClient(new URL(`http://${formatHostPort({ ...address, host })}`))
+  const admin = new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
   return {
     ...nodeSources(config),
     // Most checks begin with it: what hangs there must not take all of their time.
@@ -54,9 +54,8 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
       return (await Promise.all(all)).flat()
     },
     quotas: async (daemon, signal) => {
-      const known =
-        daemon.state === 'running' ? await admin.get('/api/v1/quota', quotasSchema, { signal, timeout }) : undefined
-      if (known !== undefined && known.quotas.length > 0) return known.quotas
+      const known = daemon.state === 'running' ? await admin.call(ADMIN_API.quotas, {}, { signal, timeout }) : undefined
+      if (known !== undefined && known.quotas.length > 0) return known.quotas.map(viewOf)
       if (!includesRegistry(config.registries, DOCKER_HUB)) return []
       const { upstream: registry } = await upstream()
       // What it answers does not matter: it says what is left.
@@ -77,48 +76,25 @@ function registriesOf({ registries, fallback, upstream }: ServeConfig): string[]
   return [...all].filter((registry) => includesRegistry(registries, registry)).slice(0, MAX_REGISTRIES)
 }
 
-const statusSchema = z.object({
-  ready: z.boolean(),
-  reasons: z.array(z.string()),
-  store: z.enum(['containerd', 'directory']),
-  mirror: z.array(z.string()),
-  peer: z.array(z.string()),
-  admin: z.array(z.string()),
-})
-const peersSchema = z.object({ peers: z.array(z.object({ id: z.string(), address: z.string() })) })
-const time = z.iso.datetime().transform((text) => Date.parse(text))
-const quotasSchema = z.object({
-  quotas: z.array(
-    z
-      .object({
-        registry: z.string(),
-        host: z.string(),
-        source: z.string(),
-        limit: z.number(),
-        remaining: z.number(),
-        windowSeconds: z.number(),
-        asOf: time,
-        endsAt: time.optional(),
-      })
-      .transform(({ endsAt, ...view }): QuotaView => ({ ...view, ...(endsAt === undefined ? {} : { endsAt }) })),
-  ),
-})
-
 async function lookAtDaemon(
   admin: AdminClient,
   options: { signal: AbortSignal; timeout: number },
 ): Promise<DaemonLook> {
   try {
-    await admin.get('/livez', z.object({ alive: z.literal(true) }), options)
-    const [status, { peers }] = await Promise.all([
-      admin.get('/api/v1/status', statusSchema, options),
-      admin.get('/api/v1/peers', peersSchema, options),
+    await admin.call(ADMIN_API.livez, {}, options)
+    const [{ ready, reasons, store, mirror, peer, admin: addresses }, { peers }] = await Promise.all([
+      admin.call(ADMIN_API.status, {}, options),
+      admin.call(ADMIN_API.peers, {}, options),
     ])
-    return { state: 'running', ...status, peers }
+    return { state: 'running', ready, reasons, store, mirror, peer, admin: addresses, peers }
   } catch (error) {
     options.signal.throwIfAborted()
     if (!(error instanceof AdminError)) throw error
     const isThere = error.status !== undefined || !/is the daemon running/.test(error.message)
     return isThere ? { state: 'strange', says: error.message } : { state: 'absent' }
   }
+}
+
+function viewOf({ asOf, endsAt, ...view }: QuotaAnswer): QuotaView {
+  return { ...view, asOf: Date.parse(asOf), ...(endsAt === undefined ? {} : { endsAt: Date.parse(endsAt) }) }
 }

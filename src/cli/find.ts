@@ -1,17 +1,16 @@
 import type { Command } from 'commander'
 
 import { second } from '../time/units.ts'
-import { AdminClient, adminUrlOption } from './admin-client.ts'
+import { type FindAnswer, type FoundContentAnswer, find as findCall } from '../contracts/admin/find.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
 import { counted, formatBytes, formatDuration, formatShare } from './amounts.ts'
 import { EXIT } from './exit.ts'
-import { type FindAnswer, type FoundContentAnswer, findSchema } from './find-answer.ts'
 import { jsonFlag, platformFlag } from './flags.ts'
 import { printJson, runCommand } from './run-command.ts'
 import { switchFlag } from './runtime-flags.ts'
 import { fields, table } from './table.ts'
 
-interface Values {
-  readonly adminUrl: URL
+interface Values extends AdminFlags {
   readonly json?: boolean
   readonly platform?: string
   readonly upstream?: boolean
@@ -27,7 +26,7 @@ const MAX_NAMED = 5
 const ABOUT = `
 What the tag names is asked as for a pull: of the registry (a HEAD, which costs no quota), else of the nodes. Manifests are read only
 where a node of the cluster holds them; --upstream fetches one that nobody has, and registries count that as a pull.
-Digests, sizes and holders of private images are shown as well: whoever may ask the admin listener is trusted with them.
+Private images are found too: only the user of the daemon may open its socket. With --admin-url only public images are found.
 Exit code 1 if some of it is held by no node.`
 
 /** Adds `nabo find`: which nodes hold an image, content by content. */
@@ -37,6 +36,7 @@ export function addFind(program: Command): void {
     .description('which nodes hold an image or a digest, layer by layer')
     .argument('<image or digest>', 'such as alpine, ghcr.io/org/app:1, sha256:…')
     .allowExcessArguments(false)
+    .addOption(adminSocketOption())
     .addOption(adminUrlOption())
     .addOption(platformFlag())
     // No variable: NABO_UPSTREAM says where `nabo serve` asks registries, and a quota is not spent by what a shell happens to have set.
@@ -56,10 +56,8 @@ export function addFind(program: Command): void {
 
 function ask(reference: string, values: Values, signal: AbortSignal): Promise<FindAnswer> {
   const { platform, upstream = false } = values
-  const query = new URLSearchParams({ reference, ...(platform === undefined ? {} : { platform }) })
-  if (upstream) query.set('upstream', 'true')
-  const client = new AdminClient(values.adminUrl)
-  return client.get(`/api/v1/find?${query.toString()}`, findSchema, { signal, timeout: TIMEOUT, asCommand: upstream })
+  const query = { reference, platform, ...(upstream ? { upstream: 'true' } : {}) }
+  return withAdmin(values, (admin) => admin.call(findCall, { query }, { signal, timeout: TIMEOUT }))
 }
 
 function isAllHeld({ contents, problem }: FindAnswer): boolean {

@@ -1,14 +1,13 @@
 import type { Command } from 'commander'
 
-import { AdminClient, adminUrlOption } from './admin-client.ts'
+import { type PeerAnswer, peers as peersCall } from '../contracts/admin/peers.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
-import { type PeerAnswer, peersSchema } from './peers-answer.ts'
 import { printJson, runCommand } from './run-command.ts'
 import { table } from './table.ts'
 
-interface Values {
-  readonly adminUrl: URL
+interface Values extends AdminFlags {
   readonly json?: boolean
 }
 
@@ -18,11 +17,12 @@ export function addPeers(program: Command): void {
     .command('peers')
     .description('the other nodes, as the daemon of this one sees them')
     .allowExcessArguments(false)
+    .addOption(adminSocketOption())
     .addOption(adminUrlOption())
     .addOption(jsonFlag())
     .action((values: Values) =>
       runCommand(async (signal) => {
-        const answer = await new AdminClient(values.adminUrl).get('/api/v1/peers', peersSchema, { signal })
+        const answer = await withAdmin(values, (admin) => admin.call(peersCall, {}, { signal }))
         if (values.json === true) printJson(answer)
         else process.stdout.write(peersText(answer.peers))
         return EXIT.ok

@@ -1,15 +1,14 @@
 import type { Command } from 'commander'
 
-import { AdminClient, adminUrlOption } from './admin-client.ts'
+import { type StatusAnswer, status as statusCall } from '../contracts/admin/status.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
 import { counted, formatBytes, formatDuration, formatShare } from './amounts.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { printJson, runCommand } from './run-command.ts'
-import { type StatusAnswer, statusSchema } from './status-answer.ts'
 import { fields, table } from './table.ts'
 
-interface Values {
-  readonly adminUrl: URL
+interface Values extends AdminFlags {
   readonly json?: boolean
 }
 
@@ -22,11 +21,12 @@ export function addStatus(program: Command): void {
     .command('status')
     .description('what the daemon of this node is and does')
     .allowExcessArguments(false)
+    .addOption(adminSocketOption())
     .addOption(adminUrlOption())
     .addOption(jsonFlag())
     .action((values: Values) =>
       runCommand(async (signal) => {
-        const status = await new AdminClient(values.adminUrl).get('/api/v1/status', statusSchema, { signal })
+        const status = await withAdmin(values, (admin) => admin.call(statusCall, {}, { signal }))
         if (values.json === true) printJson(status)
         else process.stdout.write(statusText(status, Date.now()))
         return status.ready ? EXIT.ok : EXIT.failed

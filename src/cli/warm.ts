@@ -1,46 +1,24 @@
 import { type Command, InvalidArgumentError, type Option } from 'commander'
-import { z } from 'zod'
 
 import { parseCount, parseDuration } from '../config/parse.ts'
-import { formatPlatform, parsePlatform } from '../oci/platform.ts'
+import { type Platform, parsePlatform } from '../oci/platform.ts'
 import { parseImageReference } from '../oci/reference.ts'
 import { minute } from '../time/units.ts'
 import { namespace as namespaceSchema } from '../contracts/node/warm.ts'
-import { AdminClient, AdminError, adminUrlOption } from './admin-client.ts'
+import { type WarmNodeLine, warm as warmCall } from '../contracts/admin/warm.ts'
+import { type AdminFlags, AdminError, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { flag } from './runtime-flags.ts'
 import { WarmView } from './warm-view.ts'
 
-const count = z.number().int().nonnegative()
-const nodeSchema = z.object({
-  type: z.literal('node'),
-  node: z.string(),
-  address: z.string(),
-  state: z.enum(['queued', 'pulling', 'done', 'failed', 'unsupported', 'cancelled', 'unreachable']),
-  zone: z.string().optional(),
-  bytes: count.optional(),
-  total: count.optional(),
-  seconds: z.number().optional(),
-  fromPeers: count.optional(),
-  fromUpstream: count.optional(),
-  message: z.string().optional(),
-})
-const lineSchema = z.discriminatedUnion('type', [
-  nodeSchema,
-  z.object({ type: z.literal('started'), reference: z.string(), digest: z.string() }),
-  z.object({ type: z.literal('waiting') }),
-  z.object({ type: z.literal('summary'), nodes: count, done: count, failed: count }),
-])
-
 /** How far one node is, as the daemon says it. */
-export type WarmLine = z.infer<typeof nodeSchema>
+export type WarmLine = WarmNodeLine
 
-interface Flags {
-  readonly adminUrl: URL
+interface Flags extends AdminFlags {
   readonly zone?: readonly string[]
   readonly nodes?: readonly string[]
-  readonly platform?: string
+  readonly platform?: Platform
   readonly namespace?: string
   readonly parallel?: number
   readonly timeout: number
@@ -65,6 +43,8 @@ export function addWarm(program: Command): void {
     .description('bring an image to every node, before a rollout')
     .argument('<image>', 'such as nginx:1, ghcr.io/org/app:1 or ghcr.io/org/app@sha256:…', parseImage)
     .allowExcessArguments(false)
+    .addOption(adminSocketOption())
+    .addOption(adminUrlOption())
     .addOption(own('--zone <names>', 'only the nodes of these zones, with commas between them', parseList))
     .addOption(
       own(
@@ -78,7 +58,6 @@ export function addWarm(program: Command): void {
     .addOption(own('--parallel <count>', 'how many nodes at a time (default: all)', parseCount(1, 100_000)))
     .addOption(own('--timeout <time>', 'take the order back after this time', parseDuration, DEFAULT_TIMEOUT))
     .addOption(jsonFlag('print a line of JSON for each change, the last one a summary'))
-    .addOption(adminUrlOption())
     .addHelpText('after', HELP)
     .action(async (image: string, flags: Flags) => {
       process.exitCode = await warm(image, flags)
@@ -106,17 +85,25 @@ async function warm(reference: string, flags: Flags): Promise<number> {
 
 async function follow(reference: string, flags: Flags, view: WarmView, signal: AbortSignal): Promise<number> {
   const { platform, namespace, zone: zones, nodes, parallel } = flags
-  const order = { reference, platform, namespace, zones, nodes, parallel }
-  const lines = new AdminClient(flags.adminUrl).stream('/api/v1/warm', order, lineSchema, { signal, timeout: SILENCE })
-  for await (const line of lines) {
-    if (line.type !== 'waiting') view.raw(line)
-    if (line.type === 'node') view.update(line)
-    if (line.type !== 'summary') continue
-    view.finish()
-    if (line.nodes === 0) return (say(`no node is in ${zones?.join(' or ') ?? 'the cluster'}`), EXIT.failed)
-    return line.failed === 0 ? EXIT.ok : EXIT.failed
+  const body = {
+    reference,
+    platform,
+    namespace,
+    zones: zones && [...zones],
+    nodes: nodes && [...nodes],
+    parallel,
   }
-  throw new AdminError('the daemon ended before all nodes had; those that were asked go on')
+  return withAdmin(flags, async (admin) => {
+    for await (const line of admin.lines(warmCall, { body }, { signal, timeout: SILENCE })) {
+      if (line.type !== 'waiting') view.raw(line)
+      if (line.type === 'node') view.update(line)
+      if (line.type !== 'summary') continue
+      view.finish()
+      if (line.nodes === 0) return (say(`no node is in ${zones?.join(' or ') ?? 'the cluster'}`), EXIT.failed)
+      return line.failed === 0 ? EXIT.ok : EXIT.failed
+    }
+    throw new AdminError('the daemon ended before all nodes had; those that were asked go on')
+  })
 }
 
 /** `--zone` means another thing to the daemon, whose environment this command has inside its container: NABO_WARM_ZONE. */
@@ -141,10 +128,10 @@ function parseList(text: string): readonly string[] {
   return names
 }
 
-function parsePlatformName(text: string): string {
+function parsePlatformName(text: string): Platform {
   const platform = parsePlatform(text)
   if (platform === undefined) throw new InvalidArgumentError('a platform such as linux/amd64 is expected.')
-  return formatPlatform(platform)
+  return platform
 }
 
 function parseNamespace(text: string): string {

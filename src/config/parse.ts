@@ -71,6 +71,16 @@ export function parseAddress(defaultPort: number): (text: string) => HostPort {
   }
 }
 
+/** A host name or an address, without a port; in lower case. */
+export function parseHostName(text: string): string {
+  const host = text.trim().toLowerCase()
+  const named = parseHostPort(host, 1)
+  const hasPort = named !== undefined && parseHostPort(host, 2)?.port === named.port
+  if (named === undefined || hasPort)
+    throw new InvalidArgumentError('a host name or an address without a port is expected, such as mirror.example.')
+  return named.host
+}
+
 /** `all`, `none`, or registries with commas or blanks between them. */
 export function parseRegistrySet(text: string): RegistrySet {
   const names = text.split(/[\s,]+/).filter((name) => name !== '')

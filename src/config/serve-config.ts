@@ -10,6 +10,10 @@ export interface ServeConfig {
   readonly routerAddr: readonly HostPort[]
   readonly adminAddr: readonly HostPort[]
   readonly metricsAddr: readonly HostPort[]
+  /** Path of the Unix socket for commands, or `none`; the default of this user if absent. */
+  readonly adminSocket?: string
+  /** Further names by which clients may address the mirror and admin listeners. */
+  readonly allowedHost: readonly string[]
   /** What peers are told; the addresses of this machine's default routes if absent. */
   readonly advertiseAddr: readonly string[]
   readonly bootstrap: BootstrapSpec

@@ -9,6 +9,7 @@ import {
   parseBandwidth,
   parseCount,
   parseDuration,
+  parseHostName,
   parseRegistryFile,
   parseRegistrySet,
   parseSize,
@@ -66,6 +67,18 @@ const FLAGS: readonly Flag[] = [
     about: 'metrics and probes only, on one more address',
     parse: parseAddress(7954),
     repeatable: 'list',
+  },
+  {
+    flags: '--admin-socket <path>',
+    about:
+      'Unix socket for commands and private answers; none does without (default: /run/nabo/admin.sock as root, else $XDG_RUNTIME_DIR/nabo/admin.sock or .nabo/admin.sock)',
+  },
+  {
+    flags: '--allowed-host <name>',
+    about: 'a further name that clients may address the mirror and admin listeners by',
+    parse: parseHostName,
+    repeatable: 'list',
+    separator: /[\s,]+/,
   },
   {
     flags: '--advertise-addr <ip>',

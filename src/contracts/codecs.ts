@@ -7,6 +7,11 @@ import { type Repository, parseRepositoryKey, repositoryKey } from '../oci/refer
 /** A non-negative integer. */
 export const count = z.int().nonnegative()
 
+/** An array, of which handlers may give a readonly one. */
+export function list<T>(item: z.ZodType<T>): z.ZodType<readonly T[]> {
+  return z.array(item)
+}
+
 /** sha512 and its hex digits are 135 characters. */
 export const digest = textCodec<Digest>(z.string().max(140), parseDigest, (value) => value, 'is not a digest')
 

@@ -24,6 +24,11 @@ export function encodeMessage<T>({ schema, maxBytes }: Message<T>, value: T): Bu
 /** Reads a body. Throws {@link InvalidMessage} with a sentence that names the first wrong field. */
 export function decodeMessage<T>({ schema, maxBytes }: Message<T>, body: Uint8Array): T {
   if (body.length > maxBytes) throw new InvalidMessage(`the message is longer than ${maxBytes} bytes`)
+  return decodeJson(schema, body)
+}
+
+/** Like {@link decodeMessage}, for a body whose length was checked while it was read. */
+export function decodeJson<T>(schema: z.ZodType<T>, body: Uint8Array): T {
   let json: unknown
   try {
     json = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString())

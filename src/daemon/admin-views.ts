@@ -1,7 +1,9 @@
 import type { ServeConfig } from '../config/serve-config.ts'
-import type { Transfers } from '../delivery/blobs/transfers.ts'
-import type { Readiness } from '../http/admin-listener.ts'
-import { type IsMirror, repositoryKey } from '../oci/reference.ts'
+import type { TransferView, Transfers } from '../delivery/blobs/transfers.ts'
+import type { PeerAnswer } from '../contracts/admin/peers.ts'
+import type { StatusAnswer } from '../contracts/admin/status.ts'
+import type { Readiness } from '../http/admin-handlers.ts'
+import { type IsMirror, type Repository, repositoryKey } from '../oci/reference.ts'
 import type { Digest } from '../oci/digest.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import type { Overlay } from '../overlay/overlay.ts'
@@ -32,6 +34,8 @@ export interface Viewed {
   readonly nodes: NodeCaller
   readonly isMirror: IsMirror
   readonly readiness: () => Readiness
+  /** Whether a repository is public, without asking; undefined if no answer is recent enough. */
+  readonly isKnownPublic: (repository: Repository) => boolean | undefined
 }
 
 const MAX_TRANSFERS = 100
@@ -39,8 +43,8 @@ const MAX_TOLD = 256
 /** Of a large cluster those that have not answered by then are shown as such. */
 const PEERS_TIMEOUT = 3 * second
 
-/** `/api/v1/status`. Sizes are in bytes, times are ISO 8601. */
-export function statusView(viewed: Viewed): object {
+/** `/api/v1/status`. Others than the operator are not shown transfers of repositories that are not known to be public. */
+export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean }): StatusAnswer {
   const { config, summary, chosen, overlay, index, swarm, transfers, quota, metrics, readiness } = viewed
   return {
     version: VERSION,
@@ -60,7 +64,7 @@ export function statusView(viewed: Viewed): object {
     index: index.stats(),
     swarm: swarm.stats(),
     transferCount: transfers.count,
-    transfers: transfers.list(MAX_TRANSFERS).map(({ repository, since, ...view }) => ({
+    transfers: shownTransfers(viewed, isOperator).map(({ repository, since, ...view }) => ({
       ...(repository === undefined ? {} : { repository: repositoryKey(repository) }),
       since: new Date(since).toISOString(),
       ...view,
@@ -70,8 +74,14 @@ export function statusView(viewed: Viewed): object {
   }
 }
 
+function shownTransfers({ transfers, isKnownPublic }: Viewed, isOperator: boolean): readonly TransferView[] {
+  const all = transfers.list(MAX_TRANSFERS)
+  if (isOperator) return all
+  return all.filter(({ repository }) => repository !== undefined && isKnownPublic(repository) === true)
+}
+
 /** `/api/v1/peers`: what is known of each other node here, and what it says itself when it is asked now. */
-export async function peersView(viewed: Viewed, signal: AbortSignal): Promise<readonly object[]> {
+export async function peersView(viewed: Viewed, signal: AbortSignal): Promise<readonly PeerAnswer[]> {
   const { overlay, index, nodes } = viewed
   const peers = overlay.peers()
   const limit = AbortSignal.any([signal, AbortSignal.timeout(PEERS_TIMEOUT)])

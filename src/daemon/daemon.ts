@@ -1,24 +1,21 @@
+import { resolve } from 'node:path'
+
 import type { Logger } from 'pino'
 
 import type { ServeConfig } from '../config/serve-config.ts'
-import { type AdminListenerOptions, type Readiness, createAdminHandler } from '../http/admin-listener.ts'
+import type { Readiness } from '../http/admin-handlers.ts'
 import { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
-import { ImageFinder } from '../delivery/images/image-finder.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
-import type { BlobSending } from '../http/answers.ts'
-import { PEER_MINIMUM_RATE } from '../http/minimum-rate.ts'
-import { createMirrorHandler } from '../http/mirror-listener.ts'
-import { createPeerHandler } from '../http/peer-listener.ts'
-import { Bandwidth } from '../mover/bandwidth.ts'
+import { OpenRequests } from '../http/open-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
-import { chooseMover } from '../mover/choose-mover.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import { type ClusterKeys, readClusterSecrets } from '../peers/cluster-secret.ts'
 import { Provenance } from '../delivery/access/provenance.ts'
 import { indexTransport } from '../peers/transports.ts'
 import { readMirrorToken } from '../config/mirror-token.ts'
+import { defaultAdminSocket } from '../config/admin-socket.ts'
 import { PeerClient } from '../peers/peer-client.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 import type { QuotaExchange } from '../peers/quota-exchange.ts'
@@ -26,22 +23,23 @@ import { ReplicatedIndex } from '../providers/replicated-index.ts'
 import { MirrorTraffic } from '../warm/mirror-traffic.ts'
 import { Metrics } from './metrics.ts'
 import { keepProofs } from './kept-proofs.ts'
-import { logRequest } from './request-log.ts'
+import { errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
-import { type Viewed, aboutSelf, countBlobs, peersView, statusView } from './admin-views.ts'
+import { countBlobs } from './admin-views.ts'
 import { announceContent } from './content-announcer.ts'
 import { createChecks } from './create-checks.ts'
 import { createOverlay } from './create-overlay.ts'
-import { type Warm, createWarm } from './create-warm.ts'
+import { createApps } from './create-apps.ts'
+import { createWarm } from './create-warm.ts'
 import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
 import { type ListenerName, Listeners } from './listeners.ts'
 import { createSwarm } from './create-swarm.ts'
 import { mirrorHosts, mirrorNames } from './mirror-names.ts'
-import { type NodeChecks, observeChecks } from './node-checks.ts'
+import { observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
 import { RegistryLabels } from './registry-labels.ts'
-import { type Quota, askedQuotas, createQuota, shareQuota } from './quota.ts'
+import { type Quota, createQuota, shareQuota } from './quota.ts'
 import { Teardown } from './teardown.ts'
 import { observeUpstreams } from './upstream-metrics.ts'
 import { type UseCases, createUseCases, registryPolicy } from './use-cases.ts'
@@ -57,10 +55,12 @@ export interface DaemonSummary extends Readonly<Record<ListenerName, readonly st
   readonly store: 'containerd' | 'directory'
   /** How peers know this node. */
   readonly self: { readonly id: string; readonly address: string }
+  /** Path of the Unix socket for commands; undefined without one. */
+  readonly adminSocket?: string
 }
 
 /** What the daemon is made of. */
-interface Parts {
+export interface Parts {
   readonly chosen: ChosenStore
   /** Sources of the content that passed through this process. */
   readonly provenance: Provenance
@@ -70,14 +70,17 @@ interface Parts {
   readonly quotaExchange: QuotaExchange
   readonly peers: PeerClient
   readonly listeners: Listeners
+  readonly open: OpenRequests
+  /** Path of the Unix socket for commands; undefined without one. */
+  readonly adminSocket: string | undefined
   readonly overlay: Overlay
   readonly index: ReplicatedIndex
   readonly swarm: ReplicatedSwarm
   readonly admission: Admission
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
-  readonly metrics: Metrics
   readonly registryLabels: RegistryLabels
+  readonly metrics: Metrics
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   readonly isMirrorHost: (host: string) => boolean
@@ -110,7 +113,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   const token = config.mirrorTokenFile === undefined ? undefined : await readMirrorToken(config.mirrorTokenFile)
   let stopping = false
   const parts = await build(config, log, secrets, teardown, () => stopping)
-  const { chosen, owned, overlay, index, swarm, admission, listeners } = parts
+  const { chosen, owned, overlay, index, swarm, listeners } = parts
   const useCases = createUseCases(config, { ...parts, self: overlay.self, upstream: owned.upstream, log })
 
   observe(parts, useCases)
@@ -125,39 +128,18 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   await swarm.start()
   teardown.add(announceContent(chosen.store, index))
   const keys = secrets?.map((secret) => secret.peer)
-  const { toClients, toPeers } = await chooseSending(config, parts.buffers, log)
-  const summary: DaemonSummary = { store: chosen.kind, self: overlay.self, ...listeners.bound }
-  const viewed = { ...parts, config, summary, transfers: useCases.transfers, nodes: parts.peers }
-  const finder = new ImageFinder({ ...viewed, ...useCases, self: overlay.self, store: chosen.store })
+  const { adminSocket } = parts
+  const summary: DaemonSummary = {
+    store: chosen.kind,
+    self: overlay.self,
+    ...listeners.bound,
+    ...(adminSocket === undefined ? {} : { adminSocket }),
+  }
   const warm = await createWarm(config, { ...parts, useCases, log }, teardown)
-  const checks = createChecks(config, { ...viewed, log })
+  const checks = createChecks(config, { ...parts, summary, log })
   observeChecks(parts.metrics.registry, () => checks.last)
   teardown.add(() => checks.stop())
-  const admin = adminOptions(viewed, finder, parts.quotaExchange, warm, checks)
-  listeners.serve({
-    mirror: createMirrorHandler({
-      ...useCases,
-      token,
-      sending: toClients,
-      asksForLogin: config.privateImages === 'verify',
-      isMirror: parts.isMirror,
-    }),
-    peer: createPeerHandler({
-      ...useCases,
-      selfId: overlay.self.id,
-      store: chosen.store,
-      index,
-      swarm,
-      quota: parts.quotaExchange,
-      about: (digests) => aboutSelf(viewed, digests),
-      warm: warm.jobs,
-      keys,
-      admission,
-      sending: toPeers,
-    }),
-    admin: createAdminHandler(admin, 'full'),
-    metrics: createAdminHandler(admin, 'probes'),
-  })
+  listeners.serve(await createApps(config, { ...parts, useCases, warm, checks, summary, keys, token, log }))
 
   checks.start()
 
@@ -192,18 +174,6 @@ function observe(parts: Parts, useCases: UseCases): void {
     addresses: () => parts.owned.addresses(),
     registryLabels: parts.registryLabels,
   })
-}
-
-/** How blobs leave this node: by what works here, and to its peers no faster than it may. */
-async function chooseSending(
-  config: ServeConfig,
-  buffers: BufferPool,
-  log: Logger,
-): Promise<Record<'toClients' | 'toPeers', BlobSending>> {
-  const mover = await chooseMover({ log })
-  const bandwidth = config.peerBandwidth === undefined ? undefined : new Bandwidth(config.peerBandwidth)
-  // Peers get files alone: what only passes through goes to clients. containerd may pause, so clients have the socket's timeout only.
-  return { toClients: { mover, buffers }, toPeers: { mover, bandwidth, minimumRate: PEER_MINIMUM_RATE } }
 }
 
 /** The overlay announces the port that the peer listener got, so the listeners bind first. */
@@ -249,19 +219,14 @@ async function build(
   const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout, buffers })
   teardown.add(() => peers.close())
   const traffic = new MirrorTraffic()
-  const listeners = new Listeners({
-    log,
-    finished: (name, exchange) => {
-      metrics.request(name, exchange)
-      if (name === 'mirror') traffic.note(exchange)
-      if (name === 'mirror' || name === 'peer') logRequest(log, name, exchange)
-    },
-  })
+  const open = new OpenRequests()
+  const listeners = new Listeners(open)
   teardown.add(() => listeners.close())
   const peerPort = await listeners.open('peer', config.peerAddr)
   await listeners.open('mirror', config.mirrorAddr)
   await listeners.open('admin', config.adminAddr)
   await listeners.open('metrics', config.metricsAddr)
+  const adminSocket = await openAdminSocket(config, listeners, log)
   const overlay = await createOverlay(config, { secrets, peerPort, log })
   const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
   const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
@@ -270,29 +235,32 @@ async function build(
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
   const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
   const counters = new DeliveryCounters()
-  const known = { quota, quotaExchange, rates, counters, isMirror, isMirrorHost, buffers, provenance, registryLabels }
+  const known = {
+    quota,
+    quotaExchange,
+    rates,
+    counters,
+    isMirror,
+    isMirrorHost,
+    buffers,
+    provenance,
+    registryLabels,
+    open,
+    adminSocket,
+  }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
 
-function adminOptions(
-  viewed: Viewed,
-  finder: ImageFinder,
-  quotaExchange: QuotaExchange,
-  warm: Warm,
-  checks: NodeChecks,
-): AdminListenerOptions {
-  const { metrics, readiness, overlay, quota } = viewed
-  return {
-    readiness,
-    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
-    status: () => statusView(viewed),
-    quotas: () => askedQuotas(quota, quotaExchange),
-    peers: () => overlay.peers(),
-    members: (signal) => peersView(viewed, signal),
-    isMirror: viewed.isMirror,
-    find: (request, signal) => finder.find(request, signal),
-    warm: warm.command,
-    checks: () => checks.ask(),
-    lastFindings: () => checks.last.findings,
+/** Without a directory that it may write to, a node works all the same, unless its operator asked for the socket. */
+async function openAdminSocket(config: ServeConfig, listeners: Listeners, log: Logger): Promise<string | undefined> {
+  if (config.adminSocket === 'none') return undefined
+  const path = resolve(config.adminSocket ?? defaultAdminSocket())
+  try {
+    await listeners.openSocket(path)
+    return path
+  } catch (error) {
+    if (config.adminSocket !== undefined) throw error
+    log.warn({ err: errorText(error) }, 'commands such as warm and find are not answered on this node')
+    return undefined
   }
 }

@@ -1,36 +1,33 @@
-import type { Server } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
 
 import { drain, listen } from '../http/bind.ts'
-import { type Exchange, type FinishedExchange, createListener } from '../http/exchange.ts'
+import type { OpenRequests } from '../http/open-requests.ts'
+import { createHttpServer } from '../http/server.ts'
 import { type HostPort, formatHostPort } from '../overlay/host-port.ts'
-import type { Log } from '../telemetry/log.ts'
+import { listenOnSocket } from './admin-socket.ts'
 
 export type ListenerName = 'mirror' | 'peer' | 'admin' | 'metrics'
-export type Handlers = Readonly<Record<ListenerName, (exchange: Exchange) => Promise<void>>>
+/** `operator` answers on the Unix socket. */
+export type Apps = Readonly<Record<ListenerName | 'operator', RequestListener>>
 
-/** The daemon's HTTP servers. They bind first and answer once {@link Listeners.serve} has given them their handlers. */
+/** The daemon's HTTP servers. They bind first and answer once {@link Listeners.serve} has given them their applications. */
 export class Listeners {
   /** The addresses that were taken. */
   readonly bound: Record<ListenerName, string[]> = { mirror: [], peer: [], admin: [], metrics: [] }
   readonly #servers: Server[] = []
-  readonly #handlers = Promise.withResolvers<Handlers>()
-  readonly #finished: (name: ListenerName, exchange: FinishedExchange) => void
-  readonly #log: Log
+  readonly #open: OpenRequests
+  readonly #ready = Promise.withResolvers<Apps>()
+  #apps: Apps | undefined
 
-  constructor(options: { finished: (name: ListenerName, exchange: FinishedExchange) => void; log: Log }) {
-    this.#finished = options.finished
-    this.#log = options.log
+  constructor(open: OpenRequests) {
+    this.#open = open
   }
 
   /** Binds; returns the port of the last address. Throws an Error with one sentence for the operator. */
   async open(name: ListenerName, addresses: readonly HostPort[]): Promise<number> {
     let port = 0
     for (const address of addresses) {
-      const server = createListener({
-        handle: async (exchange) => (await this.#handlers.promise)[name](exchange),
-        finished: (exchange) => this.#finished(name, exchange),
-        log: this.#log,
-      })
+      const server = this.#create(name)
       const taken = await listen(server, address, `--${name}-addr`)
       this.#servers.push(server)
       this.bound[name].push(formatHostPort(taken))
@@ -39,8 +36,16 @@ export class Listeners {
     return port
   }
 
-  serve(handlers: Handlers): void {
-    this.#handlers.resolve(handlers)
+  /** Listens on the Unix socket of the operator. Throws an Error with one sentence for the operator. */
+  async openSocket(path: string): Promise<void> {
+    const server = this.#create('operator')
+    await listenOnSocket(server, path)
+    this.#servers.push(server)
+  }
+
+  serve(apps: Apps): void {
+    this.#apps = apps
+    this.#ready.resolve(apps)
   }
 
   /** Takes no new connections; resolves when the answers under way have ended. */
@@ -54,5 +59,13 @@ export class Listeners {
       server.close()
       server.closeAllConnections()
     }
+  }
+
+  #create(name: keyof Apps): Server {
+    const route: RequestListener = (request, response) => {
+      if (this.#apps !== undefined) this.#apps[name](request, response)
+      else void this.#ready.promise.then((apps) => apps[name](request, response))
+    }
+    return createHttpServer(route, this.#open)
   }
 }

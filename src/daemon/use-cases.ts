@@ -28,6 +28,8 @@ export interface UseCases extends BlobUseCases {
   readonly selfCheck: SelfCheck
   readonly publicProofs: PublicProofs
   readonly clientAccess: ClientAccess
+  /** Whether the registry shows content of a repository to everybody. Asks the registry without a proof. */
+  readonly isPublic: Rights['isPublic']
 }
 
 /** Puts the use cases together over the ports. */
@@ -91,6 +93,7 @@ export function createUseCases(
     suspects,
     staleTags: shared.staleTags,
     publicProofs,
+    isPublic: (...asked) => rights.isPublic(...asked),
     clientAccess: new ClientAccess({
       rights,
       callers,

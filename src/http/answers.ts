@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
 
 import type { BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
 import type { DeliveredManifest } from '../delivery/manifests/delivered-manifest.ts'
@@ -12,7 +11,7 @@ import { OciError } from '../oci/errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { type ByteSpan, parseRange, resolveRange } from '../oci/range.ts'
 import { errorText } from '../telemetry/log.ts'
-import type { Exchange } from './exchange.ts'
+import { type Exchange, breakOff } from './exchange.ts'
 import { withFirstChunk } from './first-chunk.ts'
 import { type MinimumRate, RateWatch } from './minimum-rate.ts'
 
@@ -21,8 +20,7 @@ const BLOB_TYPE = 'application/octet-stream'
 const FIRST_CHUNK_PATIENCE = 900
 
 /** Answers with a verified manifest. */
-export async function sendManifest(exchange: Exchange, manifest: DeliveredManifest): Promise<void> {
-  const { response } = exchange
+export function sendManifest(exchange: Exchange, manifest: DeliveredManifest): void {
   const { bytes, descriptor } = manifest
   const span = resolveRange(parseRange(exchange.request.headers.range), bytes.length)
   if (span === undefined)
@@ -31,21 +29,23 @@ export async function sendManifest(exchange: Exchange, manifest: DeliveredManife
   exchange.fields.shares = [
     { source: manifest.source, bytes: sent, ...(manifest.peer === undefined ? {} : { peer: manifest.peer }) },
   ]
-  writeContentHead(exchange, { digest: descriptor.digest, type: descriptor.mediaType, size: bytes.length, span })
-  await finish(response, bytes.subarray(span.start, span.end))
+  const head = contentHead(exchange, {
+    digest: descriptor.digest,
+    type: descriptor.mediaType,
+    size: bytes.length,
+    span,
+  })
+  send(exchange, head, bytes.subarray(span.start, span.end))
 }
 
 /** Answers a HEAD for a manifest. */
-export async function sendManifestHead(exchange: Exchange, descriptor: Descriptor): Promise<void> {
-  const { digest, size, mediaType } = descriptor
-  writeContentHead(exchange, { digest, type: mediaType, size, span: { start: 0, end: size } }, { ignoreRange: true })
-  await finish(exchange.response)
+export function sendManifestHead(exchange: Exchange, { digest, size, mediaType }: Descriptor): void {
+  send(exchange, wholeHead({ digest, type: mediaType, size }))
 }
 
 /** Answers a HEAD for a blob. */
-export async function sendBlobHead(exchange: Exchange, digest: Digest, size: number): Promise<void> {
-  writeContentHead(exchange, { digest, type: BLOB_TYPE, size, span: { start: 0, end: size } }, { ignoreRange: true })
-  await finish(exchange.response)
+export function sendBlobHead(exchange: Exchange, digest: Digest, size: number): void {
+  send(exchange, wholeHead({ digest, type: BLOB_TYPE, size }))
 }
 
 /** How blobs are sent. */
@@ -60,7 +60,10 @@ export interface BlobSending {
   readonly minimumRate?: MinimumRate | undefined
 }
 
-/** Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery whatever happens. */
+/**
+ * Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery whatever happens. Throws what happens before
+ * the head is sent, so that the answer can still be a refusal; then the answer breaks off.
+ */
 export async function sendBlob(
   exchange: Exchange,
   digest: Digest,
@@ -69,21 +72,28 @@ export async function sendBlob(
 ): Promise<void> {
   const { response, signal } = exchange
   const share = bandwidth?.share(signal)
-  const watch = minimumRate === undefined ? undefined : new RateWatch(response, minimumRate)
+  const watch = minimumRate && new RateWatch(response, minimumRate, (error) => breakOff(exchange, error, 'client-gone'))
   exchange.fields.shares = delivery.record.shares
   const onGone = () => void delivery.close().catch(() => {})
   try {
     signal.throwIfAborted()
     signal.addEventListener('abort', onGone, { once: true })
     const chunks = delivery.type === 'file' ? undefined : await begun(delivery, digest, signal)
-    writeContentHead(exchange, { digest, type: BLOB_TYPE, size: delivery.size, span: delivery.span })
+    const { status, headers } = contentHead(exchange, {
+      digest,
+      type: BLOB_TYPE,
+      size: delivery.size,
+      span: delivery.span,
+    })
+    exchange.reply.hijack()
+    response.writeHead(status, headers)
     response.flushHeaders()
     if (delivery.type === 'file') await mover(delivery.file, delivery.span, response, share, watch?.direct)
     else if (chunks !== undefined) await moveChunks(throttled(chunks, share), response, buffers)
-    await finish(response)
-    if (watch?.failure !== undefined) throw watch.failure
+    await finish(exchange)
   } catch (error) {
-    throw watch?.failure ?? error
+    if (!exchange.reply.sent) throw error
+    breakOff(exchange, error)
   } finally {
     watch?.stop()
     signal.removeEventListener('abort', onGone)
@@ -110,42 +120,58 @@ async function begun(
   }
 }
 
-export async function sendJson(
+/** Answers with a small body. */
+export function sendJson(
   exchange: Exchange,
   body: string | Uint8Array,
   headers: Record<string, string> = {},
-): Promise<void> {
+  status = 200,
+): void {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
-  exchange.response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length, ...headers })
-  await finish(exchange.response, bytes)
+  send(exchange, { status, headers: { 'content-type': 'application/json', ...headers } }, bytes)
 }
 
-interface ContentHead {
+interface Content {
   readonly digest: Digest
   readonly type: string
+  /** Of the whole content, in bytes. */
   readonly size: number
-  readonly span: ByteSpan
 }
 
-function writeContentHead(exchange: Exchange, head: ContentHead, options: { ignoreRange?: boolean } = {}): void {
-  const { request, response } = exchange
-  // No Content-Range can tell of a part of nothing.
-  const isPartial = options.ignoreRange !== true && head.size > 0 && parseRange(request.headers.range).type !== 'whole'
-  // Never 200 without digest and length: containerd would then ask again and give up on any error.
-  response.writeHead(isPartial ? 206 : 200, {
-    'content-type': head.type,
-    'content-length': head.span.end - head.span.start,
-    'docker-content-digest': head.digest,
-    etag: `"${head.digest}"`,
-    'accept-ranges': 'bytes',
-    ...(isPartial ? { 'content-range': `bytes ${head.span.start}-${head.span.end - 1}/${head.size}` } : {}),
-  })
+interface Head {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | number>>
 }
 
-async function finish(response: ServerResponse, last?: Uint8Array): Promise<void> {
+/** The head of an answer to a GET. Never 200 without digest and length: containerd then repeats its request and fails on any error. */
+function contentHead({ request }: Exchange, content: Content & { readonly span: ByteSpan }): Head {
+  const { size, span } = content
+  // Content-Range cannot express a part of an empty content.
+  const isPartial = size > 0 && parseRange(request.headers.range).type !== 'whole'
+  const headers = { ...headersOf(content), 'content-length': span.end - span.start }
+  if (!isPartial) return { status: 200, headers }
+  return { status: 206, headers: { ...headers, 'content-range': `bytes ${span.start}-${span.end - 1}/${size}` } }
+}
+
+/** The head of an answer to a HEAD, which ignores `Range`. */
+function wholeHead(content: Content): Head {
+  return { status: 200, headers: { ...headersOf(content), 'content-length': content.size } }
+}
+
+function headersOf({ digest, type }: Content) {
+  return { 'content-type': type, 'docker-content-digest': digest, etag: `"${digest}"`, 'accept-ranges': 'bytes' }
+}
+
+/** Fastify sends small answers; of an answer to a HEAD only its head. */
+function send({ reply }: Exchange, { status, headers }: Head, body?: Uint8Array): void {
+  void reply.code(status).headers(headers).send(body)
+}
+
+/** Ends a hijacked answer and waits until its last byte has left or its connection has closed. */
+async function finish({ response, signal }: Exchange): Promise<void> {
   if (response.destroyed) throw new Error('the client has gone')
-  const closed = once(response, 'close')
+  const gone = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
   const finished = once(response, 'finish')
-  response.end(response.req.method === 'HEAD' ? undefined : last)
-  await Promise.race([finished, closed])
+  response.end()
+  await Promise.race([finished, gone])
 }

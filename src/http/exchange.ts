@@ -1,19 +1,23 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
+
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 import type { TransferShare } from '../delivery/blobs/transfer-record.ts'
-import { OciError } from '../oci/errors.ts'
-import { errorText, type Log } from '../telemetry/log.ts'
-import { minute, second } from '../time/units.ts'
-import { refuseInvalidRequests } from './invalid-requests.ts'
+import { errorText } from '../telemetry/log.ts'
+import type { OpenRequests } from './open-requests.ts'
 
 /** One request and its answer. */
 export interface Exchange {
-  readonly request: IncomingMessage
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  /** The response below `reply`: headers are set on it, so that they are sent with hijacked answers too. */
   readonly response: ServerResponse
-  /** Fires when the client goes before the answer has ended. */
+  /** Fires when the client closes the connection before the answer has ended. */
   readonly signal: AbortSignal
   /** What the request's log line says besides method, status and time. */
   readonly fields: ExchangeFields
+  /** Why the answer is a refusal, or ends before its last byte. */
+  failure?: { readonly outcome: 'refused' | 'broken' | 'client-gone'; readonly error: unknown }
 }
 
 export interface ExchangeFields {
@@ -34,81 +38,48 @@ export interface FinishedExchange extends ExchangeFields {
   readonly err?: string
 }
 
-export interface ListenerOptions {
-  handle(exchange: Exchange): Promise<void>
-  /** Told of each exchange when it has ended: for the log and the metrics. */
-  finished(exchange: FinishedExchange): void
-  readonly log: Log
-}
-
-/** The time that a client has to send its request; answers are not limited by it. */
-const REQUEST_TIMEOUT = 30 * second
-/** A client that takes no byte for so long is gone. */
-const SOCKET_TIMEOUT = 5 * minute
-/** Far above what a cluster opens, far below what a process may hold. */
-const MAX_CONNECTIONS = 4096
-const KEEP_ALIVE = 75 * second
-
-/** A server whose handler throws OciErrors: they are written here and nowhere else, and no stack trace ever leaves. */
-export function createListener(options: ListenerOptions): Server {
-  const server = createServer(
-    {
-      requestTimeout: REQUEST_TIMEOUT,
-      headersTimeout: REQUEST_TIMEOUT,
-      keepAliveTimeout: KEEP_ALIVE,
-      maxHeaderSize: 32 * 1024,
-      noDelay: true,
-      // Nothing here depends on it, and its absence would be refused without a body.
-      requireHostHeader: false,
-    },
-    (request, response) => void serve(options, request, response),
-  )
-  server.timeout = SOCKET_TIMEOUT
-  server.maxConnections = MAX_CONNECTIONS
-  refuseInvalidRequests(server)
-  return server
-}
-
-async function serve(options: ListenerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+/**
+ * Follows a request until its answer has ended, and then calls `finished` once. It listens to the response itself: after `reply.hijack()`
+ * Fastify runs no `onResponse` hook for an answer that breaks off, and `onRequestAbort` does not tell our own `destroy()` from the client's.
+ */
+export function openExchange(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  open: OpenRequests,
+  finished: (exchange: FinishedExchange) => void,
+): Exchange {
   const began = performance.now()
   const controller = new AbortController()
-  response.once('close', () => {
-    if (!response.writableFinished) controller.abort(new Error('the client has gone'))
-  })
-  // Errors of a socket that has gone show up where it is written to.
-  response.on('error', () => {})
-  const exchange: Exchange = { request, response, signal: controller.signal, fields: {} }
-  let outcome: FinishedExchange['outcome'] = 'done'
-  let failure: unknown
-  try {
-    await options.handle(exchange)
-  } catch (error) {
-    failure = error
-    outcome = controller.signal.aborted ? 'client-gone' : refuse(response, error, options.log)
+  const response = reply.raw
+  const exchange: Exchange = { request, reply, response, signal: controller.signal, fields: {} }
+  const end = () => {
+    forget()
+    const isWhole = response.writableFinished
+    const { failure } = exchange
+    if (!isWhole && failure?.outcome !== 'broken') controller.abort(new Error('the client has gone'))
+    const outcome = failure?.outcome === 'broken' ? 'broken' : isWhole ? (failure?.outcome ?? 'done') : 'client-gone'
+    const shares = exchange.fields.shares ?? []
+    finished({
+      ...exchange.fields,
+      method: request.method,
+      status: response.statusCode,
+      bytes: shares.reduce((sum, share) => sum + share.bytes, 0),
+      durationMs: Math.round(performance.now() - began),
+      outcome,
+      ...(failure === undefined ? {} : { err: errorText(failure.error) }),
+    })
   }
-  const shares = exchange.fields.shares ?? []
-  options.finished({
-    ...exchange.fields,
-    method: request.method ?? '',
-    status: response.statusCode,
-    bytes: shares.reduce((sum, share) => sum + share.bytes, 0),
-    durationMs: Math.round(performance.now() - began),
-    outcome,
-    ...(failure === undefined ? {} : { err: errorText(failure) }),
-  })
+  // A pipelined response that is still queued emits nothing when its connection closes.
+  const forget = open.add(request.raw.socket, end)
+  response.once('close', end)
+  // Errors of a closed socket appear where it is written to.
+  response.on('error', () => {})
+  return exchange
 }
 
-function refuse(response: ServerResponse, error: unknown, log: Log): 'refused' | 'broken' {
-  if (response.headersSent) {
-    // FIN, not RST: containerd then goes on at this byte with its next host.
-    response.destroy()
-    return 'broken'
-  }
-  if (!(error instanceof OciError)) log.error({ err: errorText(error) }, 'a request failed unexpectedly')
-  const answer = error instanceof OciError ? error : new OciError('UNKNOWN')
-  const body = answer.body()
-  for (const [name, value] of Object.entries(answer.headers)) response.setHeader(name, value)
-  response.writeHead(answer.status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
-  response.end(response.req.method === 'HEAD' ? undefined : body)
-  return 'refused'
+/** Ends an answer whose head is sent. FIN, not RST: containerd then continues at this byte with its next host. */
+export function breakOff(exchange: Exchange, error: unknown, outcome: 'broken' | 'client-gone' = 'broken'): void {
+  if (exchange.signal.aborted || exchange.failure !== undefined) return
+  exchange.failure = { outcome, error }
+  exchange.response.destroy()
 }

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 
 import { OciError } from '../oci/errors.ts'
 import { second } from '../time/units.ts'
+import type { OpenRequests } from './open-requests.ts'
 
 /** A client has this long to read why it was refused and to close; then the connection goes. */
 const LINGER = 1 * second
@@ -15,21 +16,11 @@ const STATUS_BY_ERROR: Readonly<Record<string, { status: number; message: string
   ERR_HTTP_REQUEST_TIMEOUT: { status: 400, message: 'the request did not come in time' },
 }
 
-/** Answers what never becomes a request (bad HTTP, CONNECT, an unknown Expect) with an error like all others. */
-export function refuseInvalidRequests(server: Server): void {
-  const answering = new Map<Duplex, number>()
-  server.on('request', (request, response) => {
-    const { socket } = request
-    answering.set(socket, (answering.get(socket) ?? 0) + 1)
-    response.once('close', () => {
-      const left = (answering.get(socket) ?? 1) - 1
-      if (left === 0) answering.delete(socket)
-      else answering.set(socket, left)
-    })
-  })
+/** Answers bytes that never become a request (bad HTTP, CONNECT, an unknown Expect) with an error like all others. */
+export function refuseInvalidRequests(server: Server, open: OpenRequests): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // In the middle of an answer, more bytes would become part of its body.
-    if (!socket.writable || answering.has(socket)) return socket.destroy()
+    if (!socket.writable || open.has(socket)) return socket.destroy()
     // A client that only keeps a connection ready would take an answer for that to its next question.
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && (socket as Socket).bytesRead === 0) return socket.destroy()
     const { status, message } = STATUS_BY_ERROR[error.code ?? ''] ?? {

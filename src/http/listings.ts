@@ -23,7 +23,7 @@ export async function serveListing(
   const listing = await list(exchange.signal)
   exchange.fields.shares = [{ source: 'upstream', bytes: listing.body.length }]
   const link = listing.link === undefined ? undefined : nextPage(listing.link, asked)
-  await sendJson(exchange, named(listing.body, asked), {
+  sendJson(exchange, named(listing.body, asked), {
     'content-type': listing.contentType,
     ...(link === undefined ? {} : { link }),
     ...(listing.filtersApplied === undefined ? {} : { 'oci-filters-applied': listing.filtersApplied }),

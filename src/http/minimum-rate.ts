@@ -25,7 +25,7 @@ class SlowClientError extends Error {
 }
 
 /**
- * Ends an answer, with its connection, when its client stays below a minimum rate while bytes wait for it. A look that finds no byte
+ * Calls back when the client of an answer stays below a minimum rate while bytes wait for it. A look that finds no byte
  * waiting clears what the client owes: then this node is the slow part (a bandwidth limit, a disk, content that is still arriving). One
  * timer an answer, and no work per chunk.
  */
@@ -34,22 +34,18 @@ export class RateWatch {
   readonly direct: DirectBytes = { count: 0 }
   readonly #response: ServerResponse
   readonly #rate: MinimumRate
+  readonly #onSlow: (error: SlowClientError) => void
   readonly #timer: NodeJS.Timeout
   /** Bytes that the client should have taken by now and has not. */
   #owed = 0
   #taken: number
-  #failure: SlowClientError | undefined
 
-  constructor(response: ServerResponse, rate: MinimumRate) {
+  constructor(response: ServerResponse, rate: MinimumRate, onSlow: (error: SlowClientError) => void) {
     this.#response = response
+    this.#onSlow = onSlow
     this.#rate = rate
     this.#taken = this.#countTaken()
     this.#timer = setInterval(() => this.#look(), rate.window / LOOKS).unref()
-  }
-
-  /** Why it ended the answer; undefined if it did not. */
-  get failure(): Error | undefined {
-    return this.#failure
   }
 
   stop(): void {
@@ -65,10 +61,9 @@ export class RateWatch {
     this.#owed = this.#response.writableLength === 0 ? 0 : Math.max(0, this.#owed + due - (taken - before))
     if (this.#owed < due * LOOKS) return
     this.stop()
-    this.#failure = new SlowClientError(
-      `the client took less than ${bytesPerSecond} bytes a second for ${window / second} s`,
+    this.#onSlow(
+      new SlowClientError(`the client took less than ${bytesPerSecond} bytes a second for ${window / second} s`),
     )
-    this.#response.destroy()
   }
 
   /** Bytes of this connection that the kernel has accepted. A pipelined request has no response socket before its turn. */

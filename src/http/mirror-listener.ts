@@ -1,5 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 
+import type { onRequestHookHandler } from 'fastify'
+
 import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
 import type { ClientAccess } from '../delivery/access/client-access.ts'
@@ -15,13 +17,23 @@ import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
 import { VERSION, VERSION_HEADER } from '../version.ts'
 import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
+import { type Routes, requireRead } from './app.ts'
 import type { Exchange } from './exchange.ts'
 import { readPullCredential } from './pull-credential.ts'
 import { askForLogin } from './login-challenge.ts'
 import { serveListing } from './listings.ts'
-import { acceptedTypes, describe, requireRead } from './requests.ts'
+import { acceptedTypes, describe } from './requests.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the mirror listener for every request that reaches its route. */
+    asked: OciRequest
+  }
+}
 
 export interface MirrorListenerOptions {
+  /** Refuses requests of pages in browsers; see `local-guard.ts`. */
+  readonly guard?: onRequestHookHandler
   readonly blobs: Pick<BlobDeliveries, 'open' | 'size'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly tags: Pick<TagResolver, 'resolve'>
@@ -45,33 +57,49 @@ const PEER_HEADER = 'nabo-peer'
 /** What Nabo's own upstream client calls itself. */
 const OWN_USER_AGENT = 'nabo'
 
-/** What containerd and other clients on this node talk to: the pull half of the distribution API. */
-export function createMirrorHandler(options: MirrorListenerOptions): (exchange: Exchange) => Promise<void> {
-  return async (exchange) => {
-    const { request, response } = exchange
-    // Before any refusal: `nabo configure` recognises this mirror by it, and sends neither the token nor credentials.
-    response.setHeader(VERSION_HEADER, VERSION)
-    if (options.token !== undefined) requireToken(options.token, request.headers[TOKEN_HEADER])
-    if (request.headers['user-agent'] === OWN_USER_AGENT) {
-      throw new OciError('NOT_FOUND', { message: 'a mirror must not be its own upstream: check --upstream' })
-    }
-    // First what is asked for, then how: a malformed digest is one in a PUT as well.
-    const asked = parseOciRequest(request.url ?? '', options.isMirror)
-    requireRead(exchange)
-    response.setHeader('docker-distribution-api-version', 'registry/2.0')
-    if (asked.type === 'base') {
-      if (options.asksForLogin) askForLogin(request.headers)
-      return sendJson(exchange, '{}')
-    }
-    describe(exchange, asked)
-    response.setHeader('oci-namespace', asked.repository.registry)
-    try {
-      await serveContent(options, exchange, asked)
-    } catch (error) {
-      if (!isExplicit(request.url ?? '') || !isNoPlaceToGo(error)) throw error
-      // Such a client has nowhere else to go, and says why only where it is not just 404.
-      throw new OciError('DENIED', { message: error.message, cause: error })
-    }
+/** The pull half of the distribution API, for containerd and other clients on this node. */
+export function mirrorRoutes(options: MirrorListenerOptions): Routes {
+  return (app) => {
+    app.decorateRequest('asked')
+    app.addHook('onRequest', ({ exchange }, _reply, done) => {
+      // `nabo configure` recognises Nabo by it, so it is in refusals too.
+      exchange.response.setHeader(VERSION_HEADER, VERSION)
+      done()
+    })
+    if (options.guard !== undefined) app.addHook('onRequest', options.guard)
+    app.addHook('onRequest', (request, _reply, done) => {
+      if (options.token !== undefined) requireToken(options.token, request.headers[TOKEN_HEADER])
+      if (request.headers['user-agent'] === OWN_USER_AGENT) {
+        throw new OciError('NOT_FOUND', { message: 'a mirror must not be its own upstream: check --upstream' })
+      }
+      // Parse before the method check: an invalid digest is DIGEST_INVALID for PUT too.
+      request.asked = parseOciRequest(request.url, options.isMirror)
+      requireRead(request)
+      done()
+    })
+    app.route({
+      method: ['GET', 'HEAD'],
+      url: '/*',
+      handler: ({ exchange, asked }) => serve(options, exchange, asked),
+    })
+  }
+}
+
+async function serve(options: MirrorListenerOptions, exchange: Exchange, asked: OciRequest): Promise<void> {
+  const { request, response } = exchange
+  response.setHeader('docker-distribution-api-version', 'registry/2.0')
+  if (asked.type === 'base') {
+    if (options.asksForLogin) askForLogin(request.headers)
+    return sendJson(exchange, '{}')
+  }
+  describe(exchange, asked)
+  response.setHeader('oci-namespace', asked.repository.registry)
+  try {
+    await serveContent(options, exchange, asked)
+  } catch (error) {
+    if (!isExplicit(request.url) || !isExcluded(error)) throw error
+    // The client has no other host, and shows the reason of a 403 only.
+    throw new OciError('DENIED', { message: error.message, cause: error })
   }
 }
 
@@ -103,8 +131,8 @@ async function serveContent(
   }
 }
 
-/** What this node's flags exclude. */
-function isNoPlaceToGo(error: unknown): error is OciError {
+/** Whether this node's flags exclude the content. */
+function isExcluded(error: unknown): error is OciError {
   if (!(error instanceof OciError) || error.status !== 404) return false
   return error.cause instanceof NotFetchedError || error.cause instanceof NotMirroredError
 }

@@ -1,8 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 
-import { InvalidMessage, decodeMessage, encodeMessage } from '../contracts/message.ts'
+import type { FastifyRequest, RouteOptions } from 'fastify'
+
+import { encodeMessage } from '../contracts/message.ts'
 import type { NodeContract } from '../contracts/node-contract.ts'
-import { NODE_PROTOCOL, type NodeMessages } from '../contracts/node-protocol.ts'
+import { NODE_PROTOCOL, type NodeHandler, type NodeMessages } from '../contracts/node-protocol.ts'
 import { type Audience, PEER } from '../delivery/access/audience.ts'
 import type { BlobDeliveries } from '../delivery/blobs/blob-delivery.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
@@ -12,6 +14,7 @@ import { type RegistryPolicy, whyNotMirrored } from '../delivery/access/registry
 import { OciError, type OciErrorCode } from '../oci/errors.ts'
 import { isLocalRegistry } from '../oci/local-registry.ts'
 import { parseRange } from '../oci/range.ts'
+import type { TagReference } from '../oci/reference.ts'
 import { parseOciRequest } from '../oci/request.ts'
 import {
   ABSENT_HEADER,
@@ -27,10 +30,10 @@ import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../store/content-store.ts'
 import type { Admission } from './admission.ts'
 import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
+import type { Routes } from './app.ts'
 import type { Exchange } from './exchange.ts'
 import { type NodeMessageParts, nodeHandlers } from './node-messages.ts'
-import { readBody } from './read-body.ts'
-import { describe, requireRead } from './requests.ts'
+import { describe } from './requests.ts'
 
 export interface PeerListenerOptions extends NodeMessageParts {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
@@ -48,53 +51,57 @@ export interface PeerListenerOptions extends NodeMessageParts {
   readonly sending: BlobSending
 }
 
-/** What other nodes talk to: this node's own content and its part of the index. Never asks an upstream for content. */
-export function createPeerHandler(options: PeerListenerOptions): (exchange: Exchange) => Promise<void> {
-  const messages = messageRoutes(options)
-  return async (exchange) => {
-    const { request } = exchange
-    const message = request.method === 'POST' ? messages.get(request.url ?? '') : undefined
-    if (message !== undefined) return serveMessage(options, exchange, message)
-    requireProof(options.keys, request, new Uint8Array())
-    requireRead(exchange)
-    await serveContent(options, exchange, audienceOf(options.keys, request))
+/** This node's own content and the node protocol, for other nodes. Never asks an upstream for content. */
+export function peerRoutes(options: PeerListenerOptions): Routes {
+  const { keys } = options
+  const handlers = nodeHandlers(options)
+  const names = Object.keys(NODE_PROTOCOL) as (keyof NodeMessages)[]
+  return (app) => {
+    for (const name of names) {
+      const contract = NODE_PROTOCOL[name] as NodeContract<unknown, unknown>
+      if (keys !== undefined || contract.needsSecret !== true)
+        app.route(messageRoute(keys, contract, handlers[name] as NodeHandler<NodeContract<unknown, unknown>>))
+    }
+    const requireProofOfRead = (request: FastifyRequest) => requireProof(keys, request.raw, new Uint8Array())
+    app.addHook('onRequest', (request, _reply, done) => {
+      if (request.is404) requireProofOfRead(request)
+      done()
+    })
+    app.route({
+      method: ['GET', 'HEAD'],
+      url: '/*',
+      onRequest: (request, _reply, done) => {
+        requireProofOfRead(request)
+        done()
+      },
+      handler: ({ exchange, raw }) => serveContent(options, exchange, audienceOf(keys, raw)),
+    })
   }
 }
 
-interface MessageRoute {
-  readonly contract: Pick<NodeContract<unknown, unknown>, 'kind' | 'path' | 'request'>
-  /** Throws InvalidMessage for a body that breaks the contract. */
-  answer(body: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
-}
-
-/** The messages that this node takes, by path. */
-function messageRoutes(options: PeerListenerOptions): ReadonlyMap<string, MessageRoute> {
-  const handlers = nodeHandlers(options)
-  const names = Object.keys(NODE_PROTOCOL) as (keyof NodeMessages)[]
-  const routes = names.map((name) => messageRoute(NODE_PROTOCOL[name] as never, handlers[name] as never))
-  const taken = routes.filter(({ contract }) => options.keys !== undefined || contract.needsSecret !== true)
-  return new Map(taken.map((route) => [route.contract.path, route]))
-}
-
-function messageRoute<Request, Answer>(
-  contract: NodeContract<Request, Answer>,
-  handle: (request: Request, options: { signal: AbortSignal }) => Answer | Promise<Answer>,
-) {
-  const answer = async (body: Uint8Array, signal: AbortSignal) =>
-    encodeMessage(contract.answer, await handle(decodeMessage(contract.request, body), { signal }))
-  return { contract, answer }
-}
-
-async function serveMessage(options: PeerListenerOptions, exchange: Exchange, message: MessageRoute): Promise<void> {
-  const { kind, request } = message.contract
-  exchange.fields.kind = kind
-  const body = await readProven(options.keys, exchange.request, request.maxBytes)
-  try {
-    return await sendJson(exchange, await message.answer(body, exchange.signal))
-  } catch (cause) {
-    if (cause instanceof InvalidMessage)
-      throw new OciError('UNSUPPORTED', { status: 400, message: cause.message, cause })
-    throw cause
+/** The route of one message: the proof covers the body, so the body is authenticated before its schema reads it. */
+function messageRoute(
+  keys: PeerListenerOptions['keys'],
+  { kind, path, request, answer }: NodeContract<unknown, unknown>,
+  handle: NodeHandler<NodeContract<unknown, unknown>>,
+): RouteOptions {
+  return {
+    method: 'POST',
+    url: path,
+    bodyLimit: request.maxBytes,
+    schema: { body: request.schema },
+    onRequest: ({ exchange, raw }, _reply, done) => {
+      exchange.fields.kind = kind
+      // No body is read without something that looks like a proof: a stranger must not make this node buffer megabytes.
+      if (keys !== undefined && raw.headers.authorization === undefined) requireProof(keys, raw, new Uint8Array())
+      done()
+    },
+    preValidation: ({ raw, body }, _reply, done) => {
+      requireProof(keys, raw, (body as Uint8Array | undefined) ?? new Uint8Array())
+      done()
+    },
+    handler: async ({ exchange, body }) =>
+      sendJson(exchange, encodeMessage(answer, await handle(body, { signal: exchange.signal }))),
   }
 }
 
@@ -124,25 +131,38 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
         response.setHeader(PATH_HEADER, [...delivery.path.slice(1 - MAX_PATH), options.selfId].join(','))
       if (!head) return await sendBlob(exchange, asked.digest, delivery, options.sending)
       await delivery.close()
-      return await sendBlobHead(exchange, asked.digest, delivery.size)
+      return sendBlobHead(exchange, asked.digest, delivery.size)
     } finally {
       if (!head) options.admission.leave(remoteAddress)
     }
   }
 
-  if (asked.reference.type === 'tag') {
-    const tag = { ...repository, tag: asked.reference.tag }
-    const known = await options.tags.resolveLocal(tag, audience, signal)
-    if (known === undefined)
-      throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
-    response.setHeader(AS_OF_HEADER, new Date(known.asOf).toISOString())
-    return sendManifestHead(exchange, known.descriptor)
-  }
-  const manifest = await options.manifests.getLocal(repository, asked.reference.digest, audience, signal)
-  if (manifest === undefined)
-    throw unknown('MANIFEST_UNKNOWN', !(await options.manifests.holds(asked.reference.digest, signal)))
+  const digest =
+    asked.reference.type === 'digest'
+      ? asked.reference.digest
+      : await resolveTag(options, exchange, { ...repository, tag: asked.reference.tag }, audience)
+  if (digest === undefined) return
+  const manifest = await options.manifests.getLocal(repository, digest, audience, signal)
+  if (manifest === undefined) throw unknown('MANIFEST_UNKNOWN', !(await options.manifests.holds(digest, signal)))
   response.setHeader(ACCESS_HEADER, manifest.access)
   return head ? sendManifestHead(exchange, manifest.descriptor) : sendManifest(exchange, manifest)
+}
+
+/** The digest that a tag names here. A HEAD is answered at once: peers ask for the descriptor, then for the manifest by its digest. */
+async function resolveTag(
+  options: PeerListenerOptions,
+  exchange: Exchange,
+  tag: TagReference,
+  audience: Audience,
+): Promise<Digest | undefined> {
+  const { request, response, signal } = exchange
+  const known = await options.tags.resolveLocal(tag, audience, signal)
+  if (known === undefined)
+    throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
+  response.setHeader(AS_OF_HEADER, new Date(known.asOf).toISOString())
+  if (request.method !== 'HEAD') return known.descriptor.digest
+  sendManifestHead(exchange, known.descriptor)
+  return undefined
 }
 
 /**
@@ -182,16 +202,4 @@ function requireProof(keys: readonly Uint8Array[] | undefined, request: Incoming
   const proven = { method: request.method ?? '', target: request.url ?? '', body, verified: saysVerified(request) }
   const refusal = refuseRequest(keys, request.headers.authorization, proven)
   if (refusal !== undefined) throw new OciError('DENIED', { message: refusal })
-}
-
-/** Without something that looks like a proof nothing is read: a stranger cannot make this node take in megabytes. */
-async function readProven(
-  keys: readonly Uint8Array[] | undefined,
-  request: IncomingMessage,
-  limit: number,
-): Promise<Uint8Array> {
-  if (keys !== undefined && request.headers.authorization === undefined) requireProof(keys, request, new Uint8Array())
-  const body = await readBody(request, limit)
-  requireProof(keys, request, body)
-  return body
 }

@@ -1,14 +1,6 @@
-import { OciError } from '../oci/errors.ts'
 import { repositoryKey } from '../oci/reference.ts'
 import type { OciRequest } from '../oci/request.ts'
 import type { Exchange } from './exchange.ts'
-
-/** Only reads are served. */
-export function requireRead(exchange: Exchange): void {
-  const { method } = exchange.request
-  if (method === 'GET' || method === 'HEAD') return
-  throw new OciError('UNSUPPORTED', { message: 'only pulls are served here', headers: { allow: 'GET, HEAD' } })
-}
 
 /** Puts what was asked into the request's log line. */
 export function describe(exchange: Exchange, asked: Exclude<OciRequest, { type: 'base' }>): void {

@@ -1,5 +1,5 @@
 /** The codes of the distribution specification, with the status and the sentence that goes with each. */
-const OCI_ERRORS = {
+export const OCI_ERRORS = {
   BLOB_UNKNOWN: { status: 404, message: 'blob unknown to registry' },
   MANIFEST_UNKNOWN: { status: 404, message: 'manifest unknown to registry' },
   NAME_UNKNOWN: { status: 404, message: 'repository name not known to registry' },

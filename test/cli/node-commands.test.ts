@@ -102,7 +102,7 @@ describe('the commands that ask a running node', () => {
     })
   const address = (node: TestDaemon) => node.peer.replace('http://', '')
   const held = () => image.layers.length + 3
-  const at = (node: TestDaemon) => ['--admin-url', node.admin]
+  const at = (node: TestDaemon) => ['--admin-socket', node.adminSocket]
   const through = (node: TestDaemon) => ['--mirror-url', node.mirror]
 
   it('show where an image is, and where a pull has it from: upstream, a neighbour, this node', async () => {

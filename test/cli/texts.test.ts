@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { formatBytes, formatDuration, formatShare } from '../../src/cli/amounts.ts'
-import { type FindAnswer, findSchema } from '../../src/cli/find-answer.ts'
 import { findText } from '../../src/cli/find.ts'
 import { peersText } from '../../src/cli/peers.ts'
 import { barProgress } from '../../src/cli/pull/progress.ts'
 import type { PullContent } from '../../src/cli/pull/pull-image.ts'
 import { fields, table } from '../../src/cli/table.ts'
+import { type FindAnswer, find as findCall } from '../../src/contracts/admin/find.ts'
 import { parseDigest } from '../../src/oci/digest.ts'
 
 const digest = `sha256:${'ab'.repeat(32)}`
@@ -62,7 +62,7 @@ describe('amounts', () => {
 describe('the text of find', () => {
   const content = { kind: 'layer', digest, size: 2048, here: false, holders: [], complete: true, arriving: [] } as const
   const textOf = (changes: object) => {
-    const answer: FindAnswer = findSchema.parse({
+    const answer: FindAnswer = findCall.answer.parse({
       reference: 'docker.io/library/app:1',
       contents: [{ ...content, ...changes }],
       bytes: 2048,

@@ -29,6 +29,7 @@ describe('the flags of serve', () => {
       routerAddr: [{ host: '::', port: 7952 }],
       adminAddr: [{ host: '127.0.0.1', port: 7953 }],
       metricsAddr: [],
+      allowedHost: [],
       advertiseAddr: [],
       bootstrap: { type: 'none' },
       store: 'auto',

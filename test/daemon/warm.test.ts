@@ -9,19 +9,20 @@ import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
+import { fetchOver } from '../support/socket-fetch.ts'
 
 interface Line {
   readonly type: string
   readonly [name: string]: unknown
 }
 
-const command = { 'nabo-command': '1', 'content-type': 'application/json' }
+const command = { 'content-type': 'application/json' }
 
-/** Sends the command, and reads the lines of its answer. */
-async function warm(daemon: TestDaemon, order: object | string, headers: Record<string, string> = command) {
-  const response = await fetch(`${daemon.admin}/api/v1/warm`, {
+/** Sends the command over the socket, and reads the lines of its answer. */
+async function warm(daemon: TestDaemon, order: object | string) {
+  const response = await fetchOver(daemon.adminSocket, '/api/v1/warm', {
     method: 'POST',
-    headers,
+    headers: command,
     body: typeof order === 'string' ? order : JSON.stringify(order),
   })
   const text = await response.text()
@@ -159,14 +160,13 @@ describe('an image that is brought to daemons with caches of their own', () => {
     )
   })
 
-  it('is never ordered by a page in a browser, nor by GET', async () => {
-    const { 'nabo-command': _, ...without } = command
-    assert.equal((await warm(daemon(0), { reference: 'app:1' }, without)).status, 403)
-    assert.equal(
-      (await warm(daemon(0), { reference: 'app:1' }, { ...command, origin: 'http://evil.example' })).status,
-      403,
-    )
-    assert.equal((await fetch(`${daemon(0).admin}/api/v1/warm`, { headers: command })).status, 404)
+  it('is never ordered over TCP, where every user of the machine can ask, nor by GET', async () => {
+    const body = JSON.stringify({ reference: 'app:1' })
+    const headers = { ...command, 'nabo-command': '1' }
+    const response = await fetch(`${daemon(0).admin}/api/v1/warm`, { method: 'POST', headers, body })
+    assert.equal(response.status, 403)
+    assert.match(await response.text(), /Unix socket.*--admin-socket/)
+    assert.equal((await fetchOver(daemon(0).adminSocket, '/api/v1/warm', { headers })).status, 404)
   })
 
   it('is not ordered from other nodes by a stranger', async () => {
@@ -184,7 +184,7 @@ describe('an image that is brought to daemons with caches of their own', () => {
     await hub.setFaults({ cdn: { bytesPerSecond: 200_000 } })
     try {
       const controller = new AbortController()
-      const response = await fetch(`${daemon(0).admin}/api/v1/warm`, {
+      const response = await fetchOver(daemon(0).adminSocket, '/api/v1/warm', {
         method: 'POST',
         headers: command,
         body: JSON.stringify({ reference: 'large:1' }),

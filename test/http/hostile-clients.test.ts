@@ -71,7 +71,7 @@ function assertOciError(answer: RawAnswer | undefined, what: string): void {
 }
 
 const get = (path: string, ...headers: string[]) =>
-  [`GET ${path} HTTP/1.1`, 'Host: x', 'Connection: close', ...headers].join('\r\n') + '\r\n\r\n'
+  [`GET ${path} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers].join('\r\n') + '\r\n\r\n'
 
 describe('a mirror listener among hostile clients', () => {
   let hub: Hub
@@ -101,12 +101,12 @@ describe('a mirror listener among hostile clients', () => {
 
   it('only lets them read', async () => {
     for (const method of METHODS.filter((method) => method !== 'GET' && method !== 'HEAD')) {
-      const answer = await ask(`${method} /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+      const answer = await ask(`${method} /v2/app/manifests/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
       assertOciError(answer, method)
       assert.equal(answer?.status, 405, method)
     }
     assertOciError(
-      await ask('POST /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc'),
+      await ask('POST /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc'),
       'body',
     )
     await isAlive()
@@ -127,7 +127,7 @@ describe('a mirror listener among hostile clients', () => {
       [`GET /v2/${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`, 431],
       [`GET /v2/ HTTP/1.1\r\nX: ${'a'.repeat(100_000)}\r\n\r\n`, 431],
       [`GET /v2/ HTTP/1.1\r\n${'X: y\r\n'.repeat(20_000)}\r\n`, 431],
-      ['CONNECT registry:443 HTTP/1.1\r\nHost: x\r\n\r\n', 405],
+      ['CONNECT registry:443 HTTP/1.1\r\nHost: localhost\r\n\r\n', 405],
     ] as const) {
       const what = JSON.stringify(text.slice(0, 60))
       const answer = await ask(Buffer.from(text, 'latin1'))
@@ -230,7 +230,7 @@ describe('a mirror listener among hostile clients', () => {
   })
 
   it('answers pipelined requests in their order', async () => {
-    const first = `GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n`
+    const first = `GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n`
     const answers = await raw(nabo.mirror, first + first + get('/v2/nothing'))
     assert.deepEqual(
       answers.map((answer) => answer.status),
@@ -246,7 +246,7 @@ describe('a mirror listener among hostile clients', () => {
       if (chunks.length === 0) socket.write('this is no request\r\n\r\n')
       chunks.push(chunk)
     })
-    socket.write(`GET ${blobPath} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    socket.write(`GET ${blobPath} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
     await closed
     const got = Buffer.concat(chunks)
     const body = got.subarray(got.indexOf('\r\n\r\n') + 4)
@@ -272,7 +272,7 @@ describe('a mirror listener among hostile clients', () => {
     const before = await openBlobs()
     const clients = await Promise.all(Array.from({ length: 20 }, () => dial(nabo.mirror)))
     for (const [i, socket] of clients.entries()) {
-      socket.write(`GET ${blobPath} HTTP/1.1\r\nHost: x\r\n\r\n`)
+      socket.write(`GET ${blobPath} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
       // Some are gone before the first byte, some after it.
       if (i % 2 === 0) socket.destroy()
       else socket.once('data', () => socket.destroy())
@@ -289,7 +289,7 @@ describe('a mirror listener among hostile clients', () => {
     const path = `/v2/library/slow/blobs/${slow.layers[0]?.descriptor.digest}`
     const clients = await Promise.all(Array.from({ length: 20 }, () => dial(nabo.mirror)))
     for (const [i, socket] of clients.entries()) {
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
       if (i % 2 === 0) socket.destroy()
       else socket.once('data', () => socket.destroy())
     }
@@ -303,7 +303,7 @@ describe('a mirror listener among hostile clients', () => {
   it('serves others while one never reads', async () => {
     const lazy = await dial(nabo.mirror)
     lazy.pause()
-    lazy.write(`GET ${blobPath} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    lazy.write(`GET ${blobPath} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
     const others = await Promise.all(
       Array.from({ length: 3 }, async () => (await fetch(`${nabo.mirror}${blobPath}`)).arrayBuffer()),
     )

@@ -4,13 +4,14 @@ import { createServer } from 'node:http'
 import { type AddressInfo, type Socket, connect } from 'node:net'
 import { describe, it } from 'node:test'
 
+import { OpenRequests } from '../../src/http/open-requests.ts'
 import { refuseInvalidRequests } from '../../src/http/invalid-requests.ts'
 
 describe('a client that sends no request in time', () => {
   /** What the server says when it has waited for too long. */
   async function answerTo(sent: string): Promise<string> {
     await using server = createServer(() => assert.fail('it is no request'))
-    refuseInvalidRequests(server)
+    refuseInvalidRequests(server, new OpenRequests())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const accepted = once(server, 'connection') as Promise<[Socket]>
     const client = connect((server.address() as AddressInfo).port, '127.0.0.1')

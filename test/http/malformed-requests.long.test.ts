@@ -7,10 +7,11 @@ import { runMalformedRequests } from '../support/malformed/run.ts'
 const REQUESTS = 200_000
 const MEBIBYTE = 1024 * 1024
 /**
- * Measured without a leak (live heap 41 to 45 MiB throughout): the medians of the quarters are 332, 343, 388 and 382 MiB, since the heap grows by steps
- * of up to 38 MiB before it is collected. Between the middles of two quarters are 50,000 requests: a leak of 840 bytes a request fails.
+ * Measured without a leak (live heap 41 to 45 MiB throughout), in three runs: the medians of the quarters are 332, 343, 388, 382; 293, 378, 390,
+ * 384; and 344, 402, 349, 387 MiB, since the heap grows by steps of up to 38 MiB before it is collected. So the last quarter is compared with
+ * the highest one before it. Between the middles of two quarters are 50,000 requests: a leak of 420 bytes a request fails.
  */
-const TOLERANCE = 40 * MEBIBYTE
+const TOLERANCE = 20 * MEBIBYTE
 
 // MALFORMED_SEED=<seed> repeats a run.
 describe('a daemon that gets 200,000 malformed requests on all its ports', () => {
@@ -27,7 +28,8 @@ describe('a daemon that gets 200,000 malformed requests on all its ports', () =>
     t.diagnostic(`resident MiB, median of each quarter: ${quarters.map(mebibytes).join(', ')}`)
     t.diagnostic(`resident MiB, all samples: ${memory.map(mebibytes).join(' ')}`)
     t.diagnostic(`descriptors: ${descriptors.before} before, ${descriptors.after} after`)
-    const [, , third = 0, last = 0] = quarters
-    assert.ok(last <= third + TOLERANCE, `${last} bytes in the last quarter, ${third} in the third; seed ${seed}`)
+    const last = quarters.pop() ?? 0
+    const highest = Math.max(...quarters)
+    assert.ok(last <= highest + TOLERANCE, `${last} bytes in the last quarter, ${highest} before; seed ${seed}`)
   })
 })

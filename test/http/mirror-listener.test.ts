@@ -5,11 +5,12 @@ import { afterEach, describe, it, mock } from 'node:test'
 
 import { TransferRecord } from '../../src/delivery/blobs/transfer-record.ts'
 import { listen } from '../../src/http/bind.ts'
-import { type FinishedExchange, createListener } from '../../src/http/exchange.ts'
-import { type MirrorListenerOptions, createMirrorHandler } from '../../src/http/mirror-listener.ts'
+import type { FinishedExchange } from '../../src/http/exchange.ts'
+import { type MirrorListenerOptions, mirrorRoutes } from '../../src/http/mirror-listener.ts'
 import { acceptedTypes } from '../../src/http/requests.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { OciError } from '../../src/oci/errors.ts'
+import { createListener } from '../support/http-listener.ts'
 import { eventually } from '../support/poll.ts'
 
 const bytes = Buffer.from('the bytes of a blob')
@@ -29,8 +30,8 @@ describe('a mirror listener', () => {
     const never = () => assert.fail('not expected')
     const finished: FinishedExchange[] = []
     const errors: object[] = []
-    server = createListener({
-      handle: createMirrorHandler({
+    server = await createListener(
+      mirrorRoutes({
         blobs: { open: never, size: never },
         manifests: { get: never },
         tags: { resolve: never },
@@ -42,9 +43,8 @@ describe('a mirror listener', () => {
         isMirror: () => false,
         ...parts,
       }),
-      finished: (exchange) => finished.push(exchange),
-      log: { debug: () => {}, info: () => {}, warn: () => {}, error: (fields) => errors.push(fields) },
-    })
+      { finished: (exchange) => void finished.push(exchange), log: { error: (fields) => void errors.push(fields) } },
+    )
     const { port } = await listen(server, { host: '127.0.0.1', port: 0 }, '--mirror-addr')
     return { url: `http://127.0.0.1:${port}`, port, finished, errors }
   }

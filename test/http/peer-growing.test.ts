@@ -8,13 +8,13 @@ import { GrowingDeliveries } from '../../src/delivery/blobs/growing-deliveries.t
 import { Transfers } from '../../src/delivery/blobs/transfers.ts'
 import type { Rights } from '../../src/delivery/access/rights.ts'
 import { Admission } from '../../src/http/admission.ts'
-import { createListener } from '../../src/http/exchange.ts'
-import { type PeerListenerOptions, createPeerHandler } from '../../src/http/peer-listener.ts'
+import { type PeerListenerOptions, peerRoutes } from '../../src/http/peer-listener.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { requestPath } from '../../src/oci/request.ts'
 import { PeerClient } from '../../src/peers/peer-client.ts'
 import type { PeerError } from '../../src/peers/peer-transport.ts'
 import { makeRights } from '../support/delivery-nodes.ts'
+import { createListener } from '../support/http-listener.ts'
 import { noise } from '../support/image-maker.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { eventually } from '../support/poll.ts'
@@ -58,7 +58,7 @@ describe('a peer listener with a blob that is still arriving', () => {
     rights = makeRights({ store, upstream: { shows }, policy: 'share' })
     await rights.blobComes(APP, digest, { from: 'upstream', anonymous: false }, { signal })
     const blobs = new BlobDeliveries({ ...nothing, store, rights, growing, fills: undefined, log: silent })
-    const handle = createPeerHandler({
+    const routes = peerRoutes({
       ...({} as PeerListenerOptions),
       blobs,
       store,
@@ -73,8 +73,7 @@ describe('a peer listener with a blob that is still arriving', () => {
       admission: new Admission(8),
       sending: {},
     })
-    const log = Object.assign(Object.create(null) as never, silent)
-    server = createListener({ handle, finished: ({ outcome }) => void outcomes.push(outcome), log })
+    server = await createListener(routes, { finished: ({ outcome }) => void outcomes.push(outcome) })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     peer = { id: 'self', address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
     client = new PeerClient({ key: undefined, idleTimeout: 20_000 })
@@ -253,6 +252,7 @@ describe('a peer listener with a blob that is still arriving', () => {
     assert.equal(error, undefined)
     assert.equal(Buffer.compare(body, bytes.subarray(0, 500_000)), 0)
     await eventually('it is closed', () => growth.readers === 0 && growing.followers === 0)
+    await eventually('its end is noted', () => outcomes.length > 0)
     assert.deepEqual(outcomes, ['broken'])
   })
 

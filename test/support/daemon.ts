@@ -16,6 +16,8 @@ export interface TestDaemon {
   readonly mirror: string
   readonly peer: string
   readonly admin: string
+  /** Path of its Unix socket. */
+  readonly adminSocket: string
   /** Where its router listens, as `--bootstrap static:` wants it. */
   readonly router: string
   /** Its log so far. */
@@ -36,9 +38,12 @@ export async function runDaemon(
   options: { directory?: string } = {},
 ): Promise<TestDaemon> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'nabo-daemon-')))
+  const socketDirectory = await mkdtemp(join(tmpdir(), 'nabo-socket-'))
+  const adminSocket = join(socketDirectory, 'admin.sock')
   const routerPort = await freePort()
   const config = parseServeFlags([
     ...['--mirror-addr', '127.0.0.1:0', '--peer-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0'],
+    ...['--admin-socket', adminSocket],
     ...[
       '--router-addr',
       `127.0.0.1:${routerPort}`,
@@ -65,6 +70,7 @@ export async function runDaemon(
     mirror: `http://${daemon.summary.mirror[0]}`,
     peer: `http://${daemon.summary.peer[0]}`,
     admin,
+    adminSocket,
     router: `127.0.0.1:${routerPort}`,
     lines,
     requests: () => lines.filter((line) => line['msg'] === 'request' && line['listener'] === 'mirror'),
@@ -72,6 +78,7 @@ export async function runDaemon(
       (await (await fetch(`${admin}/api/v1/status`)).json()) as Awaited<ReturnType<TestDaemon['status']>>,
     stop: async () => {
       await daemon.stop()
+      await rm(socketDirectory, { recursive: true, force: true })
       if (options.directory === undefined) await rm(directory, { recursive: true, force: true })
     },
   }

@@ -4,8 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
 
 import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
-import { createListener } from '../../src/http/exchange.ts'
-import { createPeerHandler, type PeerListenerOptions } from '../../src/http/peer-listener.ts'
+import { type PeerListenerOptions, peerRoutes } from '../../src/http/peer-listener.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { deriveKeys } from '../../src/peers/cluster-secret.ts'
 import { PeerClient } from '../../src/peers/peer-client.ts'
@@ -15,6 +14,7 @@ import { swarmTransport } from '../../src/peers/transports.ts'
 import type { JoinRequest, ReportRequest } from '../../src/swarm/messages.ts'
 import { nameItem } from '../../src/swarm/swarm-item.ts'
 import type { SwarmHandler } from '../../src/swarm/swarm-transport.ts'
+import { createListener } from '../support/http-listener.ts'
 import { eventually } from '../support/poll.ts'
 import { blobNamed } from '../support/swarm-network.ts'
 import { encoded } from '../support/wire.ts'
@@ -39,7 +39,6 @@ const report: ReportRequest = {
   entries: [{ ...state, parent: undefined, outcome: { type: 'cancelled' } }],
 }
 const signal = AbortSignal.timeout(30_000)
-const log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** A peer listener in front of a swarm. */
 class Listener {
@@ -56,7 +55,7 @@ class Listener {
   static async open(swarm: Partial<SwarmHandler>): Promise<Listener> {
     // Of all that a peer listener serves only these messages are asked for here.
     const options = { swarm, keys: [key] } as unknown as PeerListenerOptions
-    const server = createListener({ handle: createPeerHandler(options), finished: () => {}, log })
+    const server = await createListener(peerRoutes(options))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return new Listener(server)
   }

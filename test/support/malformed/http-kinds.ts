@@ -351,7 +351,7 @@ function goodPath(random: Random, port: PortName, { blobPath }: Surroundings): s
     case 'mirror':
       return pick(random, ['/v2/', blobPath, '/v2/library/app/manifests/1', '/v2/library/app/tags/list'])
     case 'peer':
-      return pick(random, ['/v2/', blobPath, '/v2/library/app/tags/list', '/nabo/v1/about'])
+      return pick(random, ['/v2/', blobPath, '/v2/library/app/manifests/1', '/nabo/v1/about'])
     default:
       return pick(random, ['/', '/livez', '/readyz', '/metrics', '/api/v1/status', '/api/v1/quota'])
   }

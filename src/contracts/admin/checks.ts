@@ -1,0 +1,24 @@
+import { z } from 'zod'
+
+import { jsonCall } from '../admin-contract.ts'
+import { list } from '../codecs.ts'
+
+const level = z.enum(['ok', 'warning', 'error', 'unknown'])
+
+const schema = z.object({
+  /** Absent before the first checks are done. */
+  checkedAt: z.iso.datetime().optional(),
+  level,
+  findings: list(z.object({ id: z.string(), title: z.string(), level, says: z.string(), fix: z.string().optional() })),
+})
+
+export type ChecksAnswer = z.infer<typeof schema>
+
+export const checks = jsonCall({
+  method: 'GET',
+  path: '/api/v1/checks',
+  summary: 'The findings of the checks of this node, at most ten seconds old.',
+  audience: 'anyone',
+  answer: schema,
+  errors: [],
+})

@@ -1,0 +1,136 @@
+import type { AdminHandlers } from '../contracts/admin-api.ts'
+import type { AdminHandler } from '../contracts/admin-contract.ts'
+import type { FindAnswer, find } from '../contracts/admin/find.ts'
+import type { QuotaAnswer } from '../contracts/admin/quota.ts'
+import type { PeerAnswer } from '../contracts/admin/peers.ts'
+import type { ChecksAnswer } from '../contracts/admin/checks.ts'
+import type { StatusAnswer } from '../contracts/admin/status.ts'
+import type { NamedContent } from '../delivery/access/audience.ts'
+import type { FindRequest, FoundImage } from '../delivery/images/image-finder.ts'
+import { OciError } from '../oci/errors.ts'
+import type { IsMirror, Repository } from '../oci/reference.ts'
+import type { Peer } from '../overlay/overlay.ts'
+import { second } from '../time/units.ts'
+import { parseFindQuery } from './find-query.ts'
+
+/** Whether this node can do its work. `reasons` says why not, in words for its operator. */
+export interface Readiness {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
+}
+
+type Finding = ChecksAnswer['findings'][number]
+
+export interface AdminParts {
+  readiness(): Readiness
+  metrics(): Promise<{ contentType: string; text: string }>
+  /** `isOperator`: transfers of private repositories are listed too. */
+  status(options: { isOperator: boolean }): StatusAnswer
+  /** What is left of the quotas that count for this node. */
+  quotas(): Promise<readonly QuotaAnswer[]>
+  peers(): readonly Peer[]
+  /** What each of them says about itself when it is asked now. */
+  members(signal: AbortSignal): Promise<readonly PeerAnswer[]>
+  /** Whether a registry name addresses the mirror itself. */
+  readonly isMirror: IsMirror
+  find(request: FindRequest, signal: AbortSignal): Promise<FoundImage>
+  /** Whether the registry shows content of a repository to everybody. */
+  isPublic(repository: Repository, content: NamedContent, options: { signal: AbortSignal }): Promise<boolean>
+  readonly warm: AdminHandlers['warm']
+  /** Checks this node, if that was not done just now. */
+  checks(): Promise<ChecksAnswer>
+  /** The findings of the last checks. */
+  lastFindings(): readonly Finding[]
+}
+
+const FIND_TIMEOUT = 25 * second
+
+/** Connects each call of the admin API with the part of the daemon that answers it. */
+export function adminHandlers(parts: AdminParts): AdminHandlers {
+  return {
+    livez: () => ({ alive: true }),
+    readyz: () => {
+      const { ready, reasons } = parts.readiness()
+      // A warning makes no node unready: that would only be one node less.
+      return { ready, reasons, warnings: problems(parts).map(sentence) }
+    },
+    metrics: () => parts.metrics(),
+    page: ({ isOperator }) => ({ contentType: 'text/plain; charset=utf-8', text: page(parts, isOperator) }),
+    status: ({ isOperator }) => parts.status({ isOperator }),
+    quotas: async () => ({ quotas: await parts.quotas() }),
+    peers: async ({ signal }) => ({ peers: await parts.members(signal) }),
+    checks: () => parts.checks(),
+    find: answerFind(parts),
+    warm: parts.warm,
+    openapi: async () => (await import('../contracts/openapi.ts')).openApiDocument(),
+  }
+}
+
+function answerFind(parts: AdminParts): AdminHandler<typeof find> {
+  return async ({ query, isOperator, signal: client }) => {
+    const request = parseFindQuery(query, parts.isMirror)
+    if (!isOperator) refuseOnTcp(request)
+    const signal = AbortSignal.any([client, AbortSignal.timeout(FIND_TIMEOUT)])
+    try {
+      return isOperator ? await parts.find(request, signal) : await findPublic(parts, request, signal)
+    } catch (cause) {
+      if (client.aborted || !signal.aborted) throw cause
+      throw new OciError('UNAVAILABLE', { message: `nothing was found within ${FIND_TIMEOUT / second} seconds`, cause })
+    }
+  }
+}
+
+/** Any program of this machine can send such a request: it may not spend a quota, nor look for content by its digest alone. */
+function refuseOnTcp({ image, upstream }: FindRequest): void {
+  if (upstream) throw new OciError('DENIED', { message: `upstream=true spends a quota: ${SOCKET_ONLY}` })
+  if (typeof image === 'string')
+    throw new OciError('DENIED', { message: `the digest may belong to a private image: ${SOCKET_ONLY}` })
+}
+
+const SOCKET_ONLY = 'it is answered on the Unix socket of this node only (--admin-socket)'
+
+/** The answer if the registry shows the image to everybody. Whether a private image exists is not revealed either. */
+async function findPublic(parts: AdminParts, request: FindRequest, signal: AbortSignal): Promise<FindAnswer> {
+  const { image } = request
+  if (typeof image === 'string') throw new OciError('DENIED')
+  const found = await parts.find(request, signal).catch((error: unknown) => {
+    signal.throwIfAborted()
+    if (error instanceof OciError) return undefined
+    throw error
+  })
+  const isPublic =
+    found?.digest !== undefined &&
+    (await parts.isPublic(image, { kind: 'manifests', digest: found.digest }, { signal }))
+  if (found !== undefined && isPublic) return found
+  throw new OciError('DENIED', { message: `the image is private or does not exist: ${SOCKET_ONLY}` })
+}
+
+function problems(parts: AdminParts): readonly Finding[] {
+  return parts.lastFindings().filter(({ level }) => level === 'warning' || level === 'error')
+}
+
+function sentence({ title, says }: Finding): string {
+  return `${title}: ${says}`
+}
+
+function page(parts: AdminParts, isOperator: boolean): string {
+  const { ready, reasons } = parts.readiness()
+  const peers = parts.peers()
+  return [
+    `Nabo is ${ready ? 'ready' : `not ready: ${reasons.join('; ')}`}.`,
+    ...problems(parts).flatMap((finding) => [
+      '',
+      `${finding.level}: ${sentence(finding)}`,
+      ...(finding.fix === undefined ? [] : [`  fix: ${finding.fix}`]),
+    ]),
+    '',
+    JSON.stringify(parts.status({ isOperator }), undefined, 2),
+    '',
+    peers.length === 0
+      ? 'No other node is known.'
+      : `Other nodes:\n${peers.map((peer) => `  ${peer.address}  ${peer.id}`).join('\n')}`,
+    '',
+    'The API is described at /api/v1/openapi.json.',
+    '',
+  ].join('\n')
+}

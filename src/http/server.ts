@@ -1,0 +1,33 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+
+import { minute, second } from '../time/units.ts'
+import { refuseInvalidRequests } from './invalid-requests.ts'
+import type { OpenRequests } from './open-requests.ts'
+
+/** The time that a client has to send its request; answers are not limited by it. */
+const REQUEST_TIMEOUT = 30 * second
+/** A client that takes no byte for this long is gone. */
+const SOCKET_TIMEOUT = 5 * minute
+/** Far above what a cluster opens, far below what a process may hold. */
+const MAX_CONNECTIONS = 4096
+const KEEP_ALIVE = 75 * second
+
+/** A server with the limits that all listeners share. `route` answers every valid request; invalid ones are refused here. */
+export function createHttpServer(route: RequestListener, open: OpenRequests): Server {
+  const server = createServer(
+    {
+      requestTimeout: REQUEST_TIMEOUT,
+      headersTimeout: REQUEST_TIMEOUT,
+      keepAliveTimeout: KEEP_ALIVE,
+      maxHeaderSize: 32 * 1024,
+      noDelay: true,
+      // Nothing here depends on it, and its absence would be refused without a body.
+      requireHostHeader: false,
+    },
+    route,
+  )
+  server.timeout = SOCKET_TIMEOUT
+  server.maxConnections = MAX_CONNECTIONS
+  refuseInvalidRequests(server, open)
+  return server
+}
