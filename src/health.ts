@@ -1,11 +1,12 @@
-// What container runtimes without probes of their own run every half minute: exit code 0 while the daemon of this container is
-// alive. It must cost next to nothing, so it is a program of its own that loads no package, not even HTTP: 30 ms of CPU.
+// The health check of container runtimes without probes of their own, which run it every half minute: exit code 0 while the daemon of this
+// container is alive. It is a program of its own that loads no package, not even HTTP: 18 ms of CPU beyond an empty program of Node, where
+// the same request by undici costs 85 ms.
 import { connect } from 'node:net'
 
 const TIMEOUT_MS = 4000
 const DEFAULT_ADDRESS = '127.0.0.1:7953'
 
-// The flags of the daemon cannot be seen from here, the environment of the container can.
+// The environment of the container is visible here, the daemon's flags are not.
 const [address = ''] = (process.env['NABO_ADMIN_ADDR'] ?? '').trim().split(/\s+/)
 const { hostname, port } = new URL(`http://${address === '' ? DEFAULT_ADDRESS : address}`)
 

@@ -5,7 +5,7 @@ import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
 import { defaultAdminSocket } from '../config/admin-socket.ts'
 import type { JsonCall, LinesCall } from '../contracts/admin-contract.ts'
 import { encodeMessage } from '../contracts/message.ts'
-import { type SmallAnswer, SmallRequests } from '../http-client/small-requests.ts'
+import { type HttpAnswer, HttpRequests } from '../http-client/http-requests.ts'
 import { DeadlineError, withDeadline } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import { printable } from './printable.ts'
@@ -95,13 +95,13 @@ export class AdminClient {
   /** The socket's path or the URL, for messages. */
   readonly where: string
   readonly #base: URL
-  readonly #requests: SmallRequests
+  readonly #requests: HttpRequests
 
   constructor(target: AdminTarget) {
     const isSocket = 'socket' in target
     this.#base = isSocket ? new URL(SOCKET_HOST) : target.url
     this.where = isSocket ? target.socket : target.url.origin
-    this.#requests = new SmallRequests({ socketPath: isSocket ? target.socket : undefined, idleTimeout: 0 })
+    this.#requests = new HttpRequests({ socketPath: isSocket ? target.socket : undefined, idleTimeout: 0 })
   }
 
   async call<Query, Body, Answer>(
@@ -155,7 +155,7 @@ export class AdminClient {
     call: JsonCall<Query, Body, unknown> | LinesCall<Query, Body, unknown>,
     { query, body }: Parameters<Query, Body>,
     signal: AbortSignal,
-  ): Promise<SmallAnswer> {
+  ): Promise<HttpAnswer> {
     const url = new URL(call.path, this.#base)
     for (const [name, value] of Object.entries(query ?? {}))
       if (typeof value === 'string') url.searchParams.set(name, value)
@@ -173,7 +173,7 @@ export class AdminClient {
     throw new AdminError(refusal(await this.#text(answer, MAX_LINE), status, call.path, this.where), { status })
   }
 
-  async #text(answer: SmallAnswer, limit: number): Promise<string> {
+  async #text(answer: HttpAnswer, limit: number): Promise<string> {
     try {
       return (await readBounded(answer.body, limit)).toString('utf8')
     } catch (cause) {

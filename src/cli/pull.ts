@@ -72,7 +72,7 @@ async function run(image: ImageReference, values: Values, signal: AbortSignal): 
       process.stdout.write(`${JSON.stringify({ event: 'failed', message: error.message })}\n`)
     throw error
   } finally {
-    client.close()
+    await client.close()
   }
 }
 

@@ -8,6 +8,7 @@ import { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
 import { OpenRequests } from '../http/open-requests.ts'
+import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import type { Overlay } from '../overlay/overlay.ts'
@@ -216,7 +217,9 @@ async function build(
   })
   teardown.add(() => owned.close())
   const buffers = new BufferPool()
-  const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout, buffers })
+  const requests = new HttpRequests({ idleTimeout: config.upstreamTimeout })
+  teardown.add(() => requests.close())
+  const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout, requests, buffers })
   teardown.add(() => peers.close())
   const traffic = new MirrorTraffic()
   const open = new OpenRequests()
@@ -227,7 +230,7 @@ async function build(
   await listeners.open('admin', config.adminAddr)
   await listeners.open('metrics', config.metricsAddr)
   const adminSocket = await openAdminSocket(config, listeners, log)
-  const overlay = await createOverlay(config, { secrets, peerPort, log })
+  const overlay = await createOverlay(config, { secrets, peerPort, requests, log })
   const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
   const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
   const admission = new Admission(config.peerMaxTransfers)

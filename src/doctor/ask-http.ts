@@ -1,11 +1,11 @@
-import { Agent, request, type IncomingHttpHeaders } from 'node:http'
-import { Agent as TlsAgent, request as requestTls } from 'node:https'
+import { errors } from 'undici'
 
+import { HttpRequests } from '../http-client/http-requests.ts'
 import { second } from '../time/units.ts'
 
-export interface HttpAnswer {
+export interface HttpLook {
   readonly status: number
-  readonly headers: IncomingHttpHeaders
+  readonly header: (name: string) => string | undefined
   /** The first 16 KiB. */
   readonly body: string
   /** How far the clock of who answered is ahead of ours, in milliseconds, exact to a second; undefined if it does not say. */
@@ -15,11 +15,11 @@ export interface HttpAnswer {
 export interface HttpQuestion {
   readonly headers: Readonly<Record<string, string>>
   readonly signal: AbortSignal
-  /** Milliseconds without a byte after which the question ends; 2 s by default. */
+  /** Milliseconds for the connection, and then without a byte, after which the question ends; 2 s by default. */
   readonly timeout?: number
   /** For `https:`: the name in the TLS handshake, and whether the certificate must be valid. */
   readonly servername?: string
-  readonly rejectUnauthorized?: boolean
+  readonly verifiesCertificates?: boolean
 }
 
 /** The other program accepted the connection and sent no answer in time. */
@@ -27,46 +27,48 @@ export class SilentError extends Error {
   override readonly name = 'SilentError'
   readonly code = 'ETIMEDOUT'
 
-  constructor() {
-    super('no answer in time')
+  constructor(cause: unknown) {
+    super('no answer in time', { cause })
   }
 }
 
 const TIMEOUT = 2 * second
 const MAX_BODY = 16 * 1024
 
-/** One GET of another node or another program on this one, on a connection of its own, never through a proxy. Rejects with the system's error. */
-export function askHttp(url: URL, { timeout = TIMEOUT, ...options }: HttpQuestion): Promise<HttpAnswer> {
-  return new Promise((resolve, reject) => {
-    const began = Date.now()
-    const isTls = url.protocol === 'https:'
-    const agent = isTls ? new TlsAgent({ keepAlive: false }) : new Agent({ keepAlive: false })
-    const send = isTls ? requestTls : request
-    const asked = send(url, { ...options, agent, timeout }, (response) => {
-      const clockAhead = clockAheadOf(response.headers.date, began, Date.now())
-      let body = ''
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => {
-        body += chunk
-        if (body.length > MAX_BODY) response.destroy()
-      })
-      response.on('error', () => {})
-      response.once('close', () => {
-        agent.destroy()
-        const { statusCode: status = 0, headers } = response
-        resolve({ status, headers, body: body.slice(0, MAX_BODY), clockAhead })
-      })
-    })
-    asked.on('timeout', () => {
-      const isConnected = asked.socket?.connecting === false
-      asked.destroy(isConnected ? new SilentError() : Object.assign(new Error('no connection'), { code: 'ETIMEDOUT' }))
-    })
-    asked.on('error', (error) => {
-      agent.destroy()
-      reject(error)
-    })
-    asked.end()
-  })
+/** One GET of another node or another program on this one, on a connection of its own. Rejects with the system's error. */
+export async function askHttp(
+  url: URL,
+  { timeout = TIMEOUT, headers, signal, ...tls }: HttpQuestion,
+): Promise<HttpLook> {
+  const requests = new HttpRequests({ connectTimeout: timeout, idleTimeout: timeout, ...tls })
+  const began = Date.now()
+  try {
+    const answer = await requests.send(url, { method: 'GET', headers, signal, headersTimeout: timeout })
+    const clockAhead = clockAheadOf(answer.header('date'), began, Date.now())
+    return { status: answer.status, header: answer.header, body: await beginningOf(answer.body), clockAhead }
+  } catch (error) {
+    if (error instanceof errors.HeadersTimeoutError) throw new SilentError(error)
+    if (error instanceof errors.ConnectTimeoutError)
+      throw Object.assign(new Error('no connection in time', { cause: error }), { code: 'ETIMEDOUT' })
+    throw error
+  } finally {
+    await requests.close()
+  }
+}
+
+async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length > MAX_BODY) break
+    }
+  } catch {
+    // What came tells enough.
+  }
+  return Buffer.concat(chunks).subarray(0, MAX_BODY).toString('utf8')
 }
 
 /** From a `Date` header, which has whole seconds, and when the answer was waited for. */

@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { formatHostPort, type HostPort } from '../overlay/host-port.ts'
 import { second } from '../time/units.ts'
 import { VERSION_HEADER } from '../version.ts'
-import { askHttp, type HttpAnswer, SilentError } from './ask-http.ts'
+import { askHttp, type HttpLook, SilentError } from './ask-http.ts'
 import { findListeningProcess, type ListeningProcess } from './listening-process.ts'
 import { hostPortOf, isLoopback, isOwnAddress } from './mirror-addresses.ts'
 
@@ -32,8 +32,8 @@ export async function findMirrorOccupant(url: URL): Promise<MirrorOccupant> {
 }
 
 /** Whether a mirror gave this answer to the user agent `nabo`. */
-export function isNabo({ headers, body }: HttpAnswer): boolean {
-  return headers[VERSION_HEADER] !== undefined || REFUSALS.test(body)
+export function isNabo({ header, body }: HttpLook): boolean {
+  return header(VERSION_HEADER) !== undefined || REFUSALS.test(body)
 }
 
 async function occupantOf(address: HostPort, { protocol, host, hostname }: URL): Promise<MirrorOccupant> {
@@ -44,7 +44,7 @@ async function occupantOf(address: HostPort, { protocol, host, hostname }: URL):
     timeout: SILENCE_TIMEOUT,
     servername: hostname,
     // Runtimes trust certificates of their own; nothing secret is sent here.
-    rejectUnauthorized: false,
+    verifiesCertificates: false,
   }).catch((error: unknown) => (isUnreachable(error, isLocal) ? undefined : 'not HTTP'))
   if (answer === undefined) return { type: 'none' }
   if (answer !== 'not HTTP' && isNabo(answer)) return { type: 'nabo' }

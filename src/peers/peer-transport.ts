@@ -1,6 +1,7 @@
-import { Agent, errors, request } from 'undici'
+import { errors } from 'undici'
 
 import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
+import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
@@ -61,6 +62,8 @@ export interface PeerTransportOptions {
   readonly key: Uint8Array | undefined
   /** The longest silence inside a body, in milliseconds. */
   readonly idleTimeout: number
+  /** Carries everything but blobs; closed with this transport. */
+  readonly requests?: HttpRequests
   /** What blobs are read into; a client that has written a chunk may give it back. */
   readonly buffers?: BufferPool
 }
@@ -68,25 +71,20 @@ export interface PeerTransportOptions {
 /** Carries questions to other nodes' peer listeners on kept connections, with proof of the cluster secret. Errors are PeerError. */
 export class PeerTransport {
   readonly #key: Uint8Array | undefined
-  readonly #agent: Agent
+  readonly #requests: HttpRequests
   readonly #blobs: PeerConnections
   /** By address. */
   readonly #silent = new PeerHealth(SILENCE_MEMORY)
 
-  constructor({ key, idleTimeout, buffers = new BufferPool() }: PeerTransportOptions) {
+  constructor({ key, idleTimeout, requests, buffers = new BufferPool() }: PeerTransportOptions) {
     this.#key = key
-    this.#agent = new Agent({
-      connect: { timeout: CONNECT_TIMEOUT },
-      headersTimeout: HEADER_TIMEOUT,
-      bodyTimeout: idleTimeout,
-      keepAliveTimeout: 30 * second,
-    })
+    this.#requests = requests ?? new HttpRequests({ idleTimeout })
     this.#blobs = new PeerConnections({ connectTimeout: CONNECT_TIMEOUT, idleTimeout, buffers })
   }
 
   close(): Promise<void> {
     this.#blobs.close()
-    return this.#agent.destroy()
+    return this.#requests.close()
   }
 
   /** Sends a question. Resolves for 200, 206, and 404 of a peer that says that it does not have it. */
@@ -118,18 +116,14 @@ export class PeerTransport {
   }
 
   async #ask({ address }: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
-    const response = await request(`http://${address}${asked.target}`, {
-      method: asked.method,
-      headers: asked.headers,
-      body: asked.body ?? null,
-      headersTimeout: asked.headerTimeout ?? HEADER_TIMEOUT,
+    const { method, headers, body, headerTimeout } = asked
+    return this.#requests.send(`http://${address}${asked.target}`, {
+      method,
+      headers,
+      headersTimeout: headerTimeout ?? HEADER_TIMEOUT,
       signal,
-      dispatcher: this.#agent,
+      ...(body === undefined ? {} : { body }),
     })
-    // A body that ends badly after its reader has gone is nobody's error.
-    response.body.on('error', () => {})
-    const header = (name: string) => headerText(response.headers[name])
-    return { status: response.statusCode, header, body: response.body }
   }
 
   async #askForBlob({ address }: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
@@ -163,8 +157,4 @@ export async function readAnswer(peer: Peer, response: PeerResponse, limit: numb
 function isTimeout(error: unknown): boolean {
   const { HeadersTimeoutError, ConnectTimeoutError } = errors
   return [HeadersTimeoutError, ConnectTimeoutError, PeerTimeoutError].some((kind) => error instanceof kind)
-}
-
-function headerText(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(', ') : value
 }

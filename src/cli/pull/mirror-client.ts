@@ -1,7 +1,5 @@
-import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
-import { Agent as TlsAgent, request as httpsRequest } from 'node:https'
-
 import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
+import { type HttpAnswer, HttpRequests } from '../../http-client/http-requests.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { MANIFEST_ACCEPT, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { parseContentRange } from '../../oci/range.ts'
@@ -32,7 +30,7 @@ export interface MirrorManifest {
 }
 
 export interface MirrorBlob {
-  readonly body: AsyncIterable<Buffer>
+  readonly body: AsyncIterable<Uint8Array>
   readonly origin: Origin
   close(): void
 }
@@ -46,11 +44,10 @@ const MAX_REFUSAL = 64 * 1024
 /** Asks a mirror listener as containerd does, over kept connections, never through a proxy. Refusals are CommandErrors in its words. */
 export class MirrorClient {
   readonly #options: MirrorClientOptions
-  readonly #agent: Agent
+  readonly #requests = new HttpRequests({ connectTimeout: HEADER_TIMEOUT, idleTimeout: IDLE_TIMEOUT })
 
   constructor(options: MirrorClientOptions) {
     this.#options = options
-    this.#agent = options.url.startsWith('https:') ? new TlsAgent({ keepAlive: true }) : new Agent({ keepAlive: true })
   }
 
   /** A manifest by its tag or digest, unverified. */
@@ -61,7 +58,7 @@ export class MirrorClient {
   ): Promise<MirrorManifest> {
     const headers = { accept: MANIFEST_ACCEPT.join(', ') }
     const response = await this.#open(requestPath(repository, 'manifests', reference), headers, signal)
-    const bytes = await readBounded(response, MAX_MANIFEST_BYTES).catch((cause: unknown) => {
+    const bytes = await readBounded(response.body, MAX_MANIFEST_BYTES).catch((cause: unknown) => {
       signal.throwIfAborted()
       if (cause instanceof TooManyBytesError)
         throw new CommandError(`the mirror sent more than ${cause.limit} bytes for a manifest`, { cause })
@@ -79,54 +76,40 @@ export class MirrorClient {
     const { start, size, signal } = options
     const headers: Record<string, string> = start === 0 ? {} : { range: `bytes=${start}-` }
     const response = await this.#open(requestPath(repository, 'blobs', digest), headers, signal)
-    const range = parseContentRange(response.headers['content-range'])
-    const isRest = start === 0 || (response.statusCode === 206 && range?.start === start)
-    const length = Number(response.headers['content-length'] ?? Number.NaN)
+    const range = parseContentRange(response.header('content-range'))
+    const isRest = start === 0 || (response.status === 206 && range?.start === start)
+    const length = Number(response.header('content-length') ?? Number.NaN)
     if (isRest && length === size - start)
-      return { body: response as AsyncIterable<Buffer>, origin: originOf(response), close: () => response.destroy() }
-    response.destroy()
+      return { body: response.body, origin: originOf(response), close: () => void response.body.destroy() }
+    response.body.destroy()
     throw new CommandError(`${digest}: the mirror has ${length} bytes for it where ${size - start} are expected`)
   }
 
-  close(): void {
-    this.#agent.destroy()
+  close(): Promise<void> {
+    return this.#requests.close()
   }
 
-  async #open(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+  async #open(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<HttpAnswer> {
     const { url, credential, token } = this.#options
     const all = {
       ...headers,
-      // Not `nabo`: that is a daemon that was made its own upstream.
+      // Not `nabo`: the mirror takes that for a daemon that was made its own upstream.
       'user-agent': 'nabo-pull',
       ...(credential === undefined ? {} : { authorization: `Basic ${Buffer.from(credential).toString('base64')}` }),
       ...(token === undefined ? {} : { 'nabo-token': token }),
     }
-    const response = await this.#send(`${url}${path}`, all, signal)
-    if (response.statusCode === 200 || response.statusCode === 206) return response
-    const body = await readBounded(response, MAX_REFUSAL).catch(() => Buffer.alloc(0))
-    throw new CommandError(this.#refusal(response.statusCode ?? 0, body))
+    const answer = await this.#send(`${url}${path}`, all, signal)
+    if (answer.status === 200 || answer.status === 206) return answer
+    const body = await readBounded(answer.body, MAX_REFUSAL).catch(() => Buffer.alloc(0))
+    throw new CommandError(this.#refusal(answer.status, body))
   }
 
-  async #send(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
-    const send = url.startsWith('https:') ? httpsRequest : httpRequest
-    const request = send(url, { headers, agent: this.#agent, signal })
-    const timer = setTimeout(() => request.destroy(new Error('it did not answer in time')), HEADER_TIMEOUT)
-    request.setTimeout(IDLE_TIMEOUT, () => request.destroy(new Error('it sent nothing for a minute')))
-    request.on('response', resolve)
-    request.on('error', reject)
-    request.end()
+  async #send(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<HttpAnswer> {
     try {
-      return await promise
+      return await this.#requests.send(url, { method: 'GET', headers, signal, headersTimeout: HEADER_TIMEOUT })
     } catch (cause) {
       signal.throwIfAborted()
-      const { code = '', message } = cause as NodeJS.ErrnoException
-      const isOtherProtocol = code === 'EPROTO' || code.startsWith('HPE_')
-      const why =
-        code === 'ECONNREFUSED' ? 'is the daemon running?' : isOtherProtocol ? 'it speaks another protocol' : message
-      throw new CommandError(`no mirror answers at ${this.#options.url}: ${why}`, { cause })
-    } finally {
-      clearTimeout(timer)
+      throw new CommandError(`no mirror answers at ${this.#options.url}: ${whyNone(cause as Error)}`, { cause })
     }
   }
 
@@ -143,11 +126,19 @@ export class MirrorClient {
   }
 }
 
-function originOf({ headers }: IncomingMessage): Origin {
-  const source = headers['nabo-source']
-  const peer = headers['nabo-peer']
+function whyNone({ name, message, code = '' }: NodeJS.ErrnoException): string {
+  if (code === 'ECONNREFUSED') return 'is the daemon running?'
+  if (code === 'EPROTO' || name === 'HTTPParserError' || code.startsWith('ERR_SSL_'))
+    return 'it speaks another protocol'
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_CONNECT_TIMEOUT') return 'it did not answer in time'
+  return message
+}
+
+function originOf(answer: HttpAnswer): Origin {
+  const source = answer.header('nabo-source')
+  const peer = answer.header('nabo-peer')
   if (source !== 'store' && source !== 'peer' && source !== 'upstream') return { source: 'unknown' }
-  return { source, ...(typeof peer === 'string' ? { peer: printable(peer).slice(0, 300) } : {}) }
+  return { source, ...(peer === undefined ? {} : { peer: printable(peer).slice(0, 300) }) }
 }
 
 function errorIn(body: Buffer): { readonly code?: unknown; readonly message?: string } {

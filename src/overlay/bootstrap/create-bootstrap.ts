@@ -1,3 +1,4 @@
+import type { HttpRequests } from '../../http-client/http-requests.ts'
 import type { HostPort } from '../host-port.ts'
 import type { BootstrapSource } from './bootstrap-source.ts'
 import { DnsBootstrap } from './dns-bootstrap.ts'
@@ -5,7 +6,10 @@ import { HttpBootstrap } from './http-bootstrap.ts'
 import type { BootstrapSpec } from './parse-bootstrap.ts'
 
 /** The source that a `--bootstrap` flag means. `dnsServer` is asked for a `dns:` name instead of the system's servers. */
-export function createBootstrap(spec: BootstrapSpec, options: { dnsServer?: HostPort } = {}): BootstrapSource {
+export function createBootstrap(
+  spec: BootstrapSpec,
+  options: { dnsServer?: HostPort; requests?: HttpRequests } = {},
+): BootstrapSource {
   switch (spec.type) {
     case 'none':
       return { candidates: async () => [] }
@@ -16,6 +20,6 @@ export function createBootstrap(spec: BootstrapSpec, options: { dnsServer?: Host
       return new DnsBootstrap({ name: spec.name, port: spec.port, ...server })
     }
     case 'http':
-      return new HttpBootstrap({ url: spec.url })
+      return new HttpBootstrap({ url: spec.url, requests: options.requests })
   }
 }
