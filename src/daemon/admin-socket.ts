@@ -1,9 +1,10 @@
-import { chmod, lstat, mkdir, unlink } from 'node:fs/promises'
+import { chmod, lstat, unlink } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 
 import { MAX_SOCKET_PATH_BYTES } from '../config/admin-socket.ts'
+import { makeDirectories } from '../files/make-directories.ts'
 import { second } from '../time/units.ts'
 
 /** Only the daemon's own user, and root, may connect. */
@@ -17,7 +18,7 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
       `the path ${path} is too long for a socket: at most ${MAX_SOCKET_PATH_BYTES} bytes (--admin-socket)`,
     )
   try {
-    await mkdir(dirname(path), { recursive: true })
+    await makeDirectories(dirname(path))
     await removeStale(path)
     await bind(server, path)
     await chmod(path, MODE)

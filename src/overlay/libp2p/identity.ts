@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
+
+import { makeDirectories } from '../../files/make-directories.ts'
 
 const FILE = 'identity.key'
 
@@ -44,7 +46,7 @@ function decode(bytes: Uint8Array, file: string): PrivateKey {
 async function write(dataDir: string, file: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${file}.${randomUUID()}`
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+    await makeDirectories(dataDir, { mode: 0o700 })
     const handle = await open(temporary, 'wx', 0o600)
     try {
       await handle.writeFile(bytes)

@@ -1,6 +1,7 @@
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { makeDirectories } from '../../files/make-directories.ts'
 import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../../oci/digest.ts'
 import type { Log } from '../../telemetry/log.ts'
 
@@ -43,8 +44,8 @@ export class Layout {
 
   /** Makes the directories that are missing. */
   async create(): Promise<void> {
-    for (const algorithm of ALGORITHMS) await mkdir(join(this.directory, 'blobs', algorithm), { recursive: true })
-    await mkdir(this.ingest, { recursive: true })
+    for (const algorithm of ALGORITHMS) await makeDirectories(join(this.directory, 'blobs', algorithm))
+    await makeDirectories(this.ingest)
   }
 
   /** Removes what a crash left half written, and marks the directory as an image layout. */
