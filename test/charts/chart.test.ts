@@ -49,6 +49,7 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
     mirrorToken: { existingSecret: 'token' },
     imagePullSecrets: [{ name: 'pull' }],
   },
+  'with its admin socket in the pod alone': { adminSocketDir: '', allowedHosts: ['mirror.example', 'fd00::1'] },
   'without a cluster secret': { clusterSecret: { create: false } },
   'with registries of its own': {
     registries: ['docker.io', 'registry.example.com:5000'],
@@ -105,6 +106,7 @@ function assertSound(objects: readonly KubernetesObject[]): void {
     'mirror-token-file',
     'containerd-socket',
     'content-path',
+    'admin-socket',
   ]) {
     const path = flagOf(daemon, flag)
     if (path !== undefined) assert.ok(isMounted(daemon, path), `nothing is mounted for --${flag}=${path}`)
@@ -205,6 +207,7 @@ describe('a preset', { skip: 'skip' in found && found.skip }, () => {
         content: `${root}/io.containerd.content.v1.content`,
         ...(configDir === undefined ? {} : { 'config-dir': configDir }),
         data: '/var/lib/nabo',
+        'admin-socket': '/run/nabo',
       })
       assert.equal(flagOf(daemonOf(pod), 'containerd-socket'), `${socketDir}/containerd.sock`)
       assert.equal(pod.initContainers?.[0] && flagOf(pod.initContainers[0], 'config-dir'), configDir)

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { defaultAdminSocket } from '../../src/config/admin-socket.ts'
+import { parseServeFlags } from '../support/daemon.ts'
 import { findHelm, Helm, only } from '../support/helm.ts'
 import { daemonOf, flagOf, flagsOf, podSpecOf } from '../support/rendered-pod.ts'
 
@@ -28,6 +30,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       },
       { name: 'content', mountPath: '/var/lib/containerd/io.containerd.content.v1.content', readOnly: true },
       { name: 'data', mountPath: '/var/lib/nabo' },
+      { name: 'admin-socket', mountPath: '/run/nabo' },
       { name: 'cluster-secret', mountPath: '/etc/nabo/cluster-secret', readOnly: true },
       { name: 'config-dir', mountPath: '/etc/containerd/certs.d' },
     ])
@@ -42,6 +45,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       },
       { name: 'config-dir', hostPath: { path: '/etc/containerd/certs.d', type: 'DirectoryOrCreate' } },
       { name: 'data', hostPath: { path: '/var/lib/nabo', type: 'DirectoryOrCreate' } },
+      { name: 'admin-socket', hostPath: { path: '/run/nabo', type: 'DirectoryOrCreate' } },
       {
         name: 'cluster-secret',
         secret: { secretName: 'nabo-cluster-secret', defaultMode: 0o400, items: [{ key: 'secret', path: 'secret' }] },
@@ -55,6 +59,27 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.ok(!daemonOf(pod).volumeMounts.some(({ name }) => name === 'data'))
     assert.equal(flagOf(daemonOf(pod), 'data-dir'), undefined)
     assert.equal(flagOf(daemonOf(await podWith({})), 'data-dir'), '/var/lib/nabo')
+  })
+
+  it('has its admin socket on the node where root looks for it, elsewhere on the node, or in the pod alone', async () => {
+    const socketOf = async (values: object) => {
+      const pod = await podWith(values)
+      const of = ({ name }: { name: string }) => name === 'admin-socket'
+      return [
+        flagOf(daemonOf(pod), 'admin-socket'),
+        daemonOf(pod).volumeMounts.find(of),
+        pod.volumes.find(of)?.['hostPath'] ?? pod.volumes.find(of)?.['emptyDir'],
+      ]
+    }
+    const mountedAt = (mountPath: string) => ({ name: 'admin-socket', mountPath })
+    const onNode = (path: string) => ({ path, type: 'DirectoryOrCreate' })
+    assert.deepEqual(await socketOf({}), [defaultAdminSocket({}, 0), mountedAt('/run/nabo'), onNode('/run/nabo')])
+    assert.deepEqual(await socketOf({ adminSocketDir: '/var/run/layers' }), [
+      '/var/run/layers/admin.sock',
+      mountedAt('/var/run/layers'),
+      onNode('/var/run/layers'),
+    ])
+    assert.deepEqual(await socketOf({ adminSocketDir: '' }), ['/run/nabo/admin.sock', mountedAt('/run/nabo'), {}])
   })
 
   it('can do nothing but be the owner of those files', async () => {
@@ -118,6 +143,13 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.deepEqual(daemon.readinessProbe?.httpGet, at('/readyz'))
   })
 
+  it('is addressed by loopback names, and by others where that is said', async () => {
+    assert.deepEqual(parseServeFlags(flagsOf(daemonOf(await podWith({})))).allowedHost, [])
+    const allowedHosts = ['mirror.example', 'fd00::1', '10.0.0.1']
+    const daemon = daemonOf(await podWith({ allowedHosts }))
+    assert.deepEqual(parseServeFlags(flagsOf(daemon)).allowedHost, allowedHosts)
+  })
+
   it('without host networking is reached by its own addresses, and its mirror through a host port on loopback', async () => {
     const pod = await podWith({ hostNetwork: false, metrics: { enabled: false } })
     const daemon = daemonOf(pod)
@@ -142,13 +174,17 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     )
   })
 
-  it('has its settings where the commands that are run in it look as well', async () => {
+  it('has its settings where the commands that are run in it look as well, and sends them to the socket', async () => {
     const { args, env = [] } = daemonOf(await podWith({ ports: { mirror: 5000, admin: 5003 } }))
     assert.deepEqual(args, ['serve'])
     const valueOf = (name: string) => env.find((variable) => variable.name === name)?.value
     assert.equal(valueOf('NABO_CONFIG_DIR'), '/etc/containerd/certs.d')
     assert.equal(valueOf('NABO_CLUSTER_SECRET_FILE'), '/etc/nabo/cluster-secret/secret')
-    assert.equal(valueOf('NABO_ADMIN_URL'), 'http://127.0.0.1:5003')
+    assert.equal(valueOf('NABO_ADMIN_SOCKET'), '/run/nabo/admin.sock')
+    // It would win, and the admin listener refuses `warm`.
+    assert.ok(!env.some(({ name }) => name === 'NABO_ADMIN_URL'))
+    // `nabo doctor` asks the admin listener.
+    assert.equal(valueOf('NABO_ADMIN_ADDR'), '127.0.0.1:5003')
     assert.equal(valueOf('NABO_MIRROR_URL'), 'http://127.0.0.1:5000')
   })
 

@@ -5,9 +5,10 @@ import { after, before, describe, it } from 'node:test'
 
 import { containersUnavailable, ControlGroups } from '../support/cri/control-groups.ts'
 import { CriClient } from '../support/cri/cri-client.ts'
+import type { CriExec } from '../support/cri/cri-runtime.ts'
 import { Pod } from '../support/cri/kubelet.ts'
 import { KubernetesNode } from '../support/cri/kubernetes-node.ts'
-import { parseDaemonSet } from '../support/cri/pod-spec.ts'
+import { type DaemonSet, parseDaemonSet } from '../support/cri/pod-spec.ts'
 import { findHelm, Helm, only } from '../support/helm.ts'
 import {
   type BuiltImages,
@@ -33,6 +34,8 @@ const NODES = 2
 const SERVICE = 'nabo.nabo.svc.cluster.local'
 const NAME = `${NABO_IMAGE.repository}:${NABO_IMAGE.tag}`
 const APP = 'docker.io/library/app:1'
+/** On the node, as an operator runs it. */
+const NABO = join(import.meta.dirname, '../../bin/nabo')
 const CERTS = '/etc/containerd/certs.d'
 const OWN_HOSTS = `server = "https://registry-1.docker.io"
 
@@ -111,20 +114,26 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
     await mkdir(node(1).outside(dirname(own)))
     await writeFile(node(1).outside(own), OWN_HOSTS, { mode: 0o640 })
     const filesBefore = await Promise.all(nodes.map((each) => treeOf(each.outside('/etc'))))
-    const objects = await helm.render({
+    const values = {
       image: NABO_IMAGE,
       clusterDNS: dns,
       upstreams: { 'docker.io': [cluster.hubUrl] },
       extraEnv: [{ name: 'NODE_OPTIONS', value: BLOCKER }],
-    })
-    const daemonSet = parseDaemonSet(only(objects, 'DaemonSet'))
+    }
+    const objects = await helm.render(values)
+    // The second node has its admin socket in the pod alone.
+    const daemonSets = [objects, await helm.render({ ...values, adminSocketDir: '' })].map((rendered) =>
+      parseDaemonSet(only(rendered, 'DaemonSet')),
+    )
     const main = new URL('../support/dns-main.ts', import.meta.url).pathname
     const server = cluster.node(1).spawn(process.execPath, [main, dns, SERVICE, ...cluster.nodes.map(({ ip }) => ip)])
     await eventually('the DNS of the cluster runs', () => server.lines.includes('answering'))
 
     const labels = { 'topology.kubernetes.io/zone': 'north' }
     const pods = await Promise.all(
-      nodes.map((each) => Pod.start({ node: each, daemonSet, objects, clusterDns: dns, labels })),
+      nodes.map((each, i) =>
+        Pod.start({ node: each, daemonSet: daemonSets[i] as DaemonSet, objects, clusterDns: dns, labels }),
+      ),
     )
     const pod = (number: number) => pods[number] as Pod
     await togetherOn(nodes)
@@ -145,8 +154,9 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
       const { stderr } = await pod(0).exec('nabo', 'node', '--eval', `require("fs").writeFileSync("${path}", "")`)
       assert.match(stderr, /EROFS/)
     }
-    const { stdout: about } = await pod(0).exec('nabo', 'nabo', 'status', '--json')
-    assert.equal((JSON.parse(about) as { zone: string }).zone, 'north')
+    for (const each of pods) assert.equal(zoneIn(await each.exec('nabo', 'nabo', 'status', '--json')), 'north')
+    await assertAdminSocket(node(0))
+    await assert.rejects(stat(node(1).outside('/run/nabo')), { code: 'ENOENT' })
     // What is run in the pod looks where its daemon does.
     const { stdout: found } = await pod(0).exec('nabo', 'nabo', 'doctor', '--json')
     const { findings } = JSON.parse(found) as { findings: readonly { id: string; level: string; says: string }[] }
@@ -166,6 +176,9 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
     assert.deepEqual([...new Set(blobs.map(({ source }) => source))], ['peer'])
     assert.ok(blobs.every(({ peer }) => peer === `${node(0).host.ip}:7951`))
 
+    const { exitCode, stdout, stderr } = await pod(0).exec('nabo', 'nabo', 'warm', APP)
+    assert.equal(exitCode, 0, `${stdout}${stderr}`)
+
     // A containerd that comes back has a new socket in the same directory.
     await node(1).stopContainerd()
     await node(1).startContainerd()
@@ -177,14 +190,16 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
       async () => (await metric(node(1), 'nabo_index_own_keys')) > keys,
     )
 
-    // The watchdog ends even the first process of a container.
+    // The watchdog ends even the first process of a container, which then leaves its socket behind.
     const { stdout: tasks } = await node(0).ctr('tasks', 'list')
     const daemons = await pidsOfDaemons(tasks)
     for (const pid of daemons) process.kill(pid, 'SIGUSR2')
     assert.equal(await pod(0).restarted('nabo'), 137)
     await togetherOn(nodes)
+    await assertAdminSocket(node(0))
 
     for (const each of pods) await each.stop()
+    assert.deepEqual(await readdir(node(0).outside('/run/nabo')), [])
     assert.deepEqual(await Promise.all(nodes.map((each) => treeOf(each.outside('/etc')))), filesBefore)
     await server.stop()
   })
@@ -193,6 +208,29 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
     return { name, host, directory }
   }
 })
+
+/** Root on the node has the socket without a flag, and nobody has its commands on the port. */
+async function assertAdminSocket(node: KubernetesNode): Promise<void> {
+  const { mode, uid, gid } = await stat(node.outside('/run/nabo/admin.sock'))
+  assert.deepEqual([mode, uid, gid], [0o140600, 0, 0])
+  const { code, stdout, stderr } = await node.exec(NABO, 'status', '--json')
+  assert.equal(zoneIn({ exitCode: code, stdout, stderr }), 'north')
+  const { status, body } = await node.fetch('http://127.0.0.1:7953/api/v1/warm', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ image: APP }),
+  })
+  const answer = Buffer.from(body).toString('utf8')
+  assert.equal(status, 403, answer)
+  // Not by the check of `Host`, which answers 403 too.
+  assert.match(answer, /on the Unix socket of this node only/)
+}
+
+/** What `nabo status --json` says. */
+function zoneIn({ exitCode, stdout, stderr }: CriExec): string {
+  assert.equal(exitCode, 0, stderr)
+  return (JSON.parse(stdout) as { zone: string }).zone
+}
 
 /** The command of an image in a file. OCI's own format would not keep it. */
 async function healthCheckOf(file: string): Promise<readonly string[]> {

@@ -49,7 +49,7 @@ export function daemonOf(pod: RenderedPodSpec): RenderedContainer {
 
 /** The flags of `nabo serve` that a container has in its environment and as arguments; without what the API server fills in. */
 export function flagsOf({ args, env = [] }: RenderedContainer): string[] {
-  const known = env.filter(({ name, value }) => /^NABO_(?!(?:MIRROR|ADMIN)_URL$)/.test(name) && value !== undefined)
+  const known = env.filter(({ name, value }) => /^NABO_(?!MIRROR_URL$)/.test(name) && value !== undefined)
   const asFlags = known.flatMap(({ name, value = '' }) =>
     value.split(' ').map((each) => `--${name.slice('NABO_'.length).toLowerCase().replaceAll('_', '-')}=${each}`),
   )

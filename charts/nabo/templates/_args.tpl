@@ -11,6 +11,10 @@
 - --peer-addr=[::]:{{ .Values.ports.peer }}
 - --router-addr=[::]:{{ .Values.ports.router }}
 - --admin-addr=127.0.0.1:{{ .Values.ports.admin }}
+- --admin-socket={{ include "nabo.adminSocketDir" . }}/admin.sock
+{{- range .Values.allowedHosts }}
+- --allowed-host={{ . }}
+{{- end }}
 {{- if include "nabo.metricsEnabled" . }}
 - --metrics-addr=[::]:{{ .Values.ports.metrics }}
 {{- end }}
@@ -53,10 +57,12 @@
 - --log-level={{ .Values.logLevel }}
 {{- end }}
 
-{{/* Where the commands that are run in the pod find the daemon. */}}
+{{/*
+Where `nabo pull` in the pod finds the mirror. The other commands find the daemon by --admin-socket; a --admin-url would lead them to the
+admin listener, which refuses `warm` and answers about public content only.
+*/}}
 {{- define "nabo.clientFlags" -}}
 - --mirror-url=http://127.0.0.1:{{ .Values.ports.mirror }}
-- --admin-url=http://127.0.0.1:{{ .Values.ports.admin }}
 {{- end }}
 
 {{/*

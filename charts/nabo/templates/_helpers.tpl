@@ -118,6 +118,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* The directory of the admin socket, in the pod and on the node alike, so that one path is right in messages on both. */}}
+{{- define "nabo.adminSocketDir" -}}
+{{- default "/run/nabo" .Values.adminSocketDir }}
+{{- end }}
+
 {{/* With host networking the kubelet reaches the admin listener on loopback; else the probes of the metrics listener. */}}
 {{- define "nabo.probe" -}}
 {{- $values := (index . 0).Values }}

@@ -19,6 +19,14 @@
     path: {{ . }}
     type: DirectoryOrCreate
 {{- end }}
+- name: admin-socket
+  {{- if .Values.adminSocketDir }}
+  hostPath:
+    path: {{ .Values.adminSocketDir }}
+    type: DirectoryOrCreate
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
 {{- with include "nabo.clusterSecretName" . }}
 - name: cluster-secret
   secret:
@@ -76,6 +84,8 @@
 - name: data
   mountPath: {{ . }}
 {{- end }}
+- name: admin-socket
+  mountPath: {{ include "nabo.adminSocketDir" . }}
 {{- if include "nabo.clusterSecretName" . }}
 - name: cluster-secret
   mountPath: /etc/nabo/cluster-secret

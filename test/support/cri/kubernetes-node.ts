@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Child } from '../child.ts'
 import { findContainerd } from '../containerd.ts'
 import { type CommandResult, execute } from '../netns/commands.ts'
-import { type AgentResponse, HttpAgent } from '../netns/http-agent.ts'
+import { type AgentResponse, HttpAgent, type RequestOptions } from '../netns/http-agent.ts'
 import type { NetHost } from '../netns/network.ts'
 import { eventually } from '../poll.ts'
 
@@ -121,8 +121,8 @@ export class KubernetesNode {
   }
 
   /** An HTTP request from the node, to its own loopback for one. */
-  fetch(url: string): Promise<AgentResponse> {
-    return this.#agent.fetch(url)
+  fetch(url: string, options?: RequestOptions): Promise<AgentResponse> {
+    return this.#agent.fetch(url, options)
   }
 
   async #import(file: string): Promise<void> {

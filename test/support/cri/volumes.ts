@@ -39,6 +39,8 @@ async function makeVolume(
     return path
   }
   await mkdir(node.outside(own), { recursive: true })
+  // Any user of the pod may write there.
+  if ('emptyDir' in volume) await chmod(node.outside(own), 0o777)
   if ('secret' in volume) {
     const { secretName, items, defaultMode } = volume.secret
     const data = secretData(secretName, objects)
