@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 
+import { LRUCache } from 'lru-cache'
+
 import { quota } from '../contracts/node/quota.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
@@ -44,7 +46,7 @@ interface Told {
  */
 export class QuotaExchange implements QuotaHandler {
   readonly #options: QuotaExchangeOptions
-  readonly #told = new Map<string, Told>()
+  readonly #told = new LRUCache<string, Told>({ max: MAX_TOLD, dispose: ({ waiting }) => clearTimeout(waiting) })
   readonly #asking = new Map<string, Promise<void>>()
   readonly #closed = new AbortController()
   readonly #end: () => void
@@ -59,7 +61,7 @@ export class QuotaExchange implements QuotaHandler {
   stop(): void {
     this.#end()
     this.#closed.abort(new Error('the node stops'))
-    for (const { waiting } of this.#told.values()) clearTimeout(waiting)
+    this.#told.clear()
   }
 
   handleQuota(view: QuotaView): QuotaView {
@@ -95,12 +97,6 @@ export class QuotaExchange implements QuotaHandler {
   }
 
   #tell(key: string, view: QuotaView): void {
-    this.#told.delete(key)
-    const oldest = this.#told.size >= MAX_TOLD ? this.#told.entries().next().value : undefined
-    if (oldest !== undefined) {
-      clearTimeout(oldest[1].waiting)
-      this.#told.delete(oldest[0])
-    }
     this.#told.set(key, { remaining: view.remaining, limit: view.limit, at: performance.now(), waiting: undefined })
     void this.#post(view).catch(() => {})
   }

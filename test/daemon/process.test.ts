@@ -89,7 +89,7 @@ describe('the process', () => {
       '--admin-addr',
       '127.0.0.1:0',
     ],
-    ...['--store', 'directory', '--cache-dir', join(directory, 'cache')],
+    ...['--store', 'directory', '--cache-dir', join(directory, 'cache'), '--admin-socket', 'none'],
   ]
 
   it('ends with 0 on SIGTERM, after the transfers under way', async () => {

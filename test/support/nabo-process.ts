@@ -58,7 +58,9 @@ export class NaboProcess {
   constructor(options: NaboOptions) {
     const { flags, fetch, program, ...childOptions } = options
     const [command, ...args] = program ?? [fileURLToPath(new URL('../../bin/nabo', import.meta.url))]
-    this.#child = new Child(command, [...args, 'serve', ...flags], childOptions)
+    // The default socket is one for the whole machine, and not the tests'.
+    const env = { NABO_ADMIN_SOCKET: 'none', ...(childOptions.env ?? process.env) }
+    this.#child = new Child(command, [...args, 'serve', ...flags], { ...childOptions, env })
     this.#fetch = fetch
   }
 
