@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 
 import { ADMIN_API, type AdminApi, type AdminHandlers, PROBES } from '../contracts/admin-api.ts'
-import type { AdminHandler, AdminRequest, JsonCall, LinesCall, TextCall } from '../contracts/admin-contract.ts'
+import type { AdminCall, AdminHandler, AdminRequest, JsonCall } from '../contracts/admin-contract.ts'
 import { OciError } from '../oci/errors.ts'
 import { sendJson } from './answers.ts'
 import type { Routes } from './app.ts'
@@ -18,7 +18,6 @@ export type AdminAccess = 'probes' | 'public' | 'operator'
 /** Lines that nobody reads: a client with more of them is cut off. */
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024
 
-type AnyCall = JsonCall<unknown, unknown, unknown> | LinesCall<unknown, unknown, unknown> | TextCall
 type AnyHandler = (request: AdminRequest<unknown, unknown>, write: (line: unknown) => void) => unknown
 
 /** The routes of the admin API, derived from its contracts. `guard` refuses requests of pages in browsers; see `local-guard.ts`. */
@@ -34,7 +33,7 @@ export function adminRoutes(handlers: AdminHandlers, access: AdminAccess, guard?
   }
 }
 
-function addCall(app: FastifyInstance, call: AnyCall, handle: AnyHandler, isOperator: boolean): void {
+function addCall(app: FastifyInstance, call: AdminCall, handle: AnyHandler, isOperator: boolean): void {
   const schema = {
     ...(call.query === undefined ? {} : { querystring: call.query }),
     ...(call.body === undefined ? {} : { body: call.body.schema }),
@@ -90,7 +89,7 @@ async function sendLines(exchange: Exchange, work: (write: (line: unknown) => vo
   await ended
 }
 
-function operatorOnly({ path }: Pick<AnyCall, 'path'>): OciError {
+function operatorOnly({ path }: Pick<AdminCall, 'path'>): OciError {
   return new OciError('DENIED', {
     message: `${path} is answered on the Unix socket of this node only (--admin-socket): use the nabo command without --admin-url`,
   })
