@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 
 import { second } from '../time/units.ts'
 import { type FindAnswer, type FoundContentAnswer, find as findCall } from '../contracts/admin/find.ts'
-import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { counted, formatBytes, formatDuration, formatShare } from './amounts.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag, platformFlag } from './flags.ts'

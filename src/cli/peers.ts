@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 
 import { type PeerAnswer, peers as peersCall } from '../contracts/admin/peers.ts'
-import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { printJson, runCommand } from './run-command.ts'

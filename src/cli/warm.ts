@@ -5,15 +5,13 @@ import { type Platform, parsePlatform } from '../oci/platform.ts'
 import { parseImageReference } from '../oci/reference.ts'
 import { minute } from '../time/units.ts'
 import { namespace as namespaceSchema } from '../contracts/node/warm.ts'
-import { type WarmNodeLine, warm as warmCall } from '../contracts/admin/warm.ts'
-import { type AdminFlags, AdminError, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { warm as warmCall } from '../contracts/admin/warm.ts'
+import { AdminError } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { flag } from './runtime-flags.ts'
 import { WarmView } from './warm-view.ts'
-
-/** How far one node is, as the daemon says it. */
-export type WarmLine = WarmNodeLine
 
 interface Flags extends AdminFlags {
   readonly zone?: readonly string[]

@@ -18,7 +18,7 @@ import { type Viewed, aboutSelf, peersView, statusView } from './admin-views.ts'
 import type { Warm } from './create-warm.ts'
 import type { DaemonSummary, Parts } from './daemon.ts'
 import type { Apps, ListenerName } from './listeners.ts'
-import { mirrorHosts } from './mirror-names.ts'
+import { listenerHosts } from './mirror-names.ts'
 import type { NodeChecks } from './node-checks.ts'
 import { askedQuotas } from './quota.ts'
 import { logRequest } from './request-log.ts'
@@ -54,7 +54,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     createApp(routes, { open: parts.open, log, finished: (exchange) => note(parts, name, exchange) })
   const isMirrorAddress = (host: string) => config.mirrorAddr.some((address) => address.host === host)
   const guard = (name: 'mirror' | 'admin', exempt: readonly string[] = []) => {
-    const names = mirrorHosts({ bound: () => parts.listeners.bound[name] })
+    const names = listenerHosts({ bound: () => parts.listeners.bound[name] })
     const isOwnHost = (host: string) => names(host) || config.allowedHost.includes(host) || isMirrorAddress(host)
     return guardLocal({ isOwnHost, exempt })
   }

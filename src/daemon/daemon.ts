@@ -36,7 +36,7 @@ import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
 import { type ListenerName, Listeners } from './listeners.ts'
 import { createSwarm } from './create-swarm.ts'
-import { mirrorHosts, mirrorNames } from './mirror-names.ts'
+import { listenerHosts, mirrorNames } from './mirror-names.ts'
 import { observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
 import { RegistryLabels } from './registry-labels.ts'
@@ -187,7 +187,7 @@ async function build(
 ): Promise<Parts> {
   const isMirror = mirrorNames({ bound: () => listeners.bound.mirror })
   const provenance = new Provenance()
-  const isMirrorHost = mirrorHosts({ bound: () => listeners.bound.mirror })
+  const isMirrorHost = listenerHosts({ bound: () => listeners.bound.mirror })
   const chosen = await createStore(config, {
     isMirror,
     isMirrorHost,

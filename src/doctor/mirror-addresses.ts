@@ -1,7 +1,6 @@
-import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
-import { formatHostPort, parseHostPort, type HostPort } from '../overlay/host-port.ts'
+import { formatHostPort, isLoopbackAddress, parseHostPort, type HostPort } from '../overlay/host-port.ts'
 import type { Node } from './node.ts'
 
 /** Where this node's mirror listens, or would. */
@@ -41,7 +40,7 @@ export function isOwnAddress(host: string): boolean {
 }
 
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  return host === 'localhost' || isLoopbackAddress(host)
 }
 
 function isWildcard(host: string): boolean {

@@ -42,6 +42,7 @@ const line = z.discriminatedUnion('type', [
 ])
 
 export type WarmCommand = z.infer<typeof order>
+/** The progress of one node. */
 export type WarmNodeLine = z.infer<typeof node>
 
 /** When the client closes the connection, the daemon takes the order back; a pull that another order wants goes on. */
