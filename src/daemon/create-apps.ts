@@ -31,7 +31,7 @@ interface AppParts extends Parts {
   readonly summary: DaemonSummary
   /** The keys of the cluster's secrets; undefined in a cluster without one. */
   readonly keys: readonly Uint8Array[] | undefined
-  /** Of --mirror-token-file. */
+  /** The token in --mirror-token-file; undefined without the flag. */
   readonly token: string | undefined
   readonly log: Log
 }
@@ -89,7 +89,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
   return { mirror: mirrorApp, peer: peerApp, admin, metrics, operator }
 }
 
-/** How blobs leave this node: by the fastest mover that works here, and to peers no faster than the limit. */
+/** Chooses the fastest mover that works here, and limits for peers. */
 async function chooseSending(
   config: ServeConfig,
   buffers: BufferPool,

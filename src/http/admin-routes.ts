@@ -5,17 +5,17 @@ import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import { ADMIN_API, type AdminApi, type AdminHandlers, PROBES } from '../contracts/admin-api.ts'
 import type { AdminCall, AdminHandler, AdminRequest, JsonCall } from '../contracts/admin-contract.ts'
 import { OciError } from '../oci/errors.ts'
-import { sendJson } from './answers.ts'
+import { sendBody } from './answers.ts'
 import type { Routes } from './app.ts'
 import { type Exchange, breakOff } from './exchange.ts'
 
 /**
- * `probes`: health and metrics, for any network. `public`: on loopback TCP, all calls whose audience is anyone, with answers about public
- * content alone. `operator`: on the Unix socket, everything.
+ * `probes`: health and metrics, for any network. `public`: on loopback TCP, the calls whose audience is `anyone`, with answers about public
+ * content alone. `operator`: on the Unix socket, all calls with full answers.
  */
 export type AdminAccess = 'probes' | 'public' | 'operator'
 
-/** Lines that nobody reads: a client with more of them is cut off. */
+/** Cap on lines that the client has not read. A client that lets more wait loses its connection. */
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024
 
 type AnyHandler = (request: AdminRequest<unknown, unknown>, write: (line: unknown) => void) => unknown
@@ -54,7 +54,7 @@ function addCall(app: FastifyInstance, call: AdminCall, handle: AnyHandler, isOp
           return sendAnswer(exchange, call, await (handle as AdminHandler<typeof call>)(asked))
         case 'text': {
           const { contentType, text } = await (handle as AdminHandler<typeof call>)(asked)
-          return sendJson(exchange, text, { 'content-type': contentType })
+          return sendBody(exchange, text, { 'content-type': contentType })
         }
         case 'lines':
           return sendLines(exchange, (write) => (handle as AdminHandler<typeof call>)(asked, write))
@@ -64,7 +64,7 @@ function addCall(app: FastifyInstance, call: AdminCall, handle: AnyHandler, isOp
 }
 
 function sendAnswer(exchange: Exchange, call: JsonCall<unknown, unknown, unknown>, answer: unknown): void {
-  sendJson(exchange, JSON.stringify(answer), {}, call.statuses?.of(answer))
+  sendBody(exchange, JSON.stringify(answer), {}, call.statuses?.of(answer))
 }
 
 /** A failure before the first line is a refusal; after it the answer breaks off. */
