@@ -56,7 +56,7 @@ function healthOf({ answer, ready, isFailing }: PeerAnswer): string {
   return isFailing ? 'failed lately' : 'well'
 }
 
-/** Two directions: what it knows of us, what we know of it. */
+/** Both directions: the peer's knowledge of this node, and this node's of the peer. */
 function syncOf({ knowsUs, isHeard }: PeerAnswer): string {
   if (knowsUs !== false && isHeard) return 'yes'
   if (knowsUs === false && !isHeard) return 'no'

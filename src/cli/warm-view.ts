@@ -11,7 +11,7 @@ export interface Output {
   write(text: string): unknown
 }
 
-/** What is still to end comes first. */
+/** Failures first, then nodes that have not ended. */
 const ORDER: readonly WarmNodeLine['state'][] = [
   'failed',
   'unsupported',
@@ -52,7 +52,7 @@ export class WarmView {
     else if (before?.state !== line.state) this.#err.write(`${nameOf(line)} ${printable(stateText(line))}\n`)
   }
 
-  /** Takes away what is drawn. */
+  /** Erases the drawn lines. */
   close(): void {
     this.#erase()
   }

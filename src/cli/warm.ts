@@ -24,7 +24,7 @@ interface Flags extends AdminFlags {
 }
 
 const DEFAULT_TIMEOUT = '1h'
-/** The daemon says every three seconds that it is there; resolving a tag takes longer. */
+/** The daemon sends a line every three seconds; resolving a tag takes longer. */
 const SILENCE = minute / 2
 /** 128 and the number of SIGINT, as shells have it. */
 const INTERRUPTED = 130
@@ -104,7 +104,7 @@ async function follow(reference: string, flags: Flags, view: WarmView, signal: A
   })
 }
 
-/** `--zone` means another thing to the daemon, whose environment this command has inside its container: NABO_WARM_ZONE. */
+/** A flag with the variable NABO_WARM_…: in a container this command has the daemon's environment, where NABO_ZONE is the node's zone. */
 function own(...[flags, ...rest]: Parameters<typeof flag>): Option {
   return flag(flags, ...rest).env(`NABO_WARM_${(flags.split(' ')[0] ?? '').slice(2).toUpperCase()}`)
 }

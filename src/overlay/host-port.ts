@@ -31,7 +31,7 @@ export function isLoopbackAddress(text: string): boolean {
   return text === '::1' || (isIP(text) === 4 && text.startsWith('127.'))
 }
 
-/** An IPv4 address or a name; what is all digits and dots must be an address. */
+/** Whether a text is an IPv4 address or a name; digits and dots alone must be an address. */
 function isHost(text: string): boolean {
   return isIP(text) === 4 || (NAME.test(text) && !/^[\d.]+$/.test(text))
 }
