@@ -53,7 +53,7 @@ export class Semaphore {
     await promise
   }
 
-  /** Hands the permit on without a moment in which it is free, so that nobody overtakes the queue. */
+  /** Passes the permit to the first waiter without freeing it in between: a new caller cannot overtake the queue. */
   #release(): void {
     const [grant] = this.#waiting
     if (grant === undefined) this.#free += 1

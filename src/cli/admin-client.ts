@@ -1,8 +1,6 @@
-import { InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
 
 import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
-import { defaultAdminSocket } from '../config/admin-socket.ts'
 import type { JsonCall, LinesCall } from '../contracts/admin-contract.ts'
 import { encodeMessage } from '../contracts/message.ts'
 import { type HttpAnswer, HttpRequests } from '../http-client/http-requests.ts'
@@ -12,7 +10,7 @@ import { printable } from './printable.ts'
 
 export const DEFAULT_ADMIN_URL = 'http://127.0.0.1:7953'
 
-/** The daemon could not be asked, or refused: one sentence for whoever called the command. */
+/** The daemon does not answer, or refuses. The message is one sentence for the user of the command. */
 export class AdminError extends Error {
   override readonly name = 'AdminError'
   /** Of the daemon's answer; undefined if there was none. */
@@ -24,14 +22,8 @@ export class AdminError extends Error {
   }
 }
 
-/** The Unix socket of a daemon, or its admin listener, which answers less. */
+/** The Unix socket of a daemon, or its admin listener on TCP, which answers about public content only. */
 export type AdminTarget = { readonly socket: string } | { readonly url: URL }
-
-/** The values of `--admin-socket` and `--admin-url`. */
-export interface AdminFlags {
-  readonly adminSocket?: string
-  readonly adminUrl?: URL
-}
 
 export interface AskOptions {
   readonly signal?: AbortSignal
@@ -39,56 +31,17 @@ export interface AskOptions {
   readonly timeout?: number
 }
 
-interface Parameters<Query, Body> {
+interface CallParameters<Query, Body> {
   readonly query?: Query
   readonly body?: Body
 }
 
 const TIMEOUT = 10 * second
-/** A node with 100,000 blobs and 10,000 peers answers with less. */
+/** In bytes. A node with 100,000 blobs and 10,000 peers answers with less. */
 const MAX_ANSWER = 16 * 1024 * 1024
 const MAX_LINE = 1024 * 1024
 /** `Host` of requests over the socket, where it means nothing. */
 const SOCKET_HOST = 'http://localhost'
-
-/** `--admin-socket`, for every command that asks a running daemon. */
-export function adminSocketOption(): Option {
-  const about = `Unix socket of the daemon of this node (default: ${defaultAdminSocket()})`
-  return new Option('--admin-socket <path>', about).env('NABO_ADMIN_SOCKET')
-}
-
-/** `--admin-url`, beside {@link adminSocketOption}. */
-export function adminUrlOption(): Option {
-  return new Option('--admin-url <url>', 'ask the admin listener instead, which answers about public content only')
-    .env('NABO_ADMIN_URL')
-    .argParser((text: string) => (text.trim() === '' ? undefined : parseHttpUrl(text, DEFAULT_ADMIN_URL)))
-}
-
-/** Runs `work` with a client of the daemon that the flags name. Throws AdminError, and what `work` throws. */
-export async function withAdmin<T>(
-  { adminSocket = '', adminUrl }: AdminFlags,
-  work: (admin: AdminClient) => Promise<T>,
-): Promise<T> {
-  if (adminUrl === undefined && adminSocket === 'none')
-    throw new AdminError('the daemon has no socket (NABO_ADMIN_SOCKET=none): say where it answers with --admin-url')
-  const socket = adminSocket === '' ? defaultAdminSocket() : adminSocket
-  const admin = new AdminClient(adminUrl === undefined ? { socket } : { url: adminUrl })
-  try {
-    return await work(admin)
-  } finally {
-    await admin.close()
-  }
-}
-
-/** `http://host:port`, host an address or a name. An empty text, as charts set it, is the default. */
-export function parseHttpUrl(text: string, otherwise: string): URL {
-  const url = URL.parse(text.trim() === '' ? otherwise : text.trim())
-  const isPlain =
-    url !== null && `${url.username}${url.password}${url.search}${url.hash}` === '' && url.pathname === '/'
-  if (url === null || !isPlain || url.protocol !== 'http:' || url.hostname === '')
-    throw new InvalidArgumentError(`a URL such as ${otherwise} or http://[::1]:7953 is expected.`)
-  return url
-}
 
 /** Calls the admin API of a daemon, by its contracts. Throws AdminError, or the reason of an aborted signal. */
 export class AdminClient {
@@ -106,7 +59,7 @@ export class AdminClient {
 
   async call<Query, Body, Answer>(
     call: JsonCall<Query, Body, Answer>,
-    parameters: Parameters<Query, Body> = {},
+    parameters: CallParameters<Query, Body> = {},
     options: AskOptions = {},
   ): Promise<Answer> {
     const never = new AbortController().signal
@@ -116,10 +69,10 @@ export class AdminClient {
     })
   }
 
-  /** The lines of the answer, as they come. */
+  /** Yields the lines of the answer as they arrive. */
   async *lines<Query, Body, Line>(
     call: LinesCall<Query, Body, Line>,
-    parameters: Parameters<Query, Body> = {},
+    parameters: CallParameters<Query, Body> = {},
     options: AskOptions = {},
   ): AsyncGenerator<Line, void, undefined> {
     const controller = new AbortController()
@@ -153,7 +106,7 @@ export class AdminClient {
 
   async #open<Query, Body>(
     call: JsonCall<Query, Body, unknown> | LinesCall<Query, Body, unknown>,
-    { query, body }: Parameters<Query, Body>,
+    { query, body }: CallParameters<Query, Body>,
     signal: AbortSignal,
   ): Promise<HttpAnswer> {
     const url = new URL(call.path, this.#base)
@@ -162,7 +115,7 @@ export class AdminClient {
     const sent = call.body !== undefined && body !== undefined ? encodeMessage(call.body, body) : undefined
     const answer = await this.#requests.send(url, {
       method: call.method,
-      // The deadline of the caller ends the wait.
+      // The caller's deadline covers the wait for the head.
       headersTimeout: 0,
       signal,
       ...(sent === undefined ? {} : { body: sent, headers: { 'content-type': 'application/json' } }),

@@ -21,7 +21,7 @@ import { AdminClient, AdminError } from './admin-client.ts'
 const QUOTA_REPOSITORY = { registry: DOCKER_HUB, name: 'ratelimitpreview/test' }
 const MAX_REGISTRIES = 8
 
-/** Where `nabo doctor` looks: at what is on this node, at its daemon if one runs, and at the registries themselves. */
+/** The sources of `nabo doctor`: the files of this node, its daemon if one runs, and the registries. */
 export function doctorSources(config: ServeConfig, { timeout }: { timeout: number }): NodeSources {
   const book = new QuotaBook()
   let owned: Promise<OwnedUpstream> | undefined
@@ -39,7 +39,7 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
   const admin = new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
   return {
     ...nodeSources(config),
-    // Most checks begin with it: what hangs there must not take all of their time.
+    // Most checks begin with the daemon: one that hangs must not use up their time.
     daemon: (signal) => lookAtDaemon(admin, { signal, timeout: timeout / 2 }),
     upstreams: async (signal) => {
       const registries = await upstream()
@@ -58,7 +58,7 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
       if (known !== undefined && known.quotas.length > 0) return known.quotas.map(viewOf)
       if (!includesRegistry(config.registries, DOCKER_HUB)) return []
       const { upstream: registry } = await upstream()
-      // What it answers does not matter: it says what is left.
+      // Only the headers matter: they carry the quota.
       await registry.headManifest(QUOTA_REPOSITORY, 'latest', { signal }).catch(() => undefined)
       return book.views()
     },
@@ -69,7 +69,7 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
   }
 }
 
-/** Those that this node falls back on, by name, and Docker Hub. */
+/** The registries of a list in `--fallback`, else Docker Hub, and those of `--upstream`, as far as they are mirrored. */
 function registriesOf({ registries, fallback, upstream }: ServeConfig): string[] {
   const named = typeof fallback === 'string' ? [DOCKER_HUB] : [...fallback]
   const all = new Set([...named, ...upstream.keys()])

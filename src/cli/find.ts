@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 
 import { second } from '../time/units.ts'
 import { type FindAnswer, type FoundContentAnswer, find as findCall } from '../contracts/admin/find.ts'
-import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { counted, formatBytes, formatDuration, formatShare } from './amounts.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag, platformFlag } from './flags.ts'
@@ -39,7 +39,7 @@ export function addFind(program: Command): void {
     .addOption(adminSocketOption())
     .addOption(adminUrlOption())
     .addOption(platformFlag())
-    // No variable: NABO_UPSTREAM says where `nabo serve` asks registries, and a quota is not spent by what a shell happens to have set.
+    // No environment variable: NABO_UPSTREAM is a flag of `nabo serve`, and a variable of a shell must not spend a quota.
     .option('--upstream', 'ask the registry for a manifest that no node holds: it may count that as a pull')
     .addOption(switchFlag('--full', 'digests and names of nodes in full'))
     .addOption(jsonFlag())
@@ -109,7 +109,7 @@ function holdersText({ here, holders, complete }: FoundContentAnswer, { full }: 
   const others = holders.map(({ address }) => address).toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))
   const names = [...(here === true ? ['this node'] : []), ...others]
   const unsure = here === undefined || !complete
-  // Nobody knows of a holder is one thing, nobody could be asked another.
+  // "No node holds it" and "no node could be asked" differ.
   if (names.length === 0) return unsure ? 'unknown' : 'nobody'
   const shown = full ? names : names.slice(0, MAX_NAMED)
   const more = names.length > shown.length ? [`${names.length - shown.length} more`] : []

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 
 import { type PeerAnswer, peers as peersCall } from '../contracts/admin/peers.ts'
-import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { printJson, runCommand } from './run-command.ts'
@@ -56,7 +56,7 @@ function healthOf({ answer, ready, isFailing }: PeerAnswer): string {
   return isFailing ? 'failed lately' : 'well'
 }
 
-/** Two directions: what it knows of us, what we know of it. */
+/** Both directions: the peer's knowledge of this node, and this node's of the peer. */
 function syncOf({ knowsUs, isHeard }: PeerAnswer): string {
   if (knowsUs !== false && isHeard) return 'yes'
   if (knowsUs === false && !isHeard) return 'no'

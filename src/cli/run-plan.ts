@@ -11,15 +11,15 @@ export interface PlanRun {
   readonly dryRun: boolean
   /** Where clients are sent; undefined if the plan sends them nowhere. */
   readonly mirrorUrl?: URL
-  /** Made again when somebody else changes a file meanwhile. */
+  /** Called again when another program changes a file meanwhile. */
   readonly make: () => Promise<Plan>
-  /** Said when there is nothing to do. */
+  /** Printed when the plan changes nothing. */
   readonly nothing: string
-  /** Said when something was changed: what the runtime needs now. */
+  /** Printed after a change: what the runtime needs now. */
   readonly after: string
 }
 
-/** Makes a plan and carries it out, unless this is a dry run, and says what was done, a line a file. Returns the exit code. */
+/** Makes a plan, carries it out unless this is a dry run, and prints a line for each file. Returns the exit code. */
 export async function runPlan({ path, dryRun, mirrorUrl, make, nothing, after }: PlanRun): Promise<number> {
   if (mirrorUrl !== undefined && !(await isFitForMirror(mirrorUrl))) return EXIT.failed
   try {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 
 import { type StatusAnswer, status as statusCall } from '../contracts/admin/status.ts'
-import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { counted, formatBytes, formatDuration, formatShare } from './amounts.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'

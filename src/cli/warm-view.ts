@@ -1,7 +1,7 @@
+import type { WarmNodeLine } from '../contracts/admin/warm.ts'
 import { counted, formatBytes, formatDuration, formatShare } from './amounts.ts'
 import { printable } from './printable.ts'
 import { table } from './table.ts'
-import type { WarmLine } from './warm.ts'
 
 /** The slice of a terminal's stream, or a pipe's, that is written to. */
 export interface Output {
@@ -11,8 +11,8 @@ export interface Output {
   write(text: string): unknown
 }
 
-/** What is still to end comes first. */
-const ORDER: readonly WarmLine['state'][] = [
+/** Failures first, then nodes that have not ended. */
+const ORDER: readonly WarmNodeLine['state'][] = [
   'failed',
   'unsupported',
   'unreachable',
@@ -29,7 +29,7 @@ export class WarmView {
   readonly #json: boolean
   readonly #out: Output
   readonly #err: Output
-  readonly #nodes = new Map<string, WarmLine>()
+  readonly #nodes = new Map<string, WarmNodeLine>()
   #drawnAt = Number.NEGATIVE_INFINITY
   #drawn = 0
 
@@ -44,7 +44,7 @@ export class WarmView {
     if (this.#json) this.#out.write(`${JSON.stringify(line)}\n`)
   }
 
-  update(line: WarmLine): void {
+  update(line: WarmNodeLine): void {
     const before = this.#nodes.get(line.node)
     this.#nodes.set(line.node, line)
     if (this.#json) return
@@ -52,7 +52,7 @@ export class WarmView {
     else if (before?.state !== line.state) this.#err.write(`${nameOf(line)} ${printable(stateText(line))}\n`)
   }
 
-  /** Takes away what is drawn. */
+  /** Erases the drawn lines. */
   close(): void {
     this.#erase()
   }
@@ -86,7 +86,7 @@ export class WarmView {
   }
 }
 
-export function resultTable(nodes: readonly WarmLine[]): string {
+export function resultTable(nodes: readonly WarmNodeLine[]): string {
   const rows = sorted(nodes).map((node) => [
     nameOf(node),
     node.zone ?? '-',
@@ -102,12 +102,12 @@ export function resultTable(nodes: readonly WarmLine[]): string {
   return table([...columns, 'NOTE'], rows)
 }
 
-function sorted(nodes: Iterable<WarmLine>): WarmLine[] {
-  const rank = ({ state }: WarmLine) => ORDER.indexOf(state)
+function sorted(nodes: Iterable<WarmNodeLine>): WarmNodeLine[] {
+  const rank = ({ state }: WarmNodeLine) => ORDER.indexOf(state)
   return [...nodes].sort((a, b) => rank(a) - rank(b) || nameOf(a).localeCompare(nameOf(b), 'en', { numeric: true }))
 }
 
-function progressText(node: WarmLine): string {
+function progressText(node: WarmNodeLine): string {
   const { state, bytes, total } = node
   if (state !== 'pulling' || bytes === undefined || total === undefined || total === 0) return stateText(node)
   const full = Math.round((Math.min(bytes, total) / total) * BAR_WIDTH)
@@ -115,11 +115,11 @@ function progressText(node: WarmLine): string {
   return `[${bar}] ${formatShare(bytes, total)} of ${formatBytes(total)}`
 }
 
-function stateText({ state, message }: WarmLine): string {
+function stateText({ state, message }: WarmNodeLine): string {
   return message === undefined ? state : `${state}: ${message}`
 }
 
-function nameOf({ address, node }: WarmLine): string {
+function nameOf({ address, node }: WarmNodeLine): string {
   return address === '' ? node : address
 }
 

@@ -5,15 +5,13 @@ import { type Platform, parsePlatform } from '../oci/platform.ts'
 import { parseImageReference } from '../oci/reference.ts'
 import { minute } from '../time/units.ts'
 import { namespace as namespaceSchema } from '../contracts/node/warm.ts'
-import { type WarmNodeLine, warm as warmCall } from '../contracts/admin/warm.ts'
-import { type AdminFlags, AdminError, adminSocketOption, adminUrlOption, withAdmin } from './admin-client.ts'
+import { warm as warmCall } from '../contracts/admin/warm.ts'
+import { AdminError } from './admin-client.ts'
+import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { flag } from './runtime-flags.ts'
 import { WarmView } from './warm-view.ts'
-
-/** How far one node is, as the daemon says it. */
-export type WarmLine = WarmNodeLine
 
 interface Flags extends AdminFlags {
   readonly zone?: readonly string[]
@@ -26,7 +24,7 @@ interface Flags extends AdminFlags {
 }
 
 const DEFAULT_TIMEOUT = '1h'
-/** The daemon says every three seconds that it is there; resolving a tag takes longer. */
+/** The daemon sends a line every three seconds; resolving a tag takes longer. */
 const SILENCE = minute / 2
 /** 128 and the number of SIGINT, as shells have it. */
 const INTERRUPTED = 130
@@ -106,7 +104,7 @@ async function follow(reference: string, flags: Flags, view: WarmView, signal: A
   })
 }
 
-/** `--zone` means another thing to the daemon, whose environment this command has inside its container: NABO_WARM_ZONE. */
+/** A flag with the variable NABO_WARM_…: in a container this command has the daemon's environment, where NABO_ZONE is the node's zone. */
 function own(...[flags, ...rest]: Parameters<typeof flag>): Option {
   return flag(flags, ...rest).env(`NABO_WARM_${(flags.split(' ')[0] ?? '').slice(2).toUpperCase()}`)
 }

@@ -3,7 +3,7 @@ import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
 import type { HostPort } from '../overlay/host-port.ts'
 import type { LOG_LEVELS } from '../telemetry/log.ts'
 
-/** What `nabo serve` is told, parsed. Times are in milliseconds, sizes in bytes. */
+/** The parsed flags of `nabo serve`. Times are in milliseconds, sizes in bytes. */
 export interface ServeConfig {
   readonly mirrorAddr: readonly HostPort[]
   readonly peerAddr: readonly HostPort[]
@@ -14,7 +14,7 @@ export interface ServeConfig {
   readonly adminSocket?: string
   /** Further names by which clients may address the mirror and admin listeners. */
   readonly allowedHost: readonly string[]
-  /** What peers are told; the addresses of this machine's default routes if absent. */
+  /** Addresses of this node that peers are told; those of this machine's default routes if empty. */
   readonly advertiseAddr: readonly string[]
   readonly bootstrap: BootstrapSpec
   readonly bootstrapDns?: HostPort

@@ -18,7 +18,7 @@ import {
 import type { ServeConfig } from './serve-config.ts'
 import { withoutUserinfo } from './userinfo.ts'
 
-/** Flags of the design that this version refuses: silently doing without what they promise would be worse. */
+/** Flags of the design that this version refuses, since ignoring them would break a promise in silence. */
 const NOT_YET = ['--peer-tls'] as const
 
 interface Flag {
@@ -29,7 +29,7 @@ interface Flag {
   readonly default?: string
   /** May be given more than once; in the environment, values stand with blanks between them. */
   readonly repeatable?: 'list' | 'map'
-  /** What may stand between values besides. */
+  /** The pattern between values; blanks if absent. */
   readonly separator?: RegExp
 }
 
@@ -233,7 +233,7 @@ export function addServeFlags(command: Command): Command {
   return command
 }
 
-/** What commander read from the flags of {@link addServeFlags}. */
+/** The configuration from the values that commander read for the flags of {@link addServeFlags}. */
 export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
   const config: Record<string, unknown> = {}
   for (const flag of FLAGS) {

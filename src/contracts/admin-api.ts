@@ -26,7 +26,7 @@ const openapi = jsonCall({
   errors: [],
 })
 
-/** What a metrics listener answers: nothing else is open to the network. */
+/** The calls of a metrics listener: nothing else is open to the network. */
 export const PROBES = { livez, readyz, metrics } as const
 
 /** Every call of the admin API. */

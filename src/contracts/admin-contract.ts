@@ -24,7 +24,7 @@ export interface JsonCall<Query, Body, Answer> extends Call<Query, Body> {
   readonly statuses?: { readonly all: readonly number[]; of(answer: Answer): number }
 }
 
-/** A call that is answered with a line of JSON for each thing that happens. */
+/** A call that is answered with one line of JSON for each event. */
 export interface LinesCall<Query, Body, Line> extends Call<Query, Body> {
   readonly format: 'lines'
   readonly line: z.ZodType<Line>
@@ -34,6 +34,9 @@ export interface LinesCall<Query, Body, Line> extends Call<Query, Body> {
 export interface TextCall extends Call<unknown, unknown> {
   readonly format: 'text'
 }
+
+/** A call of any format, for code that handles all of them. */
+export type AdminCall = JsonCall<unknown, unknown, unknown> | LinesCall<unknown, unknown, unknown> | TextCall
 
 export function jsonCall<Query, Body, Answer>(
   call: Omit<JsonCall<Query, Body, Answer>, 'format'>,

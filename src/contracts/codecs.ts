@@ -7,7 +7,7 @@ import { type Repository, parseRepositoryKey, repositoryKey } from '../oci/refer
 /** A non-negative integer. */
 export const count = z.int().nonnegative()
 
-/** An array, of which handlers may give a readonly one. */
+/** An array with a readonly type, so that handlers may return readonly arrays. */
 export function list<T>(item: z.ZodType<T>): z.ZodType<readonly T[]> {
   return z.array(item)
 }
@@ -31,12 +31,12 @@ export const platform = textCodec<Platform>(
   'is not a platform such as linux/amd64',
 )
 
-/** A text of at most `max` characters; a longer one is sent cut off. */
+/** A text of at most `max` characters; a longer one is cut before it is sent. */
 export function cutText(max: number): z.ZodType<string> {
   return z.codec(z.string().max(max), z.string(), { decode: (text) => text, encode: (text) => text.slice(0, max) })
 }
 
-/** A value that travels as text. `parse` returns undefined for a text that means nothing. */
+/** A value that travels as text. `parse` returns undefined for an invalid text; `problem` then completes the error message. */
 export function textCodec<T>(
   text: z.ZodType<string, string>,
   parse: (text: string) => T | undefined,

@@ -40,7 +40,7 @@ export function decodeJson<T>(schema: z.ZodType<T>, body: Uint8Array): T {
   throw new InvalidMessage(describeIssue(parsed.error), { cause: parsed.error })
 }
 
-/** The first thing that is wrong, with the path of its field. */
+/** The first issue, with the path of its field. */
 export function describeIssue({ issues }: z.core.$ZodError): string {
   const [issue] = issues
   const field = issue?.path.join('.') ?? ''

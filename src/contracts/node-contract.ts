@@ -12,8 +12,3 @@ export interface NodeContract<Request, Answer> {
   /** Only members of a cluster with a secret may send it: otherwise any stranger could. */
   readonly needsSecret?: boolean
 }
-
-/** Keeps the types of a contract while checking its shape. */
-export function nodeContract<Request, Answer>(contract: NodeContract<Request, Answer>): NodeContract<Request, Answer> {
-  return contract
-}

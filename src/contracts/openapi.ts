@@ -5,9 +5,8 @@ import { z } from 'zod'
 import { OCI_ERRORS, type OciErrorCode } from '../oci/errors.ts'
 import { VERSION } from '../version.ts'
 import { ADMIN_API } from './admin-api.ts'
-import type { JsonCall, LinesCall, TextCall } from './admin-contract.ts'
+import type { AdminCall } from './admin-contract.ts'
 
-type AnyCall = JsonCall<unknown, unknown, unknown> | LinesCall<unknown, unknown, unknown> | TextCall
 type JsonSchema = z.core.JSONSchema.JSONSchema
 
 export interface OpenApiDocument {
@@ -35,7 +34,7 @@ const ERROR_SCHEMA = {
 /** The admin API as an OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.0), generated from its contracts. */
 export function openApiDocument(): OpenApiDocument {
   const paths: Record<string, Record<string, object>> = {}
-  for (const [name, call] of Object.entries(ADMIN_API) as [string, AnyCall][])
+  for (const [name, call] of Object.entries(ADMIN_API) as [string, AdminCall][])
     paths[call.path] = { ...paths[call.path], [call.method.toLowerCase()]: operation(name, call) }
   return {
     openapi: '3.1.0',
@@ -49,7 +48,7 @@ export function openApiDocument(): OpenApiDocument {
   }
 }
 
-function operation(name: string, call: AnyCall): object {
+function operation(name: string, call: AdminCall): object {
   const { summary, audience, query, body, errors } = call
   return {
     operationId: name,
@@ -66,7 +65,7 @@ function operation(name: string, call: AnyCall): object {
   }
 }
 
-function answersOf(call: AnyCall): Record<string, object> {
+function answersOf(call: AdminCall): Record<string, object> {
   switch (call.format) {
     case 'json': {
       const content = { 'application/json': { schema: schemaOf(call.answer) } }

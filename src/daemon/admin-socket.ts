@@ -49,7 +49,7 @@ async function answers(path: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const socket = connect({ path, timeout: CONNECT_TIMEOUT })
   socket.once('connect', () => resolve(true))
-  // A full backlog is a daemon that is busy or frozen.
+  // A timeout, or EAGAIN for a full backlog, means a daemon that is busy or frozen.
   socket.once('timeout', () => resolve(true))
   socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'EAGAIN'))
   try {

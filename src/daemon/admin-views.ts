@@ -20,7 +20,7 @@ import type { DaemonSummary } from './daemon.ts'
 import type { Metrics } from './metrics.ts'
 import { type Quota, showQuotas } from './quota.ts'
 
-/** What the admin API is answered from. */
+/** The parts that the answers of the admin API are read from. */
 export interface Viewed {
   readonly config: ServeConfig
   readonly summary: DaemonSummary
@@ -34,16 +34,17 @@ export interface Viewed {
   readonly nodes: NodeCaller
   readonly isMirror: IsMirror
   readonly readiness: () => Readiness
-  /** Whether a repository is public, without asking; undefined if no answer is recent enough. */
+  /** Whether a repository is public as far as this node knows, without a request; undefined if no answer is recent enough. */
   readonly isKnownPublic: (repository: Repository) => boolean | undefined
 }
 
 const MAX_TRANSFERS = 100
+/** The `about` message has room for as many transfers. */
 const MAX_TOLD = 256
-/** Of a large cluster those that have not answered by then are shown as such. */
+/** Peers that have not answered by then are shown without an answer. */
 const PEERS_TIMEOUT = 3 * second
 
-/** `/api/v1/status`. Others than the operator are not shown transfers of repositories that are not known to be public. */
+/** `/api/v1/status`. Without `isOperator` it lists only transfers of repositories that are known to be public. */
 export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean }): StatusAnswer {
   const { config, summary, chosen, overlay, index, swarm, transfers, quota, metrics, readiness } = viewed
   return {
@@ -80,7 +81,7 @@ function shownTransfers({ transfers, isKnownPublic }: Viewed, isOperator: boolea
   return all.filter(({ repository }) => repository !== undefined && isKnownPublic(repository) === true)
 }
 
-/** `/api/v1/peers`: what is known of each other node here, and what it says itself when it is asked now. */
+/** `/api/v1/peers`: this node's knowledge of each peer, and the peer's own answer to `about`. */
 export async function peersView(viewed: Viewed, signal: AbortSignal): Promise<readonly PeerAnswer[]> {
   const { overlay, index, nodes } = viewed
   const peers = overlay.peers()
@@ -109,7 +110,7 @@ export async function peersView(viewed: Viewed, signal: AbortSignal): Promise<re
   })
 }
 
-/** What this node says about itself to another one. */
+/** This node's answer to `about`. `digests` restricts the transfers; all if empty. */
 export function aboutSelf(
   { config, transfers, readiness }: Pick<Viewed, 'config' | 'transfers' | 'readiness'>,
   digests: readonly Digest[],

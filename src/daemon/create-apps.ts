@@ -18,7 +18,7 @@ import { type Viewed, aboutSelf, peersView, statusView } from './admin-views.ts'
 import type { Warm } from './create-warm.ts'
 import type { DaemonSummary, Parts } from './daemon.ts'
 import type { Apps, ListenerName } from './listeners.ts'
-import { mirrorHosts } from './mirror-names.ts'
+import { listenerHosts } from './mirror-names.ts'
 import type { NodeChecks } from './node-checks.ts'
 import { askedQuotas } from './quota.ts'
 import { logRequest } from './request-log.ts'
@@ -31,7 +31,7 @@ interface AppParts extends Parts {
   readonly summary: DaemonSummary
   /** The keys of the cluster's secrets; undefined in a cluster without one. */
   readonly keys: readonly Uint8Array[] | undefined
-  /** Of --mirror-token-file. */
+  /** The token in --mirror-token-file; undefined without the flag. */
   readonly token: string | undefined
   readonly log: Log
 }
@@ -54,7 +54,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     createApp(routes, { open: parts.open, log, finished: (exchange) => note(parts, name, exchange) })
   const isMirrorAddress = (host: string) => config.mirrorAddr.some((address) => address.host === host)
   const guard = (name: 'mirror' | 'admin', exempt: readonly string[] = []) => {
-    const names = mirrorHosts({ bound: () => parts.listeners.bound[name] })
+    const names = listenerHosts({ bound: () => parts.listeners.bound[name] })
     const isOwnHost = (host: string) => names(host) || config.allowedHost.includes(host) || isMirrorAddress(host)
     return guardLocal({ isOwnHost, exempt })
   }
@@ -89,7 +89,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
   return { mirror: mirrorApp, peer: peerApp, admin, metrics, operator }
 }
 
-/** How blobs leave this node: by the fastest mover that works here, and to peers no faster than the limit. */
+/** Chooses the fastest mover that works here, and limits for peers. */
 async function chooseSending(
   config: ServeConfig,
   buffers: BufferPool,

@@ -36,7 +36,7 @@ import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
 import { type ListenerName, Listeners } from './listeners.ts'
 import { createSwarm } from './create-swarm.ts'
-import { mirrorHosts, mirrorNames } from './mirror-names.ts'
+import { listenerHosts, mirrorNames } from './mirror-names.ts'
 import { observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
 import { RegistryLabels } from './registry-labels.ts'
@@ -54,13 +54,13 @@ export interface Daemon {
 
 export interface DaemonSummary extends Readonly<Record<ListenerName, readonly string[]>> {
   readonly store: 'containerd' | 'directory'
-  /** How peers know this node. */
+  /** This node in the overlay, and the address of its peer listener for peers. */
   readonly self: { readonly id: string; readonly address: string }
   /** Path of the Unix socket for commands; undefined without one. */
   readonly adminSocket?: string
 }
 
-/** What the daemon is made of. */
+/** The parts of the daemon below its use cases. */
 export interface Parts {
   readonly chosen: ChosenStore
   /** Sources of the content that passed through this process. */
@@ -85,7 +85,7 @@ export interface Parts {
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   readonly isMirrorHost: (host: string) => boolean
-  /** Told of what the mirror has answered. */
+  /** Counts the answers of the mirror for warm jobs. */
   readonly traffic: MirrorTraffic
   readonly readiness: () => Readiness
 }
@@ -93,10 +93,10 @@ export interface Parts {
 const NO_SECRET =
   'no --cluster-secret-file: every machine that reaches the peer and router ports can join and read what this node shares'
 
-/** How long the other nodes are told that this one leaves. */
+/** Time for telling the other nodes that this one leaves. */
 const WITHDRAW_TIMEOUT = 2 * second
 
-/** Builds a daemon from its parts and starts it. Throws an Error with one sentence for its operator; nothing is left behind then. */
+/** Builds a daemon from its parts and starts it. Throws an Error with one sentence for the operator, after everything that was started has been stopped. */
 export async function startDaemon(config: ServeConfig, log: Logger): Promise<Daemon> {
   const teardown = new Teardown()
   try {
@@ -187,7 +187,7 @@ async function build(
 ): Promise<Parts> {
   const isMirror = mirrorNames({ bound: () => listeners.bound.mirror })
   const provenance = new Provenance()
-  const isMirrorHost = mirrorHosts({ bound: () => listeners.bound.mirror })
+  const isMirrorHost = listenerHosts({ bound: () => listeners.bound.mirror })
   const chosen = await createStore(config, {
     isMirror,
     isMirrorHost,
@@ -254,7 +254,7 @@ async function build(
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
 
-/** Without a directory that it may write to, a node works all the same, unless its operator asked for the socket. */
+/** The socket's path. Without a flag a socket that cannot be opened is only a warning, since pulls do not need it; with one it is an error. */
 async function openAdminSocket(config: ServeConfig, listeners: Listeners, log: Logger): Promise<string | undefined> {
   if (config.adminSocket === 'none') return undefined
   const path = resolve(config.adminSocket ?? defaultAdminSocket())

@@ -7,12 +7,12 @@ import { type HostPort, formatHostPort } from '../overlay/host-port.ts'
 import { listenOnSocket } from './admin-socket.ts'
 
 export type ListenerName = 'mirror' | 'peer' | 'admin' | 'metrics'
-/** `operator` answers on the Unix socket. */
+/** The applications by listener; `operator` is that of the Unix socket. */
 export type Apps = Readonly<Record<ListenerName | 'operator', RequestListener>>
 
 /** The daemon's HTTP servers. They bind first and answer once {@link Listeners.serve} has given them their applications. */
 export class Listeners {
-  /** The addresses that were taken. */
+  /** The bound addresses, with their ports. */
   readonly bound: Record<ListenerName, string[]> = { mirror: [], peer: [], admin: [], metrics: [] }
   readonly #servers: Server[] = []
   readonly #open: OpenRequests
@@ -23,7 +23,7 @@ export class Listeners {
     this.#open = open
   }
 
-  /** Binds; returns the port of the last address. Throws an Error with one sentence for the operator. */
+  /** Binds the addresses of one listener; returns the port of the last one. Throws an Error with one sentence for the operator. */
   async open(name: ListenerName, addresses: readonly HostPort[]): Promise<number> {
     let port = 0
     for (const address of addresses) {
@@ -43,6 +43,7 @@ export class Listeners {
     this.#servers.push(server)
   }
 
+  /** Answers all requests from now on, those that already wait included. */
   serve(apps: Apps): void {
     this.#apps = apps
     this.#ready.resolve(apps)

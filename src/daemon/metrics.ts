@@ -7,7 +7,7 @@ import type { SourceKind } from '../delivery/blobs/transfer-record.ts'
 import type { FinishedExchange } from '../http/exchange.ts'
 import type { RegistryLabels } from './registry-labels.ts'
 
-/** What is looked up when `/metrics` is asked for. */
+/** Values that are read for each scrape of `/metrics`. */
 export interface MetricSources {
   isReady(): boolean
   peers(): number

@@ -2,10 +2,10 @@ import { isIP } from 'node:net'
 import { type NetworkInterfaceInfo, hostname, networkInterfaces } from 'node:os'
 
 import type { IsMirror } from '../oci/reference.ts'
-import { type HostPort, parseHostPort } from '../overlay/host-port.ts'
+import { type HostPort, isLoopbackAddress, parseHostPort } from '../overlay/host-port.ts'
 
 export interface MirrorNamesOptions {
-  /** Where the mirror listens, such as `127.0.0.1:7950`; asked anew each time. */
+  /** The addresses of the listener, such as `127.0.0.1:7950`; read for each name. */
   readonly bound: () => readonly string[]
   readonly hostname?: () => string
   readonly interfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>
@@ -14,8 +14,8 @@ export interface MirrorNamesOptions {
 const HTTP_PORT = 80
 
 /**
- * By which names clients on this node call its mirror in a reference: the addresses that it listens on, and `localhost`. One that
- * listens everywhere goes by every address of this machine and by its host name.
+ * Whether a registry name in a reference addresses the mirror: an address that it listens on, or `localhost`. A wildcard address
+ * stands for every address of this machine and for its host name.
  */
 export function mirrorNames(options: MirrorNamesOptions): IsMirror {
   return (registry) => {
@@ -26,8 +26,8 @@ export function mirrorNames(options: MirrorNamesOptions): IsMirror {
   }
 }
 
-/** Whether a host without port names the mirror: containerd's source labels carry no ports. */
-export function mirrorHosts(options: MirrorNamesOptions): (host: string) => boolean {
+/** Whether a host without a port names a listener: for `Host` headers, and for containerd's source labels, which have no ports. */
+export function listenerHosts(options: MirrorNamesOptions): (host: string) => boolean {
   return (text) => {
     const named = parseHostPort(text, HTTP_PORT)
     return named !== undefined && boundTo(options).some((bound) => reaches(bound.host, named.host, options))
@@ -41,14 +41,10 @@ function boundTo({ bound }: MirrorNamesOptions): HostPort[] {
 function reaches(bound: string, host: string, options: MirrorNamesOptions): boolean {
   if (bound === host) return true
   const isEverywhere = bound === '0.0.0.0' || bound === '::'
-  if (host === 'localhost') return isEverywhere || isLoopback(bound)
+  if (host === 'localhost') return isEverywhere || isLoopbackAddress(bound)
   if (!isEverywhere) return false
   if (isIP(host) === 0) return host === (options.hostname ?? hostname)().toLowerCase()
-  if (isLoopback(host)) return true
+  if (isLoopbackAddress(host)) return true
   const own = Object.values((options.interfaces ?? networkInterfaces)())
   return own.some((addresses) => addresses?.some(({ address }) => address === host))
-}
-
-function isLoopback(host: string): boolean {
-  return host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }

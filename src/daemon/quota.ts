@@ -1,3 +1,4 @@
+import type { QuotaAnswer } from '../contracts/admin/quota.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
 import { QuotaExchange } from '../peers/quota-exchange.ts'
@@ -5,7 +6,6 @@ import type { Log } from '../telemetry/log.ts'
 import { QuotaBook } from '../upstream/quota/quota-book.ts'
 import { QuotaGate } from '../upstream/quota/quota-gate.ts'
 import { logQuotaMarks } from '../upstream/quota/quota-marks.ts'
-import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { Teardown } from './teardown.ts'
 
 /** What this node knows about the quotas of registries, and what it does about them. */
@@ -33,19 +33,12 @@ export function shareQuota(
   return exchange
 }
 
-/** Past so many, what is shown is what was heard. */
+/** Cap on quotas that other nodes are asked about; the rest is shown as last heard. */
 const MAX_ASKED = 20
 const ASK_TIMEOUT = 500
 
-/** As the admin API shows it. */
-interface ShownQuota extends Omit<QuotaView, 'asOf' | 'endsAt'> {
-  readonly asOf: string
-  /** When the window is over at the latest. */
-  readonly endsAt?: string
-}
-
 /** The quotas that count for this node, the one with the least left first. */
-export function showQuotas(book: QuotaBook): readonly ShownQuota[] {
+export function showQuotas(book: QuotaBook): readonly QuotaAnswer[] {
   const views = book.views().toSorted((a, b) => a.remaining - b.remaining)
   return views.map(({ asOf, endsAt, ...view }) => ({
     ...view,
@@ -54,8 +47,8 @@ export function showQuotas(book: QuotaBook): readonly ShownQuota[] {
   }))
 }
 
-/** The same, after asking the nodes that may know more. */
-export async function askedQuotas({ book }: Quota, exchange: QuotaExchange): Promise<readonly ShownQuota[]> {
+/** Like {@link showQuotas}, after other nodes were asked for newer figures, for half a second at most. */
+export async function askedQuotas({ book }: Quota, exchange: QuotaExchange): Promise<readonly QuotaAnswer[]> {
   const signal = AbortSignal.timeout(ASK_TIMEOUT)
   const asked = book.views().slice(0, MAX_ASKED)
   await Promise.allSettled(asked.map((view) => exchange.ask(view, { signal })))

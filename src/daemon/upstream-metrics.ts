@@ -10,7 +10,7 @@ import type { RegistryLabels } from './registry-labels.ts'
 const MAX_QUOTAS = 20
 
 /**
- * Adds to a registry what there is to know about quotas, and about tags that were answered without their upstream. Registries that
+ * Adds the metrics of quotas, circuit breakers, and tags that were answered without their upstream. Registries that
  * `registryLabels` does not name are left out of gauges: a quota or a breaker of several registries has no value, and alerts watch them.
  */
 export function observeUpstreams(

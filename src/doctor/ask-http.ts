@@ -8,7 +8,7 @@ export interface HttpLook {
   readonly header: (name: string) => string | undefined
   /** The first 16 KiB. */
   readonly body: string
-  /** How far the clock of who answered is ahead of ours, in milliseconds, exact to a second; undefined if it does not say. */
+  /** Milliseconds by which the server's clock is ahead of this one, exact to a second; undefined without a `Date` header. */
   readonly clockAhead: number | undefined
 }
 
@@ -66,12 +66,12 @@ async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
       if (length > MAX_BODY) break
     }
   } catch {
-    // What came tells enough.
+    // The bytes until then suffice.
   }
   return Buffer.concat(chunks).subarray(0, MAX_BODY).toString('utf8')
 }
 
-/** From a `Date` header, which has whole seconds, and when the answer was waited for. */
+/** The server's lead in milliseconds, from a `Date` header, which has whole seconds, and the times of request and answer. */
 export function clockAheadOf(date: string | undefined, began: number, ended: number): number | undefined {
   const theirs = Date.parse(date ?? '')
   if (Number.isNaN(theirs)) return undefined

@@ -1,17 +1,16 @@
-import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
-import { formatHostPort, parseHostPort, type HostPort } from '../overlay/host-port.ts'
+import { formatHostPort, isLoopbackAddress, parseHostPort, type HostPort } from '../overlay/host-port.ts'
 import type { Node } from './node.ts'
 
-/** Where this node's mirror listens, or would. */
+/** The addresses of this node's mirror: of the running daemon, else of the flags. */
 export async function mirrorAddresses(node: Node): Promise<readonly HostPort[]> {
   const daemon = await node.daemon()
   if (daemon.state !== 'running') return node.settings.mirrorAddr
   return daemon.mirror.flatMap((text) => parseHostPort(text, 0) ?? [])
 }
 
-/** As a client on this node writes it. */
+/** The mirror's URL for clients on this node. */
 export function mirrorUrl(addresses: readonly HostPort[]): string {
   const first = addresses[0] ?? { host: '127.0.0.1', port: 7950 }
   return `http://${formatHostPort(isWildcard(first.host) ? { ...first, host: '127.0.0.1' } : first)}`
@@ -28,7 +27,7 @@ export function leadsTo(target: HostPort, listeners: readonly HostPort[]): boole
   )
 }
 
-/** The host and port of a URL, brackets and default ports resolved; undefined for what is no URL. */
+/** The host and port of a URL, brackets and default ports resolved; undefined for an invalid URL. */
 export function hostPortOf(text: string): (HostPort & { readonly protocol: string }) | undefined {
   const url = URL.parse(text)
   if (url === null || url.hostname === '') return undefined
@@ -41,7 +40,7 @@ export function isOwnAddress(host: string): boolean {
 }
 
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  return host === 'localhost' || isLoopbackAddress(host)
 }
 
 function isWildcard(host: string): boolean {

@@ -7,7 +7,7 @@ import { askHttp, type HttpLook, SilentError } from './ask-http.ts'
 import { findListeningProcess, type ListeningProcess } from './listening-process.ts'
 import { hostPortOf, isLoopback, isOwnAddress } from './mirror-addresses.ts'
 
-/** What answers at the address of a mirror. */
+/** The program at the address of a mirror. */
 export type MirrorOccupant =
   | { readonly type: 'none' }
   | { readonly type: 'nabo' }

@@ -2,8 +2,8 @@ import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
- * Makes a directory with the parents that are missing; nothing happens if it exists. Throws the system's error. Not `mkdir` with `recursive`:
- * where a parent cannot be made although its own parent exists (/proc/x), Node 26 tries again without end.
+ * Creates a directory and its missing parents; an existing one is left as it is. Throws the system's error. Not `mkdir` with `recursive`:
+ * where a parent cannot be created although its own parent exists (/proc/x), Node 26 retries without end.
  */
 export async function makeDirectories(path: string, { mode = 0o777 }: { mode?: number } = {}): Promise<void> {
   try {
@@ -15,7 +15,7 @@ export async function makeDirectories(path: string, { mode = 0o777 }: { mode?: n
     if (code !== 'ENOENT' || parent === path) throw error
     await makeDirectories(parent, { mode })
     await mkdir(path, { mode }).catch((again: NodeJS.ErrnoException) => {
-      // Another process was faster.
+      // Another process made it meanwhile.
       if (again.code !== 'EEXIST') throw again
     })
   }

@@ -11,7 +11,7 @@ export interface HttpRequest {
   readonly signal: AbortSignal
 }
 
-/** The head of an answer. Its body is to be read, dumped or destroyed. */
+/** The head of an answer. The caller reads or destroys the body: until then it keeps its connection. */
 export interface HttpAnswer {
   readonly status: number
   /** Values of a repeated header are joined with commas. */
@@ -57,12 +57,13 @@ export class HttpRequests {
     })
   }
 
+  /** Resolves with the head of the answer, whatever its status. Follows no redirects. */
   async send(
     url: string | URL,
     { headersTimeout = HEADERS_TIMEOUT, body, ...asked }: HttpRequest,
   ): Promise<HttpAnswer> {
     const answer = await request(url, { ...asked, body: body ?? null, headersTimeout, dispatcher: this.#dispatcher })
-    // A body that ends badly after its reader has gone is nobody's error.
+    // A body can fail after its reader has gone: without a listener that error would end the process.
     answer.body.on('error', () => {})
     return {
       status: answer.statusCode,

@@ -13,7 +13,7 @@ import type { Peer } from '../overlay/overlay.ts'
 import { second } from '../time/units.ts'
 import { parseFindQuery } from './find-query.ts'
 
-/** Whether this node can do its work. `reasons` says why not, in words for its operator. */
+/** Whether this node can serve. `reasons` are sentences for its operator, empty if it is ready. */
 export interface Readiness {
   readonly ready: boolean
   readonly reasons: readonly string[]
@@ -26,10 +26,10 @@ export interface AdminParts {
   metrics(): Promise<{ contentType: string; text: string }>
   /** `isOperator`: transfers of private repositories are listed too. */
   status(options: { isOperator: boolean }): StatusAnswer
-  /** What is left of the quotas that count for this node. */
+  /** The quotas that count for this node. */
   quotas(): Promise<readonly QuotaAnswer[]>
   peers(): readonly Peer[]
-  /** What each of them says about itself when it is asked now. */
+  /** Asks each peer about itself. */
   members(signal: AbortSignal): Promise<readonly PeerAnswer[]>
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
@@ -37,7 +37,7 @@ export interface AdminParts {
   /** Whether the registry shows content of a repository to everybody. */
   isPublic(repository: Repository, content: NamedContent, options: { signal: AbortSignal }): Promise<boolean>
   readonly warm: AdminHandlers['warm']
-  /** Checks this node, if that was not done just now. */
+  /** The findings of checks that are at most ten seconds old. */
   checks(): Promise<ChecksAnswer>
   /** The findings of the last checks. */
   lastFindings(): readonly Finding[]
@@ -51,7 +51,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     livez: () => ({ alive: true }),
     readyz: () => {
       const { ready, reasons } = parts.readiness()
-      // A warning makes no node unready: that would only be one node less.
+      // A warning does not make a node unready: the cluster would only lose a node that works.
       return { ready, reasons, warnings: problems(parts).map(sentence) }
     },
     metrics: () => parts.metrics(),
@@ -80,7 +80,7 @@ function answerFind(parts: AdminParts): AdminHandler<typeof find> {
   }
 }
 
-/** Any program of this machine can send such a request: it may not spend a quota, nor look for content by its digest alone. */
+/** Any program on this machine can send requests on TCP: they must not spend a quota, nor reveal content by its digest alone. */
 function refuseOnTcp({ image, upstream }: FindRequest): void {
   if (upstream) throw new OciError('DENIED', { message: `upstream=true spends a quota: ${SOCKET_ONLY}` })
   if (typeof image === 'string')
@@ -89,7 +89,7 @@ function refuseOnTcp({ image, upstream }: FindRequest): void {
 
 const SOCKET_ONLY = 'it is answered on the Unix socket of this node only (--admin-socket)'
 
-/** The answer if the registry shows the image to everybody. Whether a private image exists is not revealed either. */
+/** The answer if the registry shows the image to everybody. Else one refusal, which does not reveal whether the image exists. */
 async function findPublic(parts: AdminParts, request: FindRequest, signal: AbortSignal): Promise<FindAnswer> {
   const { image } = request
   if (typeof image === 'string') throw new OciError('DENIED')

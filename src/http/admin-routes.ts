@@ -3,22 +3,21 @@ import { once } from 'node:events'
 import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 
 import { ADMIN_API, type AdminApi, type AdminHandlers, PROBES } from '../contracts/admin-api.ts'
-import type { AdminHandler, AdminRequest, JsonCall, LinesCall, TextCall } from '../contracts/admin-contract.ts'
+import type { AdminCall, AdminHandler, AdminRequest, JsonCall } from '../contracts/admin-contract.ts'
 import { OciError } from '../oci/errors.ts'
-import { sendJson } from './answers.ts'
+import { sendBody } from './answers.ts'
 import type { Routes } from './app.ts'
 import { type Exchange, breakOff } from './exchange.ts'
 
 /**
- * `probes`: health and metrics, for any network. `public`: on loopback TCP, all calls whose audience is anyone, with answers about public
- * content alone. `operator`: on the Unix socket, everything.
+ * `probes`: health and metrics, for any network. `public`: on loopback TCP, the calls whose audience is `anyone`, with answers about public
+ * content alone. `operator`: on the Unix socket, all calls with full answers.
  */
 export type AdminAccess = 'probes' | 'public' | 'operator'
 
-/** Lines that nobody reads: a client with more of them is cut off. */
+/** Cap on lines that the client has not read. A client that lets more wait loses its connection. */
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024
 
-type AnyCall = JsonCall<unknown, unknown, unknown> | LinesCall<unknown, unknown, unknown> | TextCall
 type AnyHandler = (request: AdminRequest<unknown, unknown>, write: (line: unknown) => void) => unknown
 
 /** The routes of the admin API, derived from its contracts. `guard` refuses requests of pages in browsers; see `local-guard.ts`. */
@@ -34,7 +33,7 @@ export function adminRoutes(handlers: AdminHandlers, access: AdminAccess, guard?
   }
 }
 
-function addCall(app: FastifyInstance, call: AnyCall, handle: AnyHandler, isOperator: boolean): void {
+function addCall(app: FastifyInstance, call: AdminCall, handle: AnyHandler, isOperator: boolean): void {
   const schema = {
     ...(call.query === undefined ? {} : { querystring: call.query }),
     ...(call.body === undefined ? {} : { body: call.body.schema }),
@@ -55,7 +54,7 @@ function addCall(app: FastifyInstance, call: AnyCall, handle: AnyHandler, isOper
           return sendAnswer(exchange, call, await (handle as AdminHandler<typeof call>)(asked))
         case 'text': {
           const { contentType, text } = await (handle as AdminHandler<typeof call>)(asked)
-          return sendJson(exchange, text, { 'content-type': contentType })
+          return sendBody(exchange, text, { 'content-type': contentType })
         }
         case 'lines':
           return sendLines(exchange, (write) => (handle as AdminHandler<typeof call>)(asked, write))
@@ -65,7 +64,7 @@ function addCall(app: FastifyInstance, call: AnyCall, handle: AnyHandler, isOper
 }
 
 function sendAnswer(exchange: Exchange, call: JsonCall<unknown, unknown, unknown>, answer: unknown): void {
-  sendJson(exchange, JSON.stringify(answer), {}, call.statuses?.of(answer))
+  sendBody(exchange, JSON.stringify(answer), {}, call.statuses?.of(answer))
 }
 
 /** A failure before the first line is a refusal; after it the answer breaks off. */
@@ -90,7 +89,7 @@ async function sendLines(exchange: Exchange, work: (write: (line: unknown) => vo
   await ended
 }
 
-function operatorOnly({ path }: Pick<AnyCall, 'path'>): OciError {
+function operatorOnly({ path }: Pick<AdminCall, 'path'>): OciError {
   return new OciError('DENIED', {
     message: `${path} is answered on the Unix socket of this node only (--admin-socket): use the nabo command without --admin-url`,
   })

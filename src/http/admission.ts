@@ -1,4 +1,6 @@
-/** How many blobs this node sends to peers at the moment, and how many it would. */
+import { isLoopbackAddress } from '../overlay/host-port.ts'
+
+/** The number of blobs that this node sends to peers now, and the cap on it. */
 export interface SendingLoad {
   readonly sending: number
   readonly capacity: number
@@ -17,7 +19,7 @@ export class Admission {
   #sending = 0
 
   /** `isExempt`: addresses that may hold all slots. Loopback if absent: clusters of one machine (labs, tests) share that address. */
-  constructor(capacity: number, isExempt: (address: string) => boolean = isLoopback) {
+  constructor(capacity: number, isExempt: (address: string) => boolean = isLoopbackAddress) {
     this.#capacity = capacity
     this.#isExempt = isExempt
   }
@@ -44,7 +46,7 @@ export class Admission {
     this.#sending -= 1
   }
 
-  /** For those who send nodes here: they go where there are free slots. */
+  /** For coordinators: they assign nodes to sources with free slots. */
   load(): SendingLoad {
     return { sending: this.#sending, capacity: this.#capacity }
   }
@@ -55,8 +57,4 @@ const MAPPED = '::ffff:'
 /** A listener on `[::]` sees IPv4 clients as `::ffff:192.0.2.1`. */
 function slotHolder(remoteAddress = ''): string {
   return remoteAddress.startsWith(MAPPED) ? remoteAddress.slice(MAPPED.length) : remoteAddress
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.')
 }

@@ -11,13 +11,14 @@ import { OciError } from '../oci/errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { type ByteSpan, parseRange, resolveRange } from '../oci/range.ts'
 import { errorText } from '../telemetry/log.ts'
+import { second } from '../time/units.ts'
 import { type Exchange, breakOff } from './exchange.ts'
 import { withFirstChunk } from './first-chunk.ts'
 import { type MinimumRate, RateWatch } from './minimum-rate.ts'
 
 const BLOB_TYPE = 'application/octet-stream'
-/** What is left of the ten seconds in which a client wants its header. */
-const FIRST_CHUNK_PATIENCE = 900
+/** The rest of the ten seconds that containerd waits for a header, after the nine of HEADER_DEADLINE in `mirror-listener.ts`. */
+const FIRST_CHUNK_PATIENCE = 0.9 * second
 
 /** Answers with a verified manifest. */
 export function sendManifest(exchange: Exchange, manifest: DeliveredManifest): void {
@@ -50,19 +51,19 @@ export function sendBlobHead(exchange: Exchange, digest: Digest, size: number): 
 
 /** How blobs are sent. */
 export interface BlobSending {
-  /** How files get to a client; moveFile if absent. */
+  /** Writes a file to a client; `moveFile` if absent. */
   readonly mover?: FileMover | undefined
   /** Limits the bytes of blobs; undefined for no limit. */
   readonly bandwidth?: Bandwidth | undefined
-  /** Where chunks that were written go back to. */
+  /** The pool that takes back written chunks. */
   readonly buffers?: BufferPool | undefined
   /** A client that takes its bytes more slowly loses its transfer; undefined for no minimum. */
   readonly minimumRate?: MinimumRate | undefined
 }
 
 /**
- * Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery whatever happens. Throws what happens before
- * the head is sent, so that the answer can still be a refusal; then the answer breaks off.
+ * Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery in any case. Throws errors that precede the
+ * head, so that the answer can still be a refusal; a later error breaks the answer off.
  */
 export async function sendBlob(
   exchange: Exchange,
@@ -102,7 +103,10 @@ export async function sendBlob(
   }
 }
 
-/** containerd gives up after four answers that broke off without a byte; after a refusal it goes to the next host. */
+/**
+ * The chunks, once the first has arrived. A failure before it becomes a refusal, after which containerd asks its next host: it gives up after
+ * four answers that break off without a byte.
+ */
 async function begun(
   delivery: Extract<BlobDelivery, { type: 'stream' }>,
   digest: Digest,
@@ -120,8 +124,8 @@ async function begun(
   }
 }
 
-/** Answers with a small body. */
-export function sendJson(
+/** Answers with a small body, of the type `application/json` unless `headers` name another. */
+export function sendBody(
   exchange: Exchange,
   body: string | Uint8Array,
   headers: Record<string, string> = {},
@@ -134,7 +138,7 @@ export function sendJson(
 interface Content {
   readonly digest: Digest
   readonly type: string
-  /** Of the whole content, in bytes. */
+  /** Bytes of the whole content. */
   readonly size: number
 }
 
@@ -162,7 +166,7 @@ function headersOf({ digest, type }: Content) {
   return { 'content-type': type, 'docker-content-digest': digest, etag: `"${digest}"`, 'accept-ranges': 'bytes' }
 }
 
-/** Fastify sends small answers; of an answer to a HEAD only its head. */
+/** Sends a small answer through Fastify, which omits the body of an answer to a HEAD. */
 function send({ reply }: Exchange, { status, headers }: Head, body?: Uint8Array): void {
   void reply.code(status).headers(headers).send(body)
 }

@@ -32,12 +32,12 @@ export interface AppOptions {
   readonly open: OpenRequests
 }
 
-/** Longer than any path that is served: what is too long is refused by whoever reads it. */
+/** In characters, more than the 32 KiB of a request's head: the parser of a path refuses names that are too long, not the router. */
 const MAX_PARAMETER_LENGTH = 64 * 1024
 
 /**
- * A Fastify application whose routes throw OciErrors: they are written here alone, and no stack trace leaves the process. Resolves with
- * what answers the requests of its servers.
+ * Creates a Fastify application. Its routes throw OciErrors, which are written here alone, and no stack trace leaves the process. Resolves
+ * with the request listener for its servers.
  */
 export async function createApp(routes: Routes, { finished, log, open }: AppOptions): Promise<RequestListener> {
   const begin = (request: FastifyRequest, reply: FastifyReply) => {
@@ -45,7 +45,7 @@ export async function createApp(routes: Routes, { finished, log, open }: AppOpti
   }
   const options: FastifyHttpOptions<Server> = {
     exposeHeadRoutes: false,
-    // The servers drain by themselves, and answer to the end.
+    // `drain` in bind.ts closes the servers; open connections are answered until then.
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     // Without factories Fastify loads Ajv and its own serializer; its types know no other ones.
@@ -80,7 +80,7 @@ export async function createApp(routes: Routes, { finished, log, open }: AppOpti
   return (request, response) => app.routing(request, response)
 }
 
-/** Only reads are served, besides the messages and commands that have routes of their own. Throws OciError. */
+/** Refuses every method but GET and HEAD. Messages and commands have routes of their own. Throws OciError. */
 export function requireRead({ method }: Pick<FastifyRequest, 'method'>): void {
   if (method === 'GET' || method === 'HEAD') return
   throw new OciError('UNSUPPORTED', { message: 'only pulls are served here', headers: { allow: 'GET, HEAD' } })
@@ -99,7 +99,7 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, lo
     .send(Buffer.from(answer.body()))
 }
 
-/** undefined for a failure of this program. */
+/** The refusal that an error stands for; undefined for a failure of this program. */
 function refusalOf(error: unknown, request: FastifyRequest): OciError | undefined {
   if (error instanceof OciError) return error
   if (error instanceof InvalidMessage)
@@ -126,7 +126,7 @@ function refusalOf(error: unknown, request: FastifyRequest): OciError | undefine
   }
 }
 
-/** zod reads the bodies and queries of the routes that have a schema. */
+/** Validates bodies and queries with the zod schema of their route. */
 function compileValidator({ schema, httpPart }: { schema: unknown; httpPart?: string | undefined }) {
   const type = schema as z.ZodType
   return (data: unknown): { value: unknown } | { error: Error } => {

@@ -14,7 +14,7 @@ export interface Exchange {
   readonly response: ServerResponse
   /** Fires when the client closes the connection before the answer has ended. */
   readonly signal: AbortSignal
-  /** What the request's log line says besides method, status and time. */
+  /** Fields of the request's log line besides method, status and time. */
   readonly fields: ExchangeFields
   /** Why the answer is a refusal, or ends before its last byte. */
   failure?: { readonly outcome: 'refused' | 'broken' | 'client-gone'; readonly error: unknown }
@@ -25,7 +25,7 @@ export interface ExchangeFields {
   repository?: string
   reference?: string
   digest?: string
-  /** Where the bytes came from. */
+  /** The sources of the answer's bytes. */
   shares?: readonly TransferShare[]
 }
 
@@ -72,7 +72,7 @@ export function openExchange(
   // A pipelined response that is still queued emits nothing when its connection closes.
   const forget = open.add(request.raw.socket, end)
   response.once('close', end)
-  // Errors of a closed socket appear where it is written to.
+  // Writers see the errors of a closed socket; without a listener they would end the process.
   response.on('error', () => {})
   return exchange
 }

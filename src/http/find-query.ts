@@ -7,10 +7,10 @@ import { type IsMirror, parseImageReference } from '../oci/reference.ts'
 
 const MAX_REFERENCE = 1_024
 
-/** Reads the query of `/api/v1/find`. Throws OciError with a sentence for whoever typed it. */
+/** Reads the query of `/api/v1/find`. Throws OciError with a sentence for the user. */
 export function parseFindQuery(query: FindQuery, isMirror: IsMirror): FindRequest {
   const text = query.reference.trim()
-  // Otherwise a digest that lacks some digits would be a repository and a tag.
+  // A digest that lacks digits would parse as a repository and a tag.
   const isReference = text.length <= MAX_REFERENCE && !/^sha(?:256|512):/i.test(text)
   const image = parseDigest(text) ?? (isReference ? parseImageReference(text, isMirror) : undefined)
   if (image === undefined) throw refused(`${JSON.stringify(text.slice(0, 100))} is not an image reference or a digest`)

@@ -6,22 +6,22 @@ import { OciError } from '../oci/errors.ts'
 import { second } from '../time/units.ts'
 import type { OpenRequests } from './open-requests.ts'
 
-/** A client has this long to read why it was refused and to close; then the connection goes. */
+/** Time for a client to read the refusal and to close its connection; then the connection is destroyed. */
 const LINGER = 1 * second
 
 const STATUS_BY_ERROR: Readonly<Record<string, { status: number; message: string }>> = {
   HPE_HEADER_OVERFLOW: { status: 431, message: 'the URL and headers are too long' },
   HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, message: 'the chunk extensions are too long' },
-  // Not 408: containerd repeats that at once.
+  // Not 408: containerd repeats the request at once.
   ERR_HTTP_REQUEST_TIMEOUT: { status: 400, message: 'the request did not come in time' },
 }
 
-/** Answers bytes that never become a request (bad HTTP, CONNECT, an unknown Expect) with an error like all others. */
+/** Answers bytes that never become a request (invalid HTTP, CONNECT, an unknown Expect) with an OCI error. */
 export function refuseInvalidRequests(server: Server, open: OpenRequests): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // In the middle of an answer, more bytes would become part of its body.
+    // During an answer, more bytes would become part of its body.
     if (!socket.writable || open.has(socket)) return socket.destroy()
-    // A client that only keeps a connection ready would take an answer for that to its next question.
+    // A client with an idle connection would take this for the answer to its next request.
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && (socket as Socket).bytesRead === 0) return socket.destroy()
     const { status, message } = STATUS_BY_ERROR[error.code ?? ''] ?? {
       status: 400,
@@ -47,7 +47,7 @@ function refuse(socket: Duplex, error: OciError): void {
   timer.unref()
   socket.once('close', () => clearTimeout(timer))
   socket.on('error', () => {})
-  // Closing with unread bytes would reset the connection before the client has read this.
+  // Closing with unread bytes would reset the connection before the client has read the refusal.
   socket.resume()
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`)
 }

@@ -3,12 +3,12 @@ import { OciError } from '../oci/errors.ts'
 import { parseLinkHeader } from '../oci/link-header.ts'
 import type { OciRequest } from '../oci/request.ts'
 import type { UpstreamListing } from '../upstream/upstream.ts'
-import { sendJson } from './answers.ts'
+import { sendBody } from './answers.ts'
 import type { Exchange } from './exchange.ts'
 
 type Listing = Extract<OciRequest, { type: 'listing' }>
 
-/** Answers with what a registry lists, under the name that the client used. Throws OciError. */
+/** Answers with a list of the registry (tags or referrers), under the name that the client used. Throws OciError. */
 export async function serveListing(
   exchange: Exchange,
   asked: Listing,
@@ -23,14 +23,14 @@ export async function serveListing(
   const listing = await list(exchange.signal)
   exchange.fields.shares = [{ source: 'upstream', bytes: listing.body.length }]
   const link = listing.link === undefined ? undefined : nextPage(listing.link, asked)
-  sendJson(exchange, named(listing.body, asked), {
+  sendBody(exchange, named(listing.body, asked), {
     'content-type': listing.contentType,
     ...(link === undefined ? {} : { link }),
     ...(listing.filtersApplied === undefined ? {} : { 'oci-filters-applied': listing.filtersApplied }),
   })
 }
 
-/** A list of tags says of what: not by the name that the repository has at its registry, but by the one that was asked for. */
+/** A list of tags has a `name`: the name that the client used takes the place of the repository's name at its registry. */
 function named(body: Uint8Array, { asked, pathAndQuery }: Listing): Uint8Array {
   if (!pathAndQuery.startsWith('tags/')) return body
   const json: unknown = JSON.parse(Buffer.from(body).toString('utf8'))
@@ -38,7 +38,7 @@ function named(body: Uint8Array, { asked, pathAndQuery }: Listing): Uint8Array {
   return Buffer.from(JSON.stringify({ ...json, name: asked.name }))
 }
 
-/** The next page is here, not at the upstream, and must be of the same registry. */
+/** The link to the next page: a path of this mirror, for the same registry. */
 function nextPage(link: string, { asked, pathAndQuery }: Listing): string | undefined {
   const target = parseLinkHeader(link).find(({ relations }) => relations.includes('next'))?.target
   const next = target === undefined ? null : URL.parse(target, 'http://upstream')

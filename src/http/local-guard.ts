@@ -3,12 +3,12 @@ import { isIP } from 'node:net'
 import type { onRequestHookHandler } from 'fastify'
 
 import { OciError } from '../oci/errors.ts'
-import { parseHostPort } from '../overlay/host-port.ts'
+import { isLoopbackAddress, parseHostPort } from '../overlay/host-port.ts'
 
 export interface LocalGuardOptions {
-  /** Whether clients address this listener by a host name or address, without its port. */
+  /** Whether a host name or address, without a port, is one by which clients address this listener. */
   readonly isOwnHost: (host: string) => boolean
-  /** Paths that anyone may read from anywhere, such as probes. */
+  /** Paths that are open to every client, such as probes. */
   readonly exempt?: readonly string[]
 }
 
@@ -23,7 +23,7 @@ const MAX_SHOWN = 100
 export function guardLocal({ isOwnHost, exempt = [] }: LocalGuardOptions): onRequestHookHandler {
   const isOwn = (authority: string) => {
     const host = hostOf(authority)
-    return host !== undefined && (isLoopback(host) || isOwnHost(host))
+    return host !== undefined && (LOOPBACK_NAMES.has(host) || isLoopbackAddress(host) || isOwnHost(host))
   }
   return ({ url, headers }, _reply, done) => {
     if (exempt.includes(url.split('?')[0] ?? '')) return done()
@@ -38,14 +38,10 @@ export function guardLocal({ isOwnHost, exempt = [] }: LocalGuardOptions): onReq
 }
 
 function hostOf(authority: string): string | undefined {
-  // A trailing dot only says that the name is complete.
+  // A trailing dot marks a fully qualified name.
   const host = parseHostPort(authority.toLowerCase().replace(/\.(?=:\d+$|$)/, ''), HTTP_PORT)?.host
-  // The shortest of the many ways to write an IPv6 address.
+  // URL writes an IPv6 address in its shortest form (RFC 5952).
   return host !== undefined && isIP(host) === 6 ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host
-}
-
-function isLoopback(host: string): boolean {
-  return LOOPBACK_NAMES.has(host) || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
 }
 
 function notOwn(host: string): OciError {

@@ -17,7 +17,7 @@ export interface MinimumRate {
  */
 export const PEER_MINIMUM_RATE: MinimumRate = { bytesPerSecond: 64 * 1024, window: 30 * second }
 
-/** Looks per window: enough that a client counts as slow only if bytes wait for it again and again. */
+/** Looks per window: a client counts as slow only if bytes wait for it at several looks in a row. */
 const LOOKS = 6
 
 class SlowClientError extends Error {
@@ -25,18 +25,18 @@ class SlowClientError extends Error {
 }
 
 /**
- * Calls back when the client of an answer stays below a minimum rate while bytes wait for it. A look that finds no byte
- * waiting clears what the client owes: then this node is the slow part (a bandwidth limit, a disk, content that is still arriving). One
- * timer an answer, and no work per chunk.
+ * Calls back when the client of an answer stays below a minimum rate while bytes wait for it. A look that finds no waiting byte clears the
+ * client's debt: then this node is the slow part (a bandwidth limit, a disk, content that is still arriving). One timer per answer, and no
+ * work per chunk.
  */
 export class RateWatch {
-  /** Told by the mover. */
+  /** Counted by the mover. */
   readonly direct: DirectBytes = { count: 0 }
   readonly #response: ServerResponse
   readonly #rate: MinimumRate
   readonly #onSlow: (error: SlowClientError) => void
   readonly #timer: NodeJS.Timeout
-  /** Bytes that the client should have taken by now and has not. */
+  /** Bytes by which the client is below the minimum rate. */
   #owed = 0
   #taken: number
 

@@ -16,7 +16,7 @@ import { DeadlineError, abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
 import { VERSION, VERSION_HEADER } from '../version.ts'
-import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
+import { type BlobSending, sendBlob, sendBlobHead, sendBody, sendManifest, sendManifestHead } from './answers.ts'
 import { type Routes, requireRead } from './app.ts'
 import type { Exchange } from './exchange.ts'
 import { readPullCredential } from './pull-credential.ts'
@@ -44,17 +44,18 @@ export interface MirrorListenerOptions {
   readonly sending: BlobSending
   /** Whether the mirror uses the credentials of clients. */
   readonly asksForLogin: boolean
-  /** By which names clients call this mirror in references: `127.0.0.1:7950/ghcr.io/org/app`. */
+  /** Whether a registry name addresses this mirror, as in `127.0.0.1:7950/ghcr.io/org/app`. */
   readonly isMirror: IsMirror
 }
 
-/** Before 2.3 containerd has no deadline for a header: after this long Nabo steps aside. */
+/** containerd before 2.3 has no deadline for a header: after this time the mirror answers 404, and containerd asks its next host. */
 const HEADER_DEADLINE = 9 * second
 const TOKEN_HEADER = 'nabo-token'
-/** `store`, `peer` or `upstream`, and the address of the peer. */
+/** `store`, `peer` or `upstream`. */
 const SOURCE_HEADER = 'nabo-source'
+/** The address of the peer. */
 const PEER_HEADER = 'nabo-peer'
-/** What Nabo's own upstream client calls itself. */
+/** The user agent of Nabo's upstream client. */
 const OWN_USER_AGENT = 'nabo'
 
 /** The pull half of the distribution API, for containerd and other clients on this node. */
@@ -90,7 +91,7 @@ async function serve(options: MirrorListenerOptions, exchange: Exchange, asked: 
   response.setHeader('docker-distribution-api-version', 'registry/2.0')
   if (asked.type === 'base') {
     if (options.asksForLogin) askForLogin(request.headers)
-    return sendJson(exchange, '{}')
+    return sendBody(exchange, '{}')
   }
   describe(exchange, asked)
   response.setHeader('oci-namespace', asked.repository.registry)
@@ -164,7 +165,7 @@ async function serveBlob(
       ),
     (late) => late.close(),
   )
-  sayOrigin(exchange, delivery.origin)
+  setOriginHeaders(exchange, delivery.origin)
   await sendBlob(exchange, asked.digest, delivery, sending)
 }
 
@@ -193,7 +194,7 @@ async function serveManifest(
       message: `${digest} is of type ${mediaType}, which the client does not accept`,
     })
   }
-  sayOrigin(exchange, found)
+  setOriginHeaders(exchange, found)
   if (!head && 'bytes' in found) return sendManifest(exchange, found)
   exchange.fields.shares = [
     { source: found.source, bytes: 0, ...(found.peer === undefined ? {} : { peer: found.peer }) },
@@ -201,8 +202,8 @@ async function serveManifest(
   return sendManifestHead(exchange, found.descriptor)
 }
 
-/** Where the first bytes of an answer come from: what comes later may have come from elsewhere, and headers cannot say so. */
-function sayOrigin({ response }: Exchange, { source, peer }: TransferOrigin): void {
+/** Names the source of the first bytes. Later bytes may have another source, which headers cannot tell. */
+function setOriginHeaders({ response }: Exchange, { source, peer }: TransferOrigin): void {
   response.setHeader(SOURCE_HEADER, source === 'local' ? 'store' : source)
   if (peer !== undefined) response.setHeader(PEER_HEADER, peer)
 }
@@ -213,7 +214,10 @@ function requireToken(expected: string, given: string | string[] | undefined): v
   throw new OciError('DENIED', { message: 'this mirror wants a token: set the Nabo-Token header in hosts.toml' })
 }
 
-/** Everything before the header has one deadline; what it opened follows the client's own signal from then on. */
+/**
+ * Runs the work that precedes the header, under one deadline. What the work opens follows the client's signal afterwards. A result that
+ * comes too late goes to `discard`.
+ */
 async function beforeDeadline<T>(
   client: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
@@ -226,7 +230,7 @@ async function beforeDeadline<T>(
   try {
     return await abortable(working, signal)
   } catch (error) {
-    // What is opened all the same has nobody who would close it.
+    // No caller is left to close what the work opens after the deadline.
     working.then(discard).catch(() => {})
     if (!(error instanceof DeadlineError)) throw error
     throw new OciError('NOT_FOUND', {

@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream'
 
-/** The requests of each connection that are not answered yet. Pipelined requests can be several. */
+/** The unanswered requests of each connection: several if the client pipelines. */
 export class OpenRequests {
   readonly #bySocket = new WeakMap<Duplex, Set<() => void>>()
 
-  /** Calls `onClose` once if the connection closes first. Returns what removes it. */
+  /** Calls `onClose` once if the connection closes first. Returns a function that removes it. */
   add(socket: Duplex, onClose: () => void): () => void {
     const open = this.#bySocket.get(socket) ?? this.#track(socket)
     open.add(onClose)

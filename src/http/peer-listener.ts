@@ -29,7 +29,7 @@ import { refuseRequest } from '../peers/request-proof.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../store/content-store.ts'
 import type { Admission } from './admission.ts'
-import { type BlobSending, sendBlob, sendBlobHead, sendJson, sendManifest, sendManifestHead } from './answers.ts'
+import { type BlobSending, sendBlob, sendBlobHead, sendBody, sendManifest, sendManifestHead } from './answers.ts'
 import type { Routes } from './app.ts'
 import type { Exchange } from './exchange.ts'
 import { type NodeMessageParts, nodeHandlers } from './node-messages.ts'
@@ -92,7 +92,7 @@ function messageRoute(
     schema: { body: request.schema },
     onRequest: ({ exchange, raw }, _reply, done) => {
       exchange.fields.kind = kind
-      // No body is read without something that looks like a proof: a stranger must not make this node buffer megabytes.
+      // Refuse before the body is read: a stranger without a proof must not make this node buffer megabytes.
       if (keys !== undefined && raw.headers.authorization === undefined) requireProof(keys, raw, new Uint8Array())
       done()
     },
@@ -101,14 +101,14 @@ function messageRoute(
       done()
     },
     handler: async ({ exchange, body }) =>
-      sendJson(exchange, encodeMessage(answer, await handle(body, { signal: exchange.signal }))),
+      sendBody(exchange, encodeMessage(answer, await handle(body, { signal: exchange.signal }))),
   }
 }
 
 async function serveContent(options: PeerListenerOptions, exchange: Exchange, audience: Audience): Promise<void> {
   const { request, response, signal } = exchange
   const asked = parseOciRequest(request.url ?? '')
-  if (asked.type === 'base') return sendJson(exchange, '{}')
+  if (asked.type === 'base') return sendBody(exchange, '{}')
   if (asked.type === 'listing') throw new OciError('UNSUPPORTED', { status: 404 })
   describe(exchange, asked)
   const { repository } = asked
@@ -118,7 +118,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   const head = request.method === 'HEAD'
 
   if (asked.type === 'blob') {
-    // Read once: a connection that has ended has no address, and the slot goes back to the one that took it.
+    // Read once: a connection that has ended has no address, and the slot must return to the address that took it.
     const { remoteAddress } = request.socket
     // A HEAD sends nothing: it takes no slot.
     if (!head && !options.admission.enter(remoteAddress)) throw busy()
@@ -148,7 +148,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   return head ? sendManifestHead(exchange, manifest.descriptor) : sendManifest(exchange, manifest)
 }
 
-/** The digest that a tag names here. A HEAD is answered at once: peers ask for the descriptor, then for the manifest by its digest. */
+/** The digest that a tag names here; undefined for a HEAD, which is answered here: peers then ask for the manifest by its digest. */
 async function resolveTag(
   options: PeerListenerOptions,
   exchange: Exchange,
@@ -166,8 +166,8 @@ async function resolveTag(
 }
 
 /**
- * A peer that only may not see it under this name must not take this node's claim for wrong, nor one that was sent here because this
- * node is getting it.
+ * The refusal of a blob. It says `absent`, on which the peer drops this node's claim, only if the blob is neither held under another name
+ * nor on its way to this node.
  */
 async function notHere(
   options: PeerListenerOptions,
@@ -188,18 +188,18 @@ function busy(): OciError {
   return new OciError('UNAVAILABLE', { message: 'this node sends as much as it may', headers: { [BUSY_HEADER]: '1' } })
 }
 
-/** A member's word that its client may see this is taken with the proof that covers it, and not in a cluster without a secret. */
+/** A member's claim that its client is authorised counts only with the proof that covers it, so never in a cluster without a secret. */
 function audienceOf(keys: readonly Uint8Array[] | undefined, request: IncomingMessage): Audience {
-  return keys !== undefined && saysVerified(request) ? { kind: 'peer', verified: true } : PEER
+  return keys !== undefined && claimsVerified(request) ? { kind: 'peer', verified: true } : PEER
 }
 
-function saysVerified(request: IncomingMessage): boolean {
+function claimsVerified(request: IncomingMessage): boolean {
   return request.headers[VERIFIED_HEADER] === '1'
 }
 
 function requireProof(keys: readonly Uint8Array[] | undefined, request: IncomingMessage, body: Uint8Array): void {
   if (keys === undefined) return
-  const proven = { method: request.method ?? '', target: request.url ?? '', body, verified: saysVerified(request) }
+  const proven = { method: request.method ?? '', target: request.url ?? '', body, verified: claimsVerified(request) }
   const refusal = refuseRequest(keys, request.headers.authorization, proven)
   if (refusal !== undefined) throw new OciError('DENIED', { message: refusal })
 }

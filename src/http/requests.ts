@@ -2,7 +2,7 @@ import { repositoryKey } from '../oci/reference.ts'
 import type { OciRequest } from '../oci/request.ts'
 import type { Exchange } from './exchange.ts'
 
-/** Puts what was asked into the request's log line. */
+/** Adds the requested content to the fields of the request's log line. */
 export function describe(exchange: Exchange, asked: Exclude<OciRequest, { type: 'base' }>): void {
   exchange.fields.kind = asked.type
   exchange.fields.repository = repositoryKey(asked.repository)

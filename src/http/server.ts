@@ -4,11 +4,11 @@ import { minute, second } from '../time/units.ts'
 import { refuseInvalidRequests } from './invalid-requests.ts'
 import type { OpenRequests } from './open-requests.ts'
 
-/** The time that a client has to send its request; answers are not limited by it. */
+/** Time for a client to send its request. It does not limit answers. */
 const REQUEST_TIMEOUT = 30 * second
 /** A client that takes no byte for this long is gone. */
 const SOCKET_TIMEOUT = 5 * minute
-/** Far above what a cluster opens, far below what a process may hold. */
+/** Far above the connections of a cluster, far below the descriptors of a process. */
 const MAX_CONNECTIONS = 4096
 const KEEP_ALIVE = 75 * second
 
@@ -21,7 +21,7 @@ export function createHttpServer(route: RequestListener, open: OpenRequests): Se
       keepAliveTimeout: KEEP_ALIVE,
       maxHeaderSize: 32 * 1024,
       noDelay: true,
-      // Nothing here depends on it, and its absence would be refused without a body.
+      // Node would refuse HTTP/1.1 without Host by a 400 without a body, and no route needs the header.
       requireHostHeader: false,
     },
     route,

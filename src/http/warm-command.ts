@@ -9,7 +9,7 @@ import { formatReference } from '../warm/messages.ts'
 import type { NodeProgress, RolloutOrder } from '../warm/rollout.ts'
 
 export interface WarmCommandOptions {
-  /** Whether a registry name addresses the mirror of this node: such a name means nothing to other nodes. */
+  /** Whether a registry name addresses the mirror of this node. Such a name has no meaning on other nodes. */
   readonly isMirror: IsMirror
   /** The digest that a reference names now. Throws OciError. */
   resolve(reference: ImageReference, options: { signal: AbortSignal }): Promise<Digest>
@@ -17,13 +17,13 @@ export interface WarmCommandOptions {
   rollOut(order: RolloutOrder, tell: (progress: NodeProgress) => void, options: { signal: AbortSignal }): Promise<void>
 }
 
-/** Longer than a mirror request may take. */
+/** Longer than a request to the mirror can take. */
 const RESOLVE_TIMEOUT = 15 * second
-/** A client that reads no line for longer takes the daemon for dead. */
+/** The pause between `waiting` lines: a client that reads no line for much longer takes the daemon for dead. */
 const HEARTBEAT = 3 * second
 const MAX_AT_A_TIME = 8
 
-/** `POST /api/v1/warm`: has nodes pull an image. A client that closes the connection takes the order back. */
+/** `POST /api/v1/warm`: has nodes pull an image. Closing the connection takes the order back. */
 export function createWarmCommand(options: WarmCommandOptions): AdminHandler<typeof warm> {
   let running = 0
   return async ({ body, signal }, write) => {

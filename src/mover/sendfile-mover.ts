@@ -27,16 +27,16 @@ export type FileMover = (
   direct?: DirectBytes,
 ) => Promise<void>
 
-/** What a transfer sends before everybody else has a turn: some tens of microseconds. */
+/** Bytes that a transfer sends before the others have their turn: some tens of microseconds. */
 const BURST_BYTES = 256 * 1024
 const MIN_BURST_BYTES = 64 * 1024
-/** What all transfers send in one round of the event loop: a small request waits for several rounds. */
+/** Bytes that all transfers send in one round of the event loop: a small request waits for several rounds. */
 const ROUND_BYTES = 4 * 1024 * 1024
 /** How far ahead it is looked whether the bytes are in memory: looking costs a part of a burst. */
 const WARM_BYTES = 1024 * 1024
 /** What a client takes the ordinary way when its socket is full. When it has, far more room than this is there for sendfile. */
 const WAITING_BYTES = 64 * 1024
-/** How often the socket is told that it is not idle. */
+/** The interval at which the socket's idle timeout is reset. */
 const TOUCH_EVERY = 1 * second
 
 /** Sends files by sendfile where they are files and the answer is plain HTTP, and in the ordinary way otherwise. */
@@ -68,7 +68,7 @@ class Transfer {
   readonly #options: TransferOptions
   readonly #end: number
   #position: number
-  /** What may be sent before the share is asked again. */
+  /** Bytes that may be sent before the share is asked again. */
   #allowed = 0
   /** Up to here the bytes are in memory. */
   #warmTo: number

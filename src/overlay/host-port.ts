@@ -26,7 +26,12 @@ export function parseHostPort(text: string, defaultPort: number): HostPort | und
   return port >= 1 && port <= 65_535 ? { host, port } : undefined
 }
 
-/** An IPv4 address or a name; what is all digits and dots must be an address. */
+/** Whether an IP address, without brackets, is 127.0.0.0/8 or `::1`. False for names. */
+export function isLoopbackAddress(text: string): boolean {
+  return text === '::1' || (isIP(text) === 4 && text.startsWith('127.'))
+}
+
+/** Whether a text is an IPv4 address or a name; digits and dots alone must be an address. */
 function isHost(text: string): boolean {
   return isIP(text) === 4 || (NAME.test(text) && !/^[\d.]+$/.test(text))
 }

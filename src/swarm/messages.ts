@@ -27,7 +27,7 @@ export interface JoinRequest {
   readonly size: number | undefined
   readonly serves: boolean
   readonly left: readonly LeftSource[]
-  /** What the member holds already. */
+  /** The lease that the member holds already. */
   readonly lease: Lease | undefined
   /** How the member's own upstream transfers went lately, in bytes a second; undefined if it does not know. */
   readonly upstreamRate: number | undefined

@@ -8,7 +8,7 @@ export interface Parcel {
   readonly participation: Participation
   /** The participation's when the entry was written. */
   readonly generation: number
-  /** To how many coordinators it goes. */
+  /** The number of coordinators that get the entry. */
   readonly copies: number
   /** How often it is still sent elsewhere if it does not arrive. */
   readonly retries: number

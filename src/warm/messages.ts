@@ -13,7 +13,7 @@ export interface WarmWish {
   readonly cancel?: boolean | undefined
 }
 
-/** What is to be on a node. */
+/** The image that a node is to have. */
 export interface WarmOrder {
   /** With a tag or a digest. */
   readonly reference: ImageReference
@@ -49,7 +49,7 @@ export interface WarmStatus {
   /** Bytes that the pull got from other nodes and from registries. */
   readonly fromPeers?: number | undefined
   readonly fromUpstream?: number | undefined
-  /** Why it failed, or what is odd. */
+  /** Why the job failed, or a warning. */
   readonly message?: string | undefined
 }
 

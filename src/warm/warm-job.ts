@@ -112,7 +112,7 @@ export class WarmJob {
         (s) => this.#options.contents(this.order, s),
       )
     } catch {
-      // The puller finds out what is wrong, and says it better.
+      // The puller finds the reason and has a better message.
       signal.throwIfAborted()
     }
   }

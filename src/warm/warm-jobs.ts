@@ -27,7 +27,7 @@ const MAX_TICKETS = 64
 const MAX_TAKEN_BACK = 256
 /** Whoever has not asked for so long has gone, and keeps nobody else from cancelling. */
 const INTEREST = 30 * second
-/** How long an outcome is kept for those who come back for it. */
+/** How long an outcome is kept for nodes that ask later. */
 const OUTCOME_LIFE = 10 * minute
 
 interface Entry {

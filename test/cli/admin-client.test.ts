@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 import { z } from 'zod'
 
-import { AdminClient, AdminError, parseHttpUrl, withAdmin } from '../../src/cli/admin-client.ts'
+import { AdminClient, AdminError } from '../../src/cli/admin-client.ts'
+import { parseHttpUrl, withAdmin } from '../../src/cli/admin-flags.ts'
 import { jsonCall, linesCall } from '../../src/contracts/admin-contract.ts'
 
 const base = { method: 'GET', summary: 'A test.', audience: 'anyone', errors: [] } as const

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import type { WarmLine } from '../../src/cli/warm.ts'
+import type { WarmNodeLine } from '../../src/contracts/admin/warm.ts'
 import { WarmView } from '../../src/cli/warm-view.ts'
 
 class Pipe {
@@ -19,7 +19,7 @@ class Pipe {
   }
 }
 
-const line = (n: number, state: WarmLine['state'], extra: Partial<WarmLine> = {}): WarmLine => ({
+const line = (n: number, state: WarmNodeLine['state'], extra: Partial<WarmNodeLine> = {}): WarmNodeLine => ({
   type: 'node',
   node: `id-${n}`,
   address: `10.0.0.${n}:7951`,
@@ -27,7 +27,7 @@ const line = (n: number, state: WarmLine['state'], extra: Partial<WarmLine> = {}
   ...extra,
 })
 
-function show(lines: readonly WarmLine[], options: { tty?: boolean; json?: boolean } = {}) {
+function show(lines: readonly WarmNodeLine[], options: { tty?: boolean; json?: boolean } = {}) {
   const [out, err] = [new Pipe(false), new Pipe(options.tty === true)]
   const view = new WarmView({ json: options.json === true, out, err })
   for (const each of lines) {

@@ -121,13 +121,13 @@ describe('a daemon on a machine with other users and browsers', () => {
     }
   })
 
-  it('lets probes and metrics be read by any name', async () => {
+  it('answers probes and metrics under any name', async () => {
     for (const path of ['/livez', '/readyz', '/metrics', '/metrics?x=1'])
       for (const headers of [{ host: 'evil.example' }, { 'sec-fetch-site': 'cross-site' }])
         assert.equal((await get(`${daemon.admin}${path}`, headers)).status, 200)
   })
 
-  it('does over TCP nothing that starts work on other nodes or spends a quota', async () => {
+  it('refuses over TCP commands that start work on other nodes or spend a quota', async () => {
     const response = await fetch(`${daemon.admin}/api/v1/warm`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'nabo-command': '1' },
@@ -138,7 +138,7 @@ describe('a daemon on a machine with other users and browsers', () => {
     isRefusal(asked, /Unix socket/)
   })
 
-  it('finds over TCP what everybody may see, and over the socket everything', async () => {
+  it('finds public images over TCP, and all images over the socket', async () => {
     const digest = hidden.layers[0]?.descriptor.digest ?? assert.fail()
     const find = (reference: string) => `/api/v1/find?reference=${encodeURIComponent(reference)}`
     const found = await get(`${daemon.admin}${find('app:1')}`)
@@ -245,14 +245,14 @@ describe('the socket of a daemon', () => {
     await assert.rejects(runDaemon(flags('/proc/none/admin.sock')), /cannot listen on .*--admin-socket/)
   })
 
-  it('can be done without', async () => {
+  it('is not created with --admin-socket none', async () => {
     const daemon = await runDaemon(flags('none'))
     const status = (await (await fetch(`${daemon.admin}/api/v1/status`)).json()) as { adminSocket?: string }
     assert.equal(status.adminSocket, undefined)
     await daemon.stop()
   })
 
-  it('is told of by the status', async () => {
+  it('is named by the status', async () => {
     const path = join(directory, 'told.sock')
     const daemon = await runDaemon(flags(path))
     const status = (await (await fetch(`${daemon.admin}/api/v1/status`)).json()) as { adminSocket?: string }

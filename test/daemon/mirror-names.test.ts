@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { mirrorHosts, mirrorNames } from '../../src/daemon/mirror-names.ts'
+import { listenerHosts, mirrorNames } from '../../src/daemon/mirror-names.ts'
 
 const INTERFACES = {
   eth0: [
@@ -17,7 +17,7 @@ describe('the names of a mirror', () => {
     interfaces: () => ({ eth0: [...INTERFACES.eth0] }),
   })
   const names = (...bound: readonly string[]) => mirrorNames(options(bound))
-  const hosts = (...bound: readonly string[]) => mirrorHosts(options(bound))
+  const hosts = (...bound: readonly string[]) => listenerHosts(options(bound))
 
   it('are its address and localhost, on its port alone', () => {
     const isMirror = names('127.0.0.1:7950')

@@ -21,7 +21,7 @@ describe('making a directory', () => {
     await Promise.all(Array.from({ length: 10 }, () => makeDirectories(join(root, 'x', 'y', 'z'))))
   })
 
-  it('ends where no directory can be made', async () => {
+  it('throws where no directory can be created', async () => {
     await assert.rejects(makeDirectories('/proc/nope'), { code: 'ENOENT' })
     await assert.rejects(makeDirectories('/proc/nope/deeper/still'), { code: 'ENOENT' })
     await writeFile(join(root, 'file'), '')

@@ -15,7 +15,7 @@ function takeAll(admission: Admission, address: string): number {
 }
 
 describe('admission', () => {
-  it('gives out as many slots as there are, and says how many are taken', () => {
+  it('gives out all slots, and reports how many are taken', () => {
     const admission = new Admission(2)
     assert.deepEqual([admission.enter(A), admission.enter(B), admission.enter(C)], [true, true, false])
     assert.deepEqual(admission.load(), { sending: 2, capacity: 2 })
@@ -30,7 +30,7 @@ describe('admission', () => {
     assert.ok(admission.enter('192.0.2.4'))
   })
 
-  it('gives an address more again once slots are free', () => {
+  it('gives an address more slots once others are free', () => {
     const admission = new Admission(8)
     assert.deepEqual([takeAll(admission, A), takeAll(admission, B)], [4, 2])
     for (let n = 0; n < 4; n += 1) admission.leave(A)
@@ -44,13 +44,13 @@ describe('admission', () => {
     assert.ok(admission.enter(A))
   })
 
-  it('lets loopback have all, since the nodes of a cluster on one machine share it', () => {
+  it('gives loopback all slots, since the nodes of a cluster on one machine share it', () => {
     for (const address of ['127.0.0.1', '127.1.2.3', '::1', '::ffff:127.0.0.1'])
       assert.equal(takeAll(new Admission(8), address), 8, address)
     assert.equal(takeAll(new Admission(1), A), 1, 'the only slot is for anybody')
   })
 
-  it('never gives an address the last slots while it holds more than are left, and counts right', () => {
+  it('never gives an address the last slots while it holds more than are left, and counts correctly', () => {
     const steps = fc.array(fc.tuple(fc.constantFrom(A, B, C, undefined), fc.boolean()), { maxLength: 200 })
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), steps, (capacity, steps) => {

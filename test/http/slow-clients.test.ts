@@ -221,7 +221,7 @@ describe('the watch over a client', () => {
     return { watch, failures, endsAt }
   }
 
-  it('ends after the window what stands still, however fast it began', (context) => {
+  it('ends a client that stands still, after the window, however fast it began', (context) => {
     const { failures, endsAt } = watch(context)
     assert.equal(
       endsAt((n) => ({ taken: n === 1 ? 50_000 : 0 })),
@@ -230,21 +230,21 @@ describe('the watch over a client', () => {
     assert.match(failures[0]?.message ?? '', /less than 1000 bytes a second for 6 s/)
   })
 
-  it('ends later what is only too slow', (context) => {
+  it('ends a client that is only too slow later', (context) => {
     assert.equal(
       watch(context).endsAt(() => ({ taken: 500 })),
       12,
     )
   })
 
-  it('goes on with what takes its bytes seldom, but enough of them', (context) => {
+  it('goes on with a client that takes enough bytes at long intervals', (context) => {
     assert.equal(
       watch(context).endsAt((n) => ({ taken: n % 5 === 0 ? 5000 : 0 })),
       undefined,
     )
   })
 
-  it('counts what the mover sends past the stream', (context) => {
+  it('counts bytes that the mover sends past the stream', (context) => {
     assert.equal(
       watch(context).endsAt(() => ({ taken: 300, direct: 700 })),
       undefined,
@@ -258,7 +258,7 @@ describe('the watch over a client', () => {
     )
   })
 
-  it('ends nothing after it was stopped', (context) => {
+  it('ends no client after it was stopped', (context) => {
     const { watch: watching, endsAt } = watch(context)
     watching.stop()
     assert.equal(

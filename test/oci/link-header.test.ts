@@ -36,7 +36,7 @@ describe('a Link header', () => {
     ])
   })
 
-  it('is read up to what is malformed', () => {
+  it('is read up to the first malformed link', () => {
     for (const header of ['', 'nonsense', `nonsense ${NEXT}`, '<never closed; rel=next', '; rel=next', '>a<'])
       assert.deepEqual(parseLinkHeader(header), [], header)
     assert.deepEqual(parseLinkHeader(`<a>; rel="x" y, ${NEXT}`), [{ target: 'a', relations: ['x'] }])
@@ -50,7 +50,7 @@ describe('a Link header', () => {
     assert.deepEqual(parseLinkHeader(`${NEXT}, ${'<'.repeat(60_000)}`), [])
   })
 
-  it('gives each of its characters to one link at most, whatever it holds', () => {
+  it('gives each of its characters to one link at most, whatever its content', () => {
     const piece = fc.constantFrom('<', '>', '"', '\\', ';', ',', '=', ' ', '\t', 'rel', '=next', '<a>', '; rel="', 'x')
     const pieces = fc.array(piece, { minLength: 1, maxLength: 5 })
     fc.assert(

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
+import { readBounded } from '../../../src/async/read-bounded.ts'
 import { decodeMessage, encodeMessage } from '../../../src/contracts/message.ts'
 import { NODE_PROTOCOL } from '../../../src/contracts/node-protocol.ts'
 import type { IndexHandler } from '../../../src/providers/index-transport.ts'
@@ -7,7 +8,7 @@ import { refuseRequest } from '../../../src/peers/request-proof.ts'
 
 const { announce, lookup } = NODE_PROTOCOL
 
-/** A peer listener that knows the index alone. Returns when it listens on a free port of 127.0.0.1. */
+/** A peer listener for the messages of the index alone, without Fastify. Resolves when it listens on a free port of 127.0.0.1. */
 export async function listen(key: Uint8Array, handler: () => IndexHandler): Promise<Server> {
   const server = createServer((request, response) => {
     answer(request, key, handler()).then(
@@ -20,14 +21,7 @@ export async function listen(key: Uint8Array, handler: () => IndexHandler): Prom
 }
 
 async function answer(request: IncomingMessage, key: Uint8Array, handler: IndexHandler): Promise<Uint8Array> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > announce.request.maxBytes) throw new Error('too long')
-    chunks.push(chunk)
-  }
-  const body = Buffer.concat(chunks, length)
+  const body = await readBounded(request, announce.request.maxBytes)
   const proven = { method: request.method ?? '', target: request.url ?? '', body }
   const refusal = refuseRequest([key], request.headers.authorization, proven)
   if (refusal !== undefined) throw new Error(refusal)

@@ -13,11 +13,11 @@ export interface MirrorClientOptions {
   readonly url: string
   /** `user:password`, for images that are not public. */
   readonly credential: string | undefined
-  /** What `--mirror-token-file` of the daemon wants. */
+  /** The token of the daemon's `--mirror-token-file`. */
   readonly token: string | undefined
 }
 
-/** Where the first bytes of an answer come from, as the mirror says; an older one does not. */
+/** The source of the first bytes, from the mirror's headers; `unknown` for a mirror without them. */
 export interface Origin {
   readonly source: 'store' | 'peer' | 'upstream' | 'unknown'
   /** The peer's address. */
@@ -67,7 +67,7 @@ export class MirrorClient {
     return { bytes, origin: originOf(response) }
   }
 
-  /** A blob from a byte on, to its end. `size` is of the whole blob, in bytes. Throws other Errors when the connection breaks. */
+  /** A blob from byte `start` to its end. `size`: bytes of the whole blob. The body throws other Errors when the connection breaks. */
   async blob(
     repository: Repository,
     digest: Digest,
@@ -93,7 +93,7 @@ export class MirrorClient {
     const { url, credential, token } = this.#options
     const all = {
       ...headers,
-      // Not `nabo`: the mirror takes that for a daemon that was made its own upstream.
+      // Not `nabo`: the mirror refuses that user agent, by which it detects a daemon that is its own upstream.
       'user-agent': 'nabo-pull',
       ...(credential === undefined ? {} : { authorization: `Basic ${Buffer.from(credential).toString('base64')}` }),
       ...(token === undefined ? {} : { 'nabo-token': token }),

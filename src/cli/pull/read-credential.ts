@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
-import { isIP } from 'node:net'
 
 import { TooManyBytesError, readBounded } from '../../async/read-bounded.ts'
+import { isLoopbackAddress } from '../../overlay/host-port.ts'
 import { CommandError } from '../run-command.ts'
 
 const MAX_BYTES = 8 * 1024
@@ -23,5 +23,5 @@ export async function readCredential(input: Readable, mirrorUrl: string): Promis
 
 function isLoopback(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '')
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  return host === 'localhost' || isLoopbackAddress(host)
 }

@@ -10,20 +10,20 @@ const content = z.object({
   digest: z.string(),
   size: count.optional(),
   mediaType: z.string().optional(),
-  /** Whether this node holds it; absent if its store cannot be read. */
+  /** Whether this node holds the content; absent if its store cannot be read. */
   here: z.boolean().optional(),
   /** Other nodes that hold it. */
   holders: list(peer),
-  /** false: there may be more holders, since a node that could know one did not answer. */
+  /** False if a node that could know another holder did not answer. */
   complete: z.boolean(),
-  /** Nodes that are fetching it. */
+  /** Nodes that fetch the content now. */
   arriving: list(
     z.object({
       address: z.string(),
       self: z.boolean(),
       position: count,
       size: count.optional(),
-      /** A peer's address or a registry. */
+      /** The source: a peer's address or a registry. */
       from: z.string().optional(),
     }),
   ),
@@ -33,17 +33,17 @@ const schema = z.object({
   /** In full: `docker.io/library/alpine:latest`, or the digest of the request. */
   reference: z.string(),
   digest: z.string().optional(),
-  /** Who resolved the tag, and when its registry last answered for it, in milliseconds since the epoch. */
+  /** The source of the tag's digest, and when its registry last confirmed the tag, in milliseconds since the epoch. */
   resolved: z
     .object({ source: z.enum(['local', 'peer', 'upstream']), peer: z.string().optional(), asOf: count })
     .optional(),
   platform: z.string().optional(),
   contents: list(content),
-  /** Of all contents, as far as their sizes are known. */
+  /** Sum of the known sizes of the contents. */
   bytes: count,
-  /** Nodes that did not say what they fetch. */
+  /** Nodes that did not answer which blobs they fetch. */
   silent: count,
-  /** Why this is not all there is to know. */
+  /** Why the answer is incomplete. */
   problem: z.string().optional(),
 })
 

@@ -6,20 +6,20 @@ import { count, list } from '../codecs.ts'
 const peer = z.object({
   id: z.string(),
   address: z.string(),
-  /** It has acknowledged all that it is to know of this node; absent if it is to know nothing. */
+  /** Whether the peer has acknowledged every claim that this node sends it; absent if this node sends it none. */
   knowsUs: z.boolean().optional(),
-  /** All that it holds and this node is to know is known here. */
+  /** Whether this node has received every claim that the peer sends it. */
   isHeard: z.boolean(),
-  /** A message to it failed a moment ago. */
+  /** Whether a message to the peer failed lately. */
   isFailing: z.boolean(),
-  /** Its answer to a question just now. `refused`: the peer is of an older version, or has another secret. */
+  /** Its answer to this node's `about` message. `refused`: the peer is of an older version, or has another secret. */
   answer: z.enum(['ok', 'refused', 'none']),
   version: z.string().optional(),
   zone: z.string().optional(),
   ready: z.boolean().optional(),
-  /** Blobs that it fetches now. */
+  /** Blobs that the peer fetches now. */
   transfers: count.optional(),
-  /** From the question to its answer. */
+  /** Milliseconds from the `about` message to its answer. */
   roundTripMs: z.number().optional(),
 })
 

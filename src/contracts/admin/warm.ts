@@ -42,9 +42,10 @@ const line = z.discriminatedUnion('type', [
 ])
 
 export type WarmCommand = z.infer<typeof order>
+/** The progress of one node. */
 export type WarmNodeLine = z.infer<typeof node>
 
-/** The order is taken back when the client closes the connection. */
+/** When the client closes the connection, the daemon takes the order back; a pull that another order wants goes on. */
 export const warm = linesCall({
   method: 'POST',
   path: '/api/v1/warm',

@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 import type { Digest } from '../../oci/digest.ts'
 import { count, digest } from '../codecs.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 
 /** What a node says about itself. */
 export interface About {
@@ -55,9 +55,9 @@ const aboutSchema: z.ZodType<About> = z.codec(
 )
 
 /** Asks another node for its version, zone, readiness and fetches. */
-export const about = nodeContract<readonly Digest[], About>({
+export const about: NodeContract<readonly Digest[], About> = {
   kind: 'about',
   path: '/nabo/v1/about',
   request: { schema: requestSchema, maxBytes: MAX_DIGESTS * 160 + 1_024 },
   answer: { schema: aboutSchema, maxBytes: 128 * 1_024 },
-})
+}

@@ -4,21 +4,15 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
 import { digest, repository } from '../codecs.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 
-/** What one node asks another about a repository, or tells it. */
+/** A question about a repository or one of its digests, or a result that the sender reports. */
 export interface AccessMessage {
   readonly repository: Repository
   /** Result that the sender reports; absent in a question. */
   readonly found?: 'public' | 'closed' | undefined
   /** The manifest or blob to prove, if the question is about a single digest. */
-  readonly content?: NamedContent | undefined
-}
-
-/** A manifest or blob of a repository. */
-export interface NamedContent {
-  readonly kind: 'manifests' | 'blobs'
-  readonly digest: Digest
+  readonly content?: { readonly kind: 'manifests' | 'blobs'; readonly digest: Digest } | undefined
 }
 
 export interface AccessAnswer {
@@ -47,11 +41,11 @@ const answerSchema: z.ZodType<AccessAnswer> = z.codec(
 )
 
 /** Exchanges what registries serve anonymously. */
-export const access = nodeContract<AccessMessage, AccessAnswer>({
+export const access: NodeContract<AccessMessage, AccessAnswer> = {
   kind: 'access',
   path: '/nabo/v1/access',
   request: { schema: requestSchema, maxBytes: 1_024 },
   answer: { schema: answerSchema, maxBytes: 1_024 },
   // A stranger must not call a private repository public.
   needsSecret: true,
-})
+}

@@ -12,7 +12,7 @@ import {
 } from '../../providers/messages.ts'
 import { packKeys, packedLength, unpackKeys } from '../../providers/packed-keys.ts'
 import { count, textCodec } from '../codecs.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 
 /** Never a valid port: an address without a port is refused. */
 const NO_PORT = 0
@@ -68,21 +68,21 @@ const lookupResultSchema: z.ZodType<LookupResult> = z.codec(
 )
 
 /** Tells another node what this node holds. */
-export const announce = nodeContract<Announcement, AnnounceResult>({
+export const announce: NodeContract<Announcement, AnnounceResult> = {
   kind: 'announce',
   path: '/nabo/v1/announce',
   request: { schema: announcementSchema, maxBytes: 2 * packedLength(MAX_ANNOUNCED_KEYS) + 1_024 },
   answer: { schema: z.strictObject({ type: z.enum(['ok', 'resync']) }), maxBytes: 1_024 },
-})
+}
 
 /** Asks another node for the holders of some keys. */
-export const lookup = nodeContract<readonly IndexKey[], LookupResult>({
+export const lookup: NodeContract<readonly IndexKey[], LookupResult> = {
   kind: 'lookup',
   path: '/nabo/v1/lookup',
   request: { schema: lookupSchema, maxBytes: packedLength(MAX_LOOKUP_KEYS) + 1_024 },
   answer: { schema: lookupResultSchema, maxBytes: 2 * 1_024 * 1_024 },
   isAnswerTo: (keys, holders) => holders.length === keys.length,
-})
+}
 
 function packed(maxKeys: number) {
   return textCodec<readonly IndexKey[]>(

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import type { QuotaView } from '../../upstream/quota/quota-view.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 
 const amount = z.int().min(0).max(1e12)
 const name = z.string().min(1).max(255)
@@ -35,9 +35,9 @@ const quotaSchema: z.ZodType<QuotaView> = z.codec(
 )
 
 /** Exchanges what two nodes know about one quota. */
-export const quota = nodeContract<QuotaView, QuotaView>({
+export const quota: NodeContract<QuotaView, QuotaView> = {
   kind: 'quota',
   path: '/nabo/v1/quota',
   request: { schema: quotaSchema, maxBytes: 4_096 },
   answer: { schema: quotaSchema, maxBytes: 4_096 },
-})
+}

@@ -15,7 +15,7 @@ import {
 import type { LeftSource, SharedFailure, SwarmOutcome } from '../../swarm/swarm.ts'
 import { type ItemName, keyOfItem, MAX_ITEM_LENGTH } from '../../swarm/swarm-item.ts'
 import { count, cutText, digest } from '../codecs.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 import { peerSchema } from './index-messages.ts'
 
 export const MAX_LEFT_SOURCES = 64
@@ -173,21 +173,21 @@ const reportSchema: z.ZodType<ReportRequest> = z.strictObject({
 })
 
 /** Asks the coordinator of an item where to fetch it from. */
-export const join = nodeContract<JoinRequest, JoinAnswer>({
+export const join: NodeContract<JoinRequest, JoinAnswer> = {
   kind: 'join',
   path: '/nabo/v1/swarm/join',
   request: { schema: joinSchema, maxBytes: 32 * 1_024 },
   answer: { schema: joinAnswerSchema, maxBytes: 16 * 1_024 },
-})
+}
 
 /** Tells a coordinator how far this node's transfers are. */
-export const report = nodeContract<ReportRequest, ReportAnswer>({
+export const report: NodeContract<ReportRequest, ReportAnswer> = {
   kind: 'report',
   path: '/nabo/v1/swarm/report',
   request: { schema: reportSchema, maxBytes: 2 * 1_024 * 1_024 },
   answer: { schema: z.array(z.enum(['ok', 'ask'])).max(MAX_REPORT_ENTRIES), maxBytes: 8 * 1_024 },
   isAnswerTo: ({ entries }, answer) => answer.length === entries.length,
-})
+}
 
 function keyOf(name: Pick<ItemName, 'item' | 'kind'>, payload: z.core.ParsePayload): ItemName['key'] {
   const key = keyOfItem(name.item, name.kind)

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 
 import type { Digest } from '../../oci/digest.ts'
+import { second } from '../../time/units.ts'
 import { digest } from '../codecs.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 
 export interface VerifyRequest {
   readonly digest: Digest
@@ -17,11 +18,11 @@ export interface VerifyAnswer {
   readonly verdict?: 'sound' | 'damaged' | 'absent' | undefined
 }
 
-/** How long a node keeps a request open for the verdict, in milliseconds: it hashes half a GiB in that time. */
-export const VERDICT_PATIENCE = 4_000
+/** Time for which a node keeps a request open for the verdict: it hashes half a GiB in that time. */
+export const VERDICT_PATIENCE = 4 * second
 
 /** Asks another node to hash its copy of a blob. */
-export const verify = nodeContract<VerifyRequest, VerifyAnswer>({
+export const verify: NodeContract<VerifyRequest, VerifyAnswer> = {
   kind: 'verify',
   path: '/nabo/v1/verify',
   request: { schema: z.strictObject({ digest, waits: z.boolean().default(false) }), maxBytes: 1_024 },
@@ -32,4 +33,4 @@ export const verify = nodeContract<VerifyRequest, VerifyAnswer>({
     }),
     maxBytes: 1_024,
   },
-})
+}

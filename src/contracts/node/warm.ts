@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type ImageReference, parseImageReference } from '../../oci/reference.ts'
 import { WARM_STATES, type WarmStatus, type WarmWish, formatReference } from '../../warm/messages.ts'
 import { cutText, digest, platform, textCodec } from '../codecs.ts'
-import { nodeContract } from '../node-contract.ts'
+import type { NodeContract } from '../node-contract.ts'
 
 export const MAX_REFERENCE_LENGTH = 512
 export const MAX_ZONES = 32
@@ -58,15 +58,15 @@ const statusSchema: z.ZodType<WarmStatus> = z.strictObject({
   message: cutText(MAX_MESSAGE_LENGTH).optional(),
 })
 
-/** Orders an image for another node, asks how far it is, or takes the order back. */
-export const warm = nodeContract<WarmWish, WarmStatus>({
+/** Has another node pull an image, asks for its progress, or takes the order back. */
+export const warm: NodeContract<WarmWish, WarmStatus> = {
   kind: 'warm',
   path: '/nabo/v1/warm',
   request: { schema: wishSchema, maxBytes: 8_192 },
   answer: { schema: statusSchema, maxBytes: 8_192 },
   // A stranger could have nodes pull anything.
   needsSecret: true,
-})
+}
 
 function parseFullReference(text: string): ImageReference | undefined {
   const parsed = parseImageReference(text)

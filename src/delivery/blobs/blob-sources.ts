@@ -55,7 +55,7 @@ export interface PeerAttempt {
   /** The byte after the last one that is wanted; undefined: all that follow. */
   readonly end: number | undefined
   readonly signal: AbortSignal
-  /** Told of each source that did not give it. */
+  /** Called for each source that did not give the blob. */
   left(source: LeftSource, error: unknown): void
 }
 
@@ -99,7 +99,7 @@ export class BlobSources {
     return peers.map((peer) => ({ peer, complete: true, level: 0 }))
   }
 
-  /** The first of these holders whose own copy has passed its hash; empty if none has in time. */
+  /** The first of these holders that has hashed its copy without a mismatch; empty if none has in time. */
   async sound(
     { digest }: BlobRequest,
     holders: readonly SwarmSource[],

@@ -25,7 +25,7 @@ export interface TransferSource {
   readonly name: string
 }
 
-/** A transfer as it stands, for whoever watches. */
+/** The state of a transfer, for the admin API and `about`. */
 export interface TransferView extends Readonly<Pick<Transfer, 'size' | 'position' | 'source'>> {
   readonly digest: Digest
   readonly repository: Repository | undefined
@@ -42,11 +42,11 @@ export interface RunningTransfers {
   readonly hasBegun: boolean
 }
 
-/** A client whose transfer broke off tries again in a moment. */
+/** A client whose transfer broke off retries within this time. */
 const LATELY = 10 * second
 const MAX_REMEMBERED = 1000
 
-/** What this node fetches right now, so that its followers are told where it comes from and when nothing more will come. */
+/** The blobs that this node fetches now: followers are told their sources, and when a transfer ends. */
 export class Transfers {
   readonly #running = new Map<Digest, Map<Transfer, Pick<TransferView, 'repository' | 'since'>>>()
   readonly #ended = new LRUCache<Digest, true>({ max: MAX_REMEMBERED, ttl: LATELY })
@@ -85,7 +85,7 @@ export class Transfers {
     return { size, path: [...path], hasBegun }
   }
 
-  /** Those of these digests, of all if there are none given, the longest running first; at most `limit`. */
+  /** The transfers of `digests`, of all digests if absent, the longest running first; at most `limit`. */
   list(limit: number, digests?: Iterable<Digest>): readonly TransferView[] {
     const views: TransferView[] = []
     for (const digest of digests ?? this.#running.keys()) {
@@ -103,7 +103,7 @@ export class Transfers {
     return count
   }
 
-  /** Whether one runs or ran in the last ten seconds: what is missing here may be here in a moment. */
+  /** Whether a transfer of the digest runs or has ended in the last ten seconds: the blob may arrive in the content store soon. */
   ranLately(digest: Digest): boolean {
     return this.#running.has(digest) || this.#ended.has(digest)
   }

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 import { minute } from '../../time/units.ts'
 
-/** Less says more about latency than about a link. */
+/** A smaller transfer measures latency rather than a link. */
 const MIN_BYTES = 1024 * 1024
 const MEMORY = 10 * minute
 const MAX_REGISTRIES = 1_000

@@ -22,7 +22,7 @@ export interface LocatedContents {
   readonly contents: readonly FoundContent[]
   /** Of all contents, in bytes, as far as their sizes are known. */
   readonly bytes: number
-  /** Nodes that did not say what they fetch: of an older version, out of reach, or too many to be asked. */
+  /** Nodes that did not answer which blobs they fetch: of an older version, unreachable, or beyond the cap. */
   readonly silent: number
 }
 
@@ -36,7 +36,7 @@ export interface FoundContent {
   readonly here?: boolean
   /** Other nodes that hold it, as far as they have said so. */
   readonly holders: readonly Peer[]
-  /** false: there may be more, since not everybody who could know was heard. */
+  /** False if a node that could know another holder did not answer. */
   readonly complete: boolean
   readonly arriving: readonly Arriving[]
 }
@@ -56,7 +56,7 @@ export type NamedContent = Pick<FoundContent, 'kind' | 'digest' | 'size' | 'medi
 
 const ABOUT_TIMEOUT = 2 * second
 const MAX_NODES_ASKED = 200
-/** An image has no more; what is past it would be a manifest made to keep others busy. */
+/** No image has more; a manifest with more is made to keep other nodes busy. */
 const MAX_CONTENTS = 256
 const MAX_TRANSFERS = 256
 

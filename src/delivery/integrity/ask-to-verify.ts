@@ -5,7 +5,7 @@ import { second } from '../../time/units.ts'
 import type { Suspicion } from './suspects.ts'
 
 const TIMEOUT = 2 * second
-/** A blob comes from a few holders; more of them are asked when it is suspect again. */
+/** A blob comes from a few holders; the others are asked when it is suspect again. */
 const MAX_ASKED = 8
 
 /** Asks the complete holders that sent some of a suspect blob to check their own copy. Never throws. */
@@ -22,7 +22,7 @@ export async function askToVerify(
         const { accepted } = await nodes.call(peer, verify, { digest, waits: false }, { signal })
         log.debug({ digest, peer: peer.address, accepted }, 'a holder was asked to check its blob')
       } catch (error) {
-        // It is avoided anyway; the next one who gets wrong bytes asks it again.
+        // The holder is avoided anyway; the next node that gets wrong bytes from it asks it again.
         log.debug(
           { digest, peer: peer.address, err: errorText(error) },
           'a holder could not be asked to check its blob',

@@ -7,7 +7,7 @@ import { minute } from '../../time/units.ts'
 
 /** How long a holder that sent wrong bytes is not asked. */
 const MEMORY = 10 * minute
-/** So many different blobs, and it is its disk or worse: it is not asked for anything. */
+/** Different wrong blobs after which a holder is avoided for every digest: its disk is damaged, or it lies. */
 const TOO_MANY = 3
 /** More than a cluster has members, and than one of them has to send to be avoided altogether. */
 const MAX_HOLDERS = 1_000

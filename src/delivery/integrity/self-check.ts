@@ -18,19 +18,19 @@ export interface SelfCheckOptions {
   readonly log: Pick<Log, 'info' | 'warn'>
 }
 
-/** What a stored blob proved to be. */
+/** The result of hashing a stored blob. */
 export type Verdict = 'sound' | 'damaged' | 'absent'
 
 interface Check {
   readonly begun: number
-  /** undefined if it could not be told. */
+  /** undefined if the check had no result. */
   readonly verdict: PromiseWithResolvers<Verdict | undefined>
 }
 
 /** A blob is read again no sooner, however many ask for it. */
 const PAUSE = 10 * minute
 const MAX_REMEMBERED = 10_000
-/** More than one image has layers: whoever asks on top of them asks again later. */
+/** More than the layers of an image; peers repeat requests beyond it later. */
 const MAX_WAITING = 256
 const CHUNK = 1024 * 1024
 /** A disk that takes longer for one chunk is another trouble than wrong bytes. */
@@ -79,7 +79,7 @@ export class SelfCheck {
     return this.#checks.get(digest)?.verdict.promise
   }
 
-  /** Gives up what is not checked yet. */
+  /** Drops the checks that wait. */
   async stop(): Promise<void> {
     this.#stopping.abort()
     this.#unsubscribe()
@@ -99,7 +99,7 @@ export class SelfCheck {
         return undefined
       })
       this.#checks.get(digest)?.verdict.resolve(verdict)
-      // What is not held costs nothing to ask for again, and may be held then.
+      // A repeated check of an absent blob costs nothing, and the blob may be held then.
       if (verdict === 'absent') this.#checks.delete(digest)
       this.#current = undefined
     }
@@ -137,7 +137,7 @@ export class SelfCheck {
       if (count === 0) return false
       hash.update(chunk.subarray(0, count))
       position += count
-      // As long as the work took: what this node serves comes first.
+      // Pause as long as the work took: serving comes first.
       await pause(performance.now() - began, undefined, { signal })
     }
     return hash.digest('hex') === digestHex(digest)

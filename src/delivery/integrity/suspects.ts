@@ -41,7 +41,7 @@ export interface HandOut {
   sent(sender: Sender | undefined, bytes: number): void
   /** The client writes into this node's own store (its ingest was seen): the blob has to turn up there. */
   committing(): void
-  /** The answer is over, whole or not. Safe to call more than once. */
+  /** Ends the trace of an answer, whole or not. Safe to call more than once. */
   end(): void
 }
 
@@ -52,7 +52,7 @@ export interface SuspectsOptions {
   onSuspect(suspicion: Suspicion): void
 }
 
-/** How long it is remembered who gave what. */
+/** How long the senders of a blob are remembered. */
 const MEMORY = 10 * minute
 const MAX_DIGESTS = 10_000
 /** From its last byte until a blob is in the store of the client that fetched it. */
@@ -96,7 +96,7 @@ export class Suspects {
     return this.#handOut(trace, asked.start, caution)
   }
 
-  /** Whether a peer is better not asked for a blob. */
+  /** Whether a peer is avoided for a blob. */
   avoids(digest: Digest, peer: Peer): boolean {
     return this.#of(digest)?.avoided.has(peer.id) === true || this.#caught.avoids(digest, peer)
   }
@@ -185,7 +185,7 @@ export class Suspects {
     if (isWhole(trace)) this.#accuse(trace, 'not-committed')
   }
 
-  /** What was handed out counts no more: the next fetch begins with a clean slate. */
+  /** Forgets the bytes that were handed out: the next fetch starts anew. */
   #accuse(trace: BlobTrace, reason: Suspicion['reason']): void {
     clearTimeout(trace.patience)
     trace.patience = undefined

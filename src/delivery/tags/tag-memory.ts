@@ -6,7 +6,7 @@ import type { KnownTag } from '../../store/content-store.ts'
 
 const MAX_TAGS = 10_000
 
-/** What upstreams said lately about tags: how fresh a tag in the store is, and under which tags a digest was asked for. */
+/** Recent answers of upstreams about tags: the freshness of tags in the store, and the tags of a requested digest. */
 export class TagMemory {
   readonly #tags = new LRUCache<string, { reference: TagReference; known: KnownTag }>({ max: MAX_TAGS })
 

@@ -74,7 +74,7 @@ function reachable(host: string): string {
   return host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? 'localhost' : host
 }
 
-/** A mirror says so to whoever calls itself Nabo. */
+/** Whether Nabo's mirror answers at an address. */
 async function isMirror(address: HostPort, signal: AbortSignal): Promise<boolean> {
   const url = new URL(`http://${formatHostPort({ ...address, host: reachable(address.host) })}/v2/`)
   const answer = await askHttp(url, { headers: { 'user-agent': 'nabo' }, signal }).catch(() => undefined)

@@ -5,7 +5,7 @@ import { DnsBootstrap } from './dns-bootstrap.ts'
 import { HttpBootstrap } from './http-bootstrap.ts'
 import type { BootstrapSpec } from './parse-bootstrap.ts'
 
-/** The source that a `--bootstrap` flag means. `dnsServer` is asked for a `dns:` name instead of the system's servers. */
+/** Creates the source that a `--bootstrap` flag names. `dnsServer` resolves a `dns:` name instead of the system's servers. */
 export function createBootstrap(
   spec: BootstrapSpec,
   options: { dnsServer?: HostPort; requests?: HttpRequests } = {},

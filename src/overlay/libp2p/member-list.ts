@@ -14,7 +14,7 @@ const MAX_ADDRESSES = 8
 
 const QUESTION = new Uint8Array([0])
 
-/** A node that somebody else is connected to. */
+/** A node to which the answering node is connected. */
 export interface KnownNode {
   readonly peerId: PeerId
   readonly routers: readonly Multiaddr[]

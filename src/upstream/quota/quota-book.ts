@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { SaidQuota } from './quota-headers.ts'
 import { type QuotaView, THIS_ADDRESS, knownUntil, mergeViews, quotaKey } from './quota-view.ts'
 
-/** Who asks which address of a registry. */
+/** An address of a registry, and the credential with which this node asks it. */
 export interface QuotaSeat {
   readonly registry: string
   /** The address that is asked, with its port. */
@@ -50,13 +50,13 @@ export class QuotaBook {
     this.#seats.delete(seatKey(seat))
   }
 
-  /** What is left for whoever asks so; undefined if no limit is known. */
+  /** The quota that counts for a seat; undefined if no limit is known. */
   of(seat: QuotaSeat, now = Date.now()): QuotaView | undefined {
     const key = this.#seats.peek(seatKey(seat))
     return key === undefined ? undefined : this.#current(key, now)
   }
 
-  /** What is known about a source, whether it counts for this node or not. */
+  /** The quota of a source, whether it counts for this node or not. */
   about(source: Pick<QuotaView, 'registry' | 'host' | 'source'>, now = Date.now()): QuotaView | undefined {
     return this.#current(quotaKey(source), now)
   }

@@ -12,7 +12,7 @@ const MAX_KEPT = 1_000
 
 /** Writes a log line when a quota that counts for this node passes 50, 20 and 5 % left, once each time. Returns its own end. */
 export function logQuotaMarks(book: QuotaBook, log: Pick<Log, 'info' | 'warn'>): () => void {
-  /** The lowest mark that was told of. */
+  /** The lowest mark that was logged. */
   const told = new LRUCache<string, number>({ max: MAX_KEPT })
   return book.onChange(({ view }) => {
     if (view.limit === 0 || !book.isOwn(view)) return

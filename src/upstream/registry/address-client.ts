@@ -26,7 +26,7 @@ export interface RegistryAnswer {
   readonly anonymous: boolean
 }
 
-/** Told of every answer, for metrics. */
+/** Called for every answer, for metrics. */
 export type ObserveRequest = (event: { registry: string; method: string; kind: string; outcome: string }) => void
 
 export interface AddressClientOptions {

@@ -23,7 +23,7 @@ export interface Authorized {
 
 export interface AuthorizationOptions {
   readonly tokens: TokenCache
-  /** Told of a credential that a registry or its token realm did not accept. */
+  /** Called for a credential that a registry or its token realm refused. */
   readonly credentialRefused?: ((credential: Credential) => void) | undefined
 }
 

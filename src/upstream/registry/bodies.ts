@@ -15,7 +15,7 @@ const DECODERS: Readonly<Record<string, Decode>> = {
   br: promisify(brotliDecompress),
   zstd: promisify(zstdDecompress),
 }
-/** What is left of an answer that does not matter is waited for so long, so that its connection can be used again. */
+/** Time for reading the rest of an unused answer, so that its connection can be used again. */
 const DISCARD_PATIENCE = 0.2 * second
 const MAX_DISCARDED_BYTES = 64 * 1024
 

@@ -8,7 +8,7 @@ export type CredentialPlace =
   | { readonly type: 'file'; readonly credential: Credential }
   | { readonly type: 'helper'; readonly helper: string; readonly server: string }
 
-/** What a Docker `config.json` says about credentials. */
+/** The credentials of a Docker `config.json`. */
 export interface DockerConfig {
   /** undefined: there is none. */
   placeOf(repository: Repository): CredentialPlace | undefined
