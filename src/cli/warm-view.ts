@@ -49,7 +49,7 @@ export class WarmView {
     this.#nodes.set(line.node, line)
     if (this.#json) return
     if (this.#err.isTTY === true) this.#redraw()
-    else if (before?.state !== line.state) this.#err.write(`${nameOf(line)} ${printable(stateText(line))}\n`)
+    else if (before?.state !== line.state) this.#err.write(`${printable(`${nameOf(line)} ${stateText(line)}`)}\n`)
   }
 
   /** Erases the drawn lines. */

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander'
 
 import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
-import { type HostPort, parseHostPort } from '../overlay/host-port.ts'
+import { type HostPort, canonicalHost, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
 
 /** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
@@ -78,7 +78,7 @@ export function parseHostName(text: string): string {
   const hasPort = named !== undefined && parseHostPort(host, 2)?.port === named.port
   if (named === undefined || hasPort)
     throw new InvalidArgumentError('a host name or an address without a port is expected, such as mirror.example.')
-  return named.host
+  return canonicalHost(named.host) ?? named.host
 }
 
 /** `all`, `none`, or registries with commas or blanks between them. */

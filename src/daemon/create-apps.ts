@@ -1,5 +1,6 @@
 import type { ServeConfig } from '../config/serve-config.ts'
 import { PROBES } from '../contracts/admin-api.ts'
+import { isNamedRegistry } from '../delivery/access/registry-policy.ts'
 import { ImageFinder } from '../delivery/images/image-finder.ts'
 import { adminHandlers } from '../http/admin-handlers.ts'
 import { adminRoutes } from '../http/admin-routes.ts'
@@ -13,6 +14,7 @@ import { peerRoutes } from '../http/peer-listener.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
 import { chooseMover } from '../mover/choose-mover.ts'
+import { canonicalHost } from '../overlay/host-port.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type Viewed, aboutSelf, peersView, statusView } from './admin-views.ts'
 import type { Warm } from './create-warm.ts'
@@ -52,7 +54,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
   const handlers = createAdminHandlers(viewed, parts)
   const app = (name: ListenerName, routes: Routes) =>
     createApp(routes, { open: parts.open, log, finished: (exchange) => note(parts, name, exchange) })
-  const isMirrorAddress = (host: string) => config.mirrorAddr.some((address) => address.host === host)
+  const isMirrorAddress = (host: string) => config.mirrorAddr.some((address) => canonicalHost(address.host) === host)
   const guard = (name: 'mirror' | 'admin', exempt: readonly string[] = []) => {
     const names = listenerHosts({ bound: () => parts.listeners.bound[name] })
     const isOwnHost = (host: string) => names(host) || config.allowedHost.includes(host) || isMirrorAddress(host)
@@ -120,6 +122,7 @@ function createAdminHandlers(viewed: Viewed, parts: AppParts) {
     members: (signal) => peersView(viewed, signal),
     isMirror,
     find: (request, signal) => finder.find(request, signal),
+    isNamedRegistry: (registry) => isNamedRegistry(useCases.policy, registry),
     isPublic: (...asked) => useCases.isPublic(...asked),
     warm: parts.warm.command,
     checks: () => checks.ask(),

@@ -18,6 +18,7 @@ export class Listeners {
   readonly #open: OpenRequests
   readonly #ready = Promise.withResolvers<Apps>()
   #apps: Apps | undefined
+  #removeSocket: () => Promise<void> = async () => {}
 
   constructor(open: OpenRequests) {
     this.#open = open
@@ -39,7 +40,7 @@ export class Listeners {
   /** Listens on the Unix socket of the operator. Throws an Error with one sentence for the operator. */
   async openSocket(path: string): Promise<void> {
     const server = this.#create('operator')
-    await listenOnSocket(server, path)
+    this.#removeSocket = await listenOnSocket(server, path)
     this.#servers.push(server)
   }
 
@@ -51,11 +52,12 @@ export class Listeners {
 
   /** Takes no new connections; resolves when the answers under way have ended. */
   async drain(): Promise<void> {
-    await Promise.all(this.#servers.map(drain))
+    await Promise.all([this.#removeSocket().catch(() => {}), ...this.#servers.map(drain)])
   }
 
   /** Ends every connection. */
-  close(): void {
+  async close(): Promise<void> {
+    await this.#removeSocket().catch(() => {})
     for (const server of this.#servers) {
       server.close()
       server.closeAllConnections()
@@ -64,8 +66,12 @@ export class Listeners {
 
   #create(name: keyof Apps): Server {
     const route: RequestListener = (request, response) => {
-      if (this.#apps !== undefined) this.#apps[name](request, response)
-      else void this.#ready.promise.then((apps) => apps[name](request, response))
+      if (this.#apps !== undefined) return this.#apps[name](request, response)
+      const arrived = this.#open.add(request.socket, () => {})
+      void this.#ready.promise.then((apps) => {
+        arrived()
+        apps[name](request, response)
+      })
     }
     return createHttpServer(route, this.#open)
   }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { type NetworkInterfaceInfo, hostname, networkInterfaces } from 'node:os'
 
 import type { IsMirror } from '../oci/reference.ts'
-import { type HostPort, isLoopbackAddress, parseHostPort } from '../overlay/host-port.ts'
+import { type HostPort, canonicalHost, isLoopbackAddress, parseHostPort } from '../overlay/host-port.ts'
 
 export interface MirrorNamesOptions {
   /** The addresses of the listener, such as `127.0.0.1:7950`; read for each name. */
@@ -30,7 +30,10 @@ export function mirrorNames(options: MirrorNamesOptions): IsMirror {
 export function listenerHosts(options: MirrorNamesOptions): (host: string) => boolean {
   return (text) => {
     const named = parseHostPort(text, HTTP_PORT)
-    return named !== undefined && boundTo(options).some((bound) => reaches(bound.host, named.host, options))
+    const host = named && canonicalHost(named.host)
+    return (
+      host !== undefined && boundTo(options).some((bound) => reaches(canonicalHost(bound.host) ?? '', host, options))
+    )
   }
 }
 

@@ -1,3 +1,4 @@
+import { QueueFullError, Semaphore } from '../async/semaphore.ts'
 import type { AdminHandlers } from '../contracts/admin-api.ts'
 import type { AdminHandler } from '../contracts/admin-contract.ts'
 import type { FindAnswer, find } from '../contracts/admin/find.ts'
@@ -34,6 +35,8 @@ export interface AdminParts {
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   find(request: FindRequest, signal: AbortSignal): Promise<FoundImage>
+  /** Whether the operator has named a registry, so that its answers prove something. */
+  isNamedRegistry(registry: string): boolean
   /** Whether the registry shows content of a repository to everybody. */
   isPublic(repository: Repository, content: NamedContent, options: { signal: AbortSignal }): Promise<boolean>
   readonly warm: AdminHandlers['warm']
@@ -44,9 +47,19 @@ export interface AdminParts {
 }
 
 const FIND_TIMEOUT = 25 * second
+const PEERS_TIMEOUT = 5 * second
+/** Each asks the registry about every content of its image. */
+const MAX_PUBLIC_FINDS = 4
+const MAX_WAITING_FINDS = 32
 
 /** Connects each call of the admin API with the part of the daemon that answers it. */
 export function adminHandlers(parts: AdminParts): AdminHandlers {
+  // Clients that ask at the same time share one answer: each asks every node of the cluster.
+  let asking: Promise<readonly PeerAnswer[]> | undefined
+  const members = () =>
+    (asking ??= parts.members(AbortSignal.timeout(PEERS_TIMEOUT)).finally(() => {
+      asking = undefined
+    }))
   return {
     livez: () => ({ alive: true }),
     readyz: () => {
@@ -58,7 +71,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     page: ({ isOperator }) => ({ contentType: 'text/plain; charset=utf-8', text: page(parts, isOperator) }),
     status: ({ isOperator }) => parts.status({ isOperator }),
     quotas: async () => ({ quotas: await parts.quotas() }),
-    peers: async ({ signal }) => ({ peers: await parts.members(signal) }),
+    peers: async () => ({ peers: await members() }),
     checks: () => parts.checks(),
     find: answerFind(parts),
     warm: parts.warm,
@@ -67,42 +80,43 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
 }
 
 function answerFind(parts: AdminParts): AdminHandler<typeof find> {
+  const publicFinds = new Semaphore(MAX_PUBLIC_FINDS, { maxWaiting: MAX_WAITING_FINDS })
   return async ({ query, isOperator, signal: client }) => {
     const request = parseFindQuery(query, parts.isMirror)
-    if (!isOperator) refuseOnTcp(request)
     const signal = AbortSignal.any([client, AbortSignal.timeout(FIND_TIMEOUT)])
     try {
-      return isOperator ? await parts.find(request, signal) : await findPublic(parts, request, signal)
+      if (isOperator) return await parts.find(request, signal)
+      return await publicFinds.run(() => findPublic(parts, request, signal), { signal })
     } catch (cause) {
+      if (cause instanceof QueueFullError)
+        throw new OciError('UNAVAILABLE', { message: 'too many images are being looked for', cause })
       if (client.aborted || !signal.aborted) throw cause
       throw new OciError('UNAVAILABLE', { message: `nothing was found within ${FIND_TIMEOUT / second} seconds`, cause })
     }
   }
 }
 
-/** Any program on this machine can send requests on TCP: they must not spend a quota, nor reveal content by its digest alone. */
-function refuseOnTcp({ image, upstream }: FindRequest): void {
+const SOCKET_ONLY = 'it is answered on the Unix socket of this node only (--admin-socket)'
+
+/**
+ * The contents that the registry shows to everybody. Any program of this machine can send such a request, so it may not spend a quota, nor
+ * look for content by its digest alone. A registry that the operator has not named proves nothing: anybody can run one that shows a digest.
+ * The refusal is the same whether a private image exists.
+ */
+async function findPublic(parts: AdminParts, request: FindRequest, signal: AbortSignal): Promise<FindAnswer> {
+  const { image, upstream } = request
   if (upstream) throw new OciError('DENIED', { message: `upstream=true spends a quota: ${SOCKET_ONLY}` })
   if (typeof image === 'string')
     throw new OciError('DENIED', { message: `the digest may belong to a private image: ${SOCKET_ONLY}` })
-}
-
-const SOCKET_ONLY = 'it is answered on the Unix socket of this node only (--admin-socket)'
-
-/** The answer if the registry shows the image to everybody. Else one refusal, which does not reveal whether the image exists. */
-async function findPublic(parts: AdminParts, request: FindRequest, signal: AbortSignal): Promise<FindAnswer> {
-  const { image } = request
-  if (typeof image === 'string') throw new OciError('DENIED')
-  const found = await parts.find(request, signal).catch((error: unknown) => {
+  const refusal = new OciError('DENIED', { message: `the image is private or does not exist: ${SOCKET_ONLY}` })
+  if (!parts.isNamedRegistry(image.registry)) throw refusal
+  const isShown = (content: NamedContent) => parts.isPublic(image, content, { signal })
+  try {
+    return await parts.find({ ...request, isShown }, signal)
+  } catch (error) {
     signal.throwIfAborted()
-    if (error instanceof OciError) return undefined
-    throw error
-  })
-  const isPublic =
-    found?.digest !== undefined &&
-    (await parts.isPublic(image, { kind: 'manifests', digest: found.digest }, { signal }))
-  if (found !== undefined && isPublic) return found
-  throw new OciError('DENIED', { message: `the image is private or does not exist: ${SOCKET_ONLY}` })
+    throw error instanceof OciError ? refusal : error
+  }
 }
 
 function problems(parts: AdminParts): readonly Finding[] {

@@ -62,6 +62,13 @@ export async function createApp(routes: Routes, { finished, log, open }: AppOpti
   app.decorateRequest('exchange')
   app.addHook('onRequest', (request, reply, done) => {
     begin(request, reply)
+    // Bodies are JSON whatever their type says: Fastify would refuse an odd one.
+    delete request.raw.headers['content-type']
+    done()
+  })
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    // The body of a request without a route is not read: a stranger must not make this node buffer it.
+    if (request.is404) requireRead(request)
     done()
   })
   app.setErrorHandler<FastifyError>((error, request, reply) => {

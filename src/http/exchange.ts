@@ -52,7 +52,11 @@ export function openExchange(
   const controller = new AbortController()
   const response = reply.raw
   const exchange: Exchange = { request, reply, response, signal: controller.signal, fields: {} }
+  let hasEnded = false
   const end = () => {
+    // The connection and the response of a pipelined request may both report the end.
+    if (hasEnded) return
+    hasEnded = true
     forget()
     const isWhole = response.writableFinished
     const { failure } = exchange
@@ -72,7 +76,9 @@ export function openExchange(
   // A pipelined response that is still queued emits nothing when its connection closes.
   const forget = open.add(request.raw.socket, end)
   response.once('close', end)
-  // Writers see the errors of a closed socket; without a listener they would end the process.
+  // A request that waited for the daemon to be ready: its connection has closed, and reports nothing any more.
+  if (request.raw.socket.destroyed) queueMicrotask(end)
+  // Errors of a closed socket appear where it is written to.
   response.on('error', () => {})
   return exchange
 }
@@ -80,6 +86,8 @@ export function openExchange(
 /** Ends an answer whose head is sent. FIN, not RST: containerd then continues at this byte with its next host. */
 export function breakOff(exchange: Exchange, error: unknown, outcome: 'broken' | 'client-gone' = 'broken'): void {
   if (exchange.signal.aborted || exchange.failure !== undefined) return
+  // A write fails before the response reports that the client has closed the connection.
+  if (exchange.request.raw.socket.destroyed) return
   exchange.failure = { outcome, error }
   exchange.response.destroy()
 }

@@ -1,9 +1,7 @@
-import { isIP } from 'node:net'
-
 import type { onRequestHookHandler } from 'fastify'
 
 import { OciError } from '../oci/errors.ts'
-import { isLoopbackAddress, parseHostPort } from '../overlay/host-port.ts'
+import { canonicalHost, isLoopbackAddress, parseHostPort } from '../overlay/host-port.ts'
 
 export interface LocalGuardOptions {
   /** Whether a host name or address, without a port, is one by which clients address this listener. */
@@ -21,11 +19,13 @@ const MAX_SHOWN = 100
  * (https://crypto.stanford.edu/dns/dns-rebinding.pdf), or across sites, which browsers state in `Sec-Fetch-Site` and `Origin`.
  */
 export function guardLocal({ isOwnHost, exempt = [] }: LocalGuardOptions): onRequestHookHandler {
-  const isOwn = (authority: string) => {
-    const host = hostOf(authority)
-    return host !== undefined && (LOOPBACK_NAMES.has(host) || isLoopbackAddress(host) || isOwnHost(host))
-  }
-  return ({ url, headers }, _reply, done) => {
+  return ({ url, headers, raw }, _reply, done) => {
+    const isOwn = (authority: string) => {
+      const host = hostOf(authority)
+      if (host === undefined) return false
+      const isLocal = LOOPBACK_NAMES.has(host) || isLoopbackAddress(host)
+      return isLocal || isOwnHost(host) || host === canonicalHost(raw.socket.localAddress ?? '')
+    }
     if (exempt.includes(url.split('?')[0] ?? '')) return done()
     const { host, origin } = headers
     // HTTP/1.0 clients send no Host; browsers always do.
@@ -38,10 +38,8 @@ export function guardLocal({ isOwnHost, exempt = [] }: LocalGuardOptions): onReq
 }
 
 function hostOf(authority: string): string | undefined {
-  // A trailing dot marks a fully qualified name.
-  const host = parseHostPort(authority.toLowerCase().replace(/\.(?=:\d+$|$)/, ''), HTTP_PORT)?.host
-  // URL writes an IPv6 address in its shortest form (RFC 5952).
-  return host !== undefined && isIP(host) === 6 ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host
+  // An empty port is valid: RFC 3986, section 3.2.3.
+  return canonicalHost(parseHostPort(authority.replace(/:$/, ''), HTTP_PORT)?.host ?? '')
 }
 
 function notOwn(host: string): OciError {

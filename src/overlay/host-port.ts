@@ -35,3 +35,14 @@ export function isLoopbackAddress(text: string): boolean {
 function isHost(text: string): boolean {
   return isIP(text) === 4 || (NAME.test(text) && !/^[\d.]+$/.test(text))
 }
+
+/**
+ * One spelling of a host name or address, without its port: lower case, no trailing dot, IPv6 in its shortest form (RFC 5952), an
+ * IPv4-mapped address as IPv4. undefined for anything else, such as an address with a zone.
+ */
+export function canonicalHost(text: string): string | undefined {
+  const host = text.toLowerCase()
+  if (isIP(host) !== 6) return isHost(host) ? host.replace(/\.$/, '') : undefined
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(host)?.[1]
+  return mapped ?? URL.parse(`http://[${host}]`)?.hostname.slice(1, -1)
+}

@@ -62,7 +62,7 @@ export interface PeerTransportOptions {
   readonly key: Uint8Array | undefined
   /** The longest silence inside a body, in milliseconds. */
   readonly idleTimeout: number
-  /** Carries everything but blobs; closed with this transport. */
+  /** Carries everything but blobs; its owner closes it. Absent: one of this transport's own. */
   readonly requests?: HttpRequests
   /** What blobs are read into; a client that has written a chunk may give it back. */
   readonly buffers?: BufferPool
@@ -72,6 +72,7 @@ export interface PeerTransportOptions {
 export class PeerTransport {
   readonly #key: Uint8Array | undefined
   readonly #requests: HttpRequests
+  readonly #ownsRequests: boolean
   readonly #blobs: PeerConnections
   /** By address. */
   readonly #silent = new PeerHealth(SILENCE_MEMORY)
@@ -79,12 +80,13 @@ export class PeerTransport {
   constructor({ key, idleTimeout, requests, buffers = new BufferPool() }: PeerTransportOptions) {
     this.#key = key
     this.#requests = requests ?? new HttpRequests({ idleTimeout })
+    this.#ownsRequests = requests === undefined
     this.#blobs = new PeerConnections({ connectTimeout: CONNECT_TIMEOUT, idleTimeout, buffers })
   }
 
   close(): Promise<void> {
     this.#blobs.close()
-    return this.#requests.close()
+    return this.#ownsRequests ? this.#requests.close() : Promise.resolve()
   }
 
   /** Sends a question. Resolves for 200, 206, and 404 of a peer that says that it does not have it. */

@@ -8,10 +8,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
+import { digestOf } from '../../src/oci/digest.ts'
+import { ownPlatform } from '../../src/oci/platform.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
+import { NamedRegistries } from '../support/named-registries.ts'
 import { eventually } from '../support/poll.ts'
 import { fetchOver } from '../support/socket-fetch.ts'
 
@@ -76,6 +79,8 @@ describe('a daemon on a machine with other users and browsers', () => {
         `[2001:db8::1]:${port}`,
         'localhost.evil.example',
         'x@localhost',
+        '[fe80::1%eth0]',
+        '[::1%25lo]:7950',
       ])
         isRefusal(await get(url, { host }), /is not a name of this listener: --allowed-host/)
     }
@@ -95,6 +100,19 @@ describe('a daemon on a machine with other users and browsers', () => {
         'MIRROR.example.',
       ])
         assert.equal((await get(url, { host })).status, 200, host)
+  })
+
+  it('compares names in one spelling', async () => {
+    const other = await runDaemon([
+      ...['--mirror-addr', 'LOCALHOST:0', '--allowed-host', 'foo.example., [FD00:0:0::7]', '--allowed-host', 'FD00::8'],
+      ...['--admin-socket', 'none'],
+    ])
+    try {
+      for (const host of ['localhost:1', 'FOO.example', 'foo.example.', '[fd00::7]:80', '[FD00:0::8]', '127.0.0.1'])
+        assert.equal((await get(`${other.mirror.replace('LOCALHOST', '127.0.0.1')}/v2/`, { host })).status, 200, host)
+    } finally {
+      await other.stop()
+    }
   })
 
   it('answers a client of HTTP/1.0, which sends no Host', async () => {
@@ -162,6 +180,34 @@ describe('a daemon on a machine with other users and browsers', () => {
       const answer = await fetchOver(daemon.adminSocket, find(reference))
       assert.equal(answer.status, 200)
       assert.match(await answer.text(), new RegExp(digest))
+    }
+  })
+
+  it('finds over TCP nothing that only a registry of an attacker vouches for', async () => {
+    await using registries = await NamedRegistries.start(['evil.test'])
+    const { name: evil, registry } = await registries.add('evil.test')
+    const type = 'application/vnd.oci.image.index.v1+json'
+    const platform = { os: 'linux', architecture: ownPlatform().architecture }
+    const manifests = [{ ...hidden.root.descriptor, platform }]
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, manifests }))
+    const root = { bytes, descriptor: { mediaType: type, size: bytes.length, digest: digestOf(bytes) } }
+    const made = { ...shown, index: undefined, layers: [], blobs: [] }
+    registry.publish('x/index', '1', { ...made, root, manifest: root, manifests: [root] })
+    registry.publish('x/claimed', '1', { ...made, root: hidden.root, manifest: hidden.root, manifests: [hidden.root] })
+    for (const fallback of ['docker.io', 'all']) {
+      const flags = ['--upstream', `docker.io=${hub.registryUrl}`, '--fallback', fallback]
+      const victim = await runDaemon([...flags, ...registries.flags])
+      try {
+        const authorization = `Basic ${Buffer.from(`${ANN.name}:${ANN.password}`).toString('base64')}`
+        await get(`${victim.mirror}/v2/org/hidden/manifests/1`, { authorization })
+        await get(`${victim.mirror}/v2/x/index/manifests/1?ns=${evil}`)
+        for (const image of [`x/claimed@${hidden.root.descriptor.digest}`, 'x/claimed:1', 'x/index:1']) {
+          const path = `/api/v1/find?reference=${encodeURIComponent(`${evil}/${image}`)}`
+          isRefusal(await get(`${victim.admin}${path}`), /private or does not exist/)
+        }
+      } finally {
+        await victim.stop()
+      }
     }
   })
 

@@ -17,6 +17,7 @@ import {
   type LocatedContents,
   type NamedContent,
 } from './content-locator.ts'
+import type { NamedContent as RegistryContent } from '../access/audience.ts'
 import type { Manifests } from '../manifests/manifests.ts'
 import { type RegistryPolicy, type RegistrySet, includesRegistry } from '../access/registry-policy.ts'
 import type { TagResolver } from '../tags/tag-resolver.ts'
@@ -34,6 +35,11 @@ export interface FindRequest {
   readonly image: ImageReference | Digest
   /** Of an index, the manifest for this one. */
   readonly platform: Platform
+  /**
+   * Whether a content of the image may be shown; absent for the operator, who sees everything. The answer then reveals nothing about any
+   * other content, not even whether a node holds it.
+   */
+  readonly isShown?: ((content: RegistryContent) => Promise<boolean>) | undefined
   /** Whether the upstream may be asked for a manifest that no node holds: that is what quotas count. */
   readonly upstream: boolean
 }
@@ -54,8 +60,8 @@ const PEER_TIMEOUT = 2 * second
 const MAX_PEERS_ASKED = 4
 
 /**
- * Finds out which nodes hold an image, for the operator: whoever may ask this node's admin listener is trusted with the digests and
- * sizes of every image that its cluster holds, private ones too. Spends no quota unless it is told to.
+ * Finds out which nodes hold an image. The operator sees the digests and sizes of every image that the cluster holds, private ones too;
+ * others what `isShown` allows. Spends no quota unless the request says so.
  */
 export class ImageFinder {
   readonly #options: ImageFinderOptions
@@ -66,16 +72,19 @@ export class ImageFinder {
     this.#locator = new ContentLocator(options)
   }
 
-  /** Throws OciError when a tag cannot be resolved. */
+  /** Throws OciError when a tag cannot be resolved, and DENIED when the image may not be shown. */
   async find(request: FindRequest, signal: AbortSignal): Promise<FoundImage> {
     const { image } = request
     if (typeof image === 'string') return this.#findDigest(image, request, signal)
     const tag = { registry: image.registry, name: image.name, tag: image.tag ?? 'latest' }
     const reference = image.digest === undefined ? tagKey(tag) : `${repositoryKey(image)}@${image.digest}`
-    const resolved = image.digest === undefined ? await this.#resolve(tag, signal) : undefined
+    const resolved = image.digest === undefined ? await this.#resolve(tag, request, signal) : undefined
     const digest = image.digest ?? resolved?.descriptor.digest
     if (digest === undefined) throw new OciError('MANIFEST_UNKNOWN')
+    // Before anything of it is read: the time of an answer must not tell whether this node holds the image.
+    if (!(await mayShow(request, { kind: 'manifest', digest }))) throw new OciError('DENIED')
     const opened = await this.#open({ ...request, repository: image, digest }, signal)
+    const named = await shownOf(opened.named, request)
     const { source, peer, asOf } = resolved ?? {}
     return {
       reference,
@@ -84,12 +93,13 @@ export class ImageFinder {
         ? {}
         : { resolved: { source, asOf, ...(peer === undefined ? {} : { peer }) } }),
       ...opened.about,
-      ...(await this.#locator.locate(opened.named, signal)),
+      ...(await this.#locator.locate(named, signal)),
     }
   }
 
   /** Only what this node holds itself can be looked into: other nodes give nothing without a repository's name. */
   async #findDigest(digest: Digest, request: FindRequest, signal: AbortSignal): Promise<FoundImage> {
+    if (request.isShown !== undefined) throw new OciError('DENIED')
     const bytes = await this.#ownManifest(digest, signal)
     if (bytes === undefined || readImageContents(bytes) === undefined)
       return { reference: digest, digest, ...(await this.#locator.locate([{ kind: 'blob', digest }], signal)) }
@@ -98,7 +108,7 @@ export class ImageFinder {
   }
 
   /** What a tag names, by the ordinary way; past who may see it where that way ends. */
-  async #resolve(tag: TagReference, signal: AbortSignal): ReturnType<TagResolver['resolve']> {
+  async #resolve(tag: TagReference, { isShown }: FindRequest, signal: AbortSignal): ReturnType<TagResolver['resolve']> {
     const { tags, store, index, peers, policy } = this.#options
     let failure: unknown = new OciError('NAME_UNKNOWN', { message: `${tag.registry} is not mirrored here` })
     if (includesRegistry(policy.mirrored, tag.registry)) {
@@ -109,6 +119,7 @@ export class ImageFinder {
         failure = error
       }
     }
+    if (isShown !== undefined) throw failure
     const own = await store.resolve(tag, { signal }).catch(() => undefined)
     if (own !== undefined) return { ...own, source: 'local' }
     const { holders } = await index.survey(keyOfTag(tag), { signal })
@@ -136,6 +147,7 @@ export class ImageFinder {
     const index: NamedContent = { ...self, kind: 'index' }
     const chosen = bestMatch(asked.platform, contents.manifests)
     if (chosen === undefined) return { named: [index], about: { problem: notFor(asked.platform, contents.manifests) } }
+    if (!(await mayShow(asked, { kind: 'manifest', digest: chosen.digest }))) return { named: [index], about: {} }
     const platform = formatPlatform(chosen.platform ?? asked.platform)
     const inner = await this.#open({ ...asked, digest: chosen.digest }, signal)
     const [first, ...rest] = inner.named
@@ -147,7 +159,7 @@ export class ImageFinder {
 
   /** The bytes, or why nobody gave them. */
   async #manifest(
-    asked: { readonly repository?: Repository; readonly digest: Digest; readonly upstream: boolean },
+    asked: FindRequest & { readonly repository?: Repository; readonly digest: Digest },
     signal: AbortSignal,
   ): Promise<Uint8Array | string> {
     const { repository, digest, upstream } = asked
@@ -157,7 +169,10 @@ export class ImageFinder {
     const { holders } = await this.#options.index.survey(keyOfDigest(digest), { signal })
     for (const peer of holders.slice(0, MAX_PEERS_ASKED)) {
       const sent = await within(signal, (limit) =>
-        this.#options.peers.getManifest(peer, repository, digest, { signal: limit, verified: true }),
+        this.#options.peers.getManifest(peer, repository, digest, {
+          signal: limit,
+          verified: asked.isShown === undefined,
+        }),
       )
       if (sent !== undefined && matchesDigest(sent.bytes, digest)) return sent.bytes
     }
@@ -178,6 +193,28 @@ export class ImageFinder {
     const bytes = blob && (await readAll(blob, MAX_MANIFEST_BYTES).catch(() => undefined))
     return bytes !== undefined && matchesDigest(bytes, digest) ? bytes : undefined
   }
+}
+
+/** Contents whose registry is asked at a time whether it shows them. */
+const CHECKED_AT_A_TIME = 8
+
+async function mayShow(
+  { isShown }: FindRequest,
+  { kind, digest }: Pick<NamedContent, 'kind' | 'digest'>,
+): Promise<boolean> {
+  const isManifest = kind === 'index' || kind === 'manifest'
+  return isShown === undefined || isShown({ kind: isManifest ? 'manifests' : 'blobs', digest })
+}
+
+async function shownOf(named: readonly NamedContent[], request: FindRequest): Promise<readonly NamedContent[]> {
+  if (request.isShown === undefined) return named
+  const shown: NamedContent[] = []
+  for (let at = 0; at < named.length; at += CHECKED_AT_A_TIME) {
+    const some = named.slice(at, at + CHECKED_AT_A_TIME)
+    const may = await Promise.all(some.map((content) => mayShow(request, content)))
+    shown.push(...some.filter((_, index) => may[index]))
+  }
+  return shown
 }
 
 function descriptorOnly({ digest, size, mediaType }: Descriptor): Descriptor {
