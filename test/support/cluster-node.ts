@@ -70,14 +70,20 @@ export class ClusterNode {
     mkdirSync(options.directory, { recursive: true })
   }
 
+  /** The socket of the node's daemon, which the commands on the node ask. The nodes share the file system of this machine. */
+  get adminSocket(): string {
+    return join(this.directory, 'admin.sock')
+  }
+
   /** Runs a command on the node to its end. */
   exec(command: string, args: readonly string[], options: { timeoutMs?: number } = {}): Promise<CommandResult> {
-    return execute('ip', ['netns', 'exec', this.host.netns, command, ...args], options)
+    const environment = `NABO_ADMIN_SOCKET=${this.adminSocket}`
+    return execute('ip', ['netns', 'exec', this.host.netns, 'env', environment, command, ...args], options)
   }
 
   /** Starts a process on the node. */
   spawn(command: string, args: readonly string[], options: Pick<ChildOptions, 'env' | 'cwd'> = {}): Child {
-    return new Child(command, args, { ...options, netns: this.host.netns })
+    return new Child(command, args, { ...options, env: this.#withSocket(options.env), netns: this.host.netns })
   }
 
   /** An HTTP request from the node, to its own loopback for one. */
@@ -122,11 +128,16 @@ export class ClusterNode {
     const kept = Object.entries(defaults).filter(([flag]) => ![...flags, ...without].includes(flag))
     return new NaboProcess({
       ...how,
+      env: this.#withSocket(how.env),
       flags: [...kept.flat(), ...flags],
       netns: this.host.netns,
       cwd: this.directory,
       fetch: (url, options) => this.fetch(url, options),
     })
+  }
+
+  #withSocket(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+    return { NABO_ADMIN_SOCKET: this.adminSocket, ...env }
   }
 
   /** Pulls an image by containerd, as the kubelet would: `docker.io/library/app:1` or `…@sha256:…`. */
