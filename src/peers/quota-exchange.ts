@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../async/at-most.ts'
 import { quota } from '../contracts/node/quota.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
@@ -46,7 +47,7 @@ interface Told {
  */
 export class QuotaExchange implements QuotaHandler {
   readonly #options: QuotaExchangeOptions
-  readonly #told = new LRUCache<string, Told>({ max: MAX_TOLD, dispose: ({ waiting }) => clearTimeout(waiting) })
+  readonly #told = new LRUCache<string, Told>({ ...atMost(MAX_TOLD), dispose: ({ waiting }) => clearTimeout(waiting) })
   readonly #asking = new Map<string, Promise<void>>()
   readonly #closed = new AbortController()
   readonly #end: () => void

@@ -1,13 +1,13 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../async/at-most.ts'
 /** Peers that failed lately. */
 export class PeerHealth {
   readonly #failed: LRUCache<string, true>
 
   /** `memory` is in milliseconds. At more than `limit` peers the one that failed first is forgotten. */
   constructor(memory: number, limit = 10_000) {
-    // Not `max`, which allocates all entries at once (0.6 MB): a node has several of these, nearly empty.
-    this.#failed = new LRUCache({ maxSize: limit, sizeCalculation: () => 1, ttl: memory })
+    this.#failed = new LRUCache({ ...atMost(limit), ttl: memory })
   }
 
   failed(id: string): void {

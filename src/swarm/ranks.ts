@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../async/at-most.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import type { SwarmOptions, SwarmTimings } from './swarm-options.ts'
 
@@ -16,7 +17,7 @@ export class Ranks {
   constructor(overlay: Overlay, options: Pick<SwarmOptions & SwarmTimings, 'replicas' | 'ranksMemory'>) {
     this.#overlay = overlay
     this.#options = options
-    this.#known = new LRUCache({ max: MAX_KEYS, ttl: options.ranksMemory })
+    this.#known = new LRUCache({ ...atMost(MAX_KEYS), ttl: options.ranksMemory })
   }
 
   /** Rejects with the signal, or if the overlay cannot tell. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../async/at-most.ts'
 import { Semaphore } from '../async/semaphore.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -46,7 +47,7 @@ export class WarmJobs implements WarmHandler {
   readonly #now: () => number
   readonly #entries = new Map<string, Entry>()
   /** Tickets that count no more: a wish may be overtaken by its own end. */
-  readonly #takenBack = new LRUCache<string, true>({ max: MAX_TAKEN_BACK })
+  readonly #takenBack = new LRUCache<string, true>(atMost(MAX_TAKEN_BACK))
   readonly #pulls = new Semaphore(MAX_RUNNING)
 
   constructor(options: WarmJobsOptions) {

@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
@@ -38,11 +39,11 @@ export class CallerProofs {
   /** Random per process, so that ids reveal no password and match nothing outside this process. */
   readonly #key = randomBytes(32)
   /** By holder, repository and reference: when the proof expires. */
-  readonly #proofs = new LRUCache<string, number>({ max: MAX_PROOFS })
+  readonly #proofs = new LRUCache<string, number>(atMost(MAX_PROOFS))
   /** By holder, kind, repository and reference: when a 404 expires. A layer's digest is absent under `/manifests/`. */
-  readonly #absent = new LRUCache<string, number>({ max: MAX_REFUSALS })
+  readonly #absent = new LRUCache<string, number>(atMost(MAX_REFUSALS))
   /** By holder and repository: when a refusal expires. */
-  readonly #refusals = new LRUCache<string, number>({ max: MAX_REFUSALS })
+  readonly #refusals = new LRUCache<string, number>(atMost(MAX_REFUSALS))
   readonly #pending = new Map<string, Promise<RegistryWord>>()
 
   constructor(options: CallerProofsOptions) {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { access } from '../../contracts/node/access.ts'
 import type { NodeCaller } from '../../contracts/node-caller.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
@@ -34,7 +35,7 @@ const MAX_AVOIDED = 1000
  */
 export class SharedProofs implements ClusterProofs {
   readonly #options: SharedProofsOptions
-  readonly #avoided = new LRUCache<string, true>({ max: MAX_AVOIDED, ttl: AVOIDED })
+  readonly #avoided = new LRUCache<string, true>({ ...atMost(MAX_AVOIDED), ttl: AVOIDED })
 
   constructor(options: SharedProofsOptions) {
     this.#options = options

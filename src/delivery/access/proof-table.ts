@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 const MAX_PROOFS = 20_000
 
 /** The time of each proof, by repository and digest. Bounded; evicts the least recently used. */
 export class ProofTable {
   readonly #byRepository = new Map<string, Set<string>>()
   readonly #since = new LRUCache<string, number>({
-    max: MAX_PROOFS,
+    ...atMost(MAX_PROOFS),
     dispose: (_, key, reason) => {
       if (reason !== 'set') this.#unlist(key)
     },

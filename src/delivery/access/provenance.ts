@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { type ContentSource, UNRECORDED } from '../../store/content-store.ts'
@@ -40,7 +41,7 @@ export class Provenance {
     sizeCalculation: ({ size }) => Math.max(1, size),
   })
   /** When a trusted peer claimed that the content is public. */
-  readonly #open = new LRUCache<Digest, number>({ max: MAX_DIGESTS })
+  readonly #open = new LRUCache<Digest, number>(atMost(MAX_DIGESTS))
 
   /** `now`: a monotonic clock in milliseconds. */
   constructor(now: () => number = () => performance.now()) {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
 import { parseDigest } from '../../oci/digest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
@@ -50,11 +51,11 @@ export class PublicProofs {
   readonly #now: () => number
   readonly #record: PublicRecord
   /** By repository: until when the registry is not asked. */
-  readonly #unreachable = new LRUCache<string, number>({ max: MAX_SHORT })
+  readonly #unreachable = new LRUCache<string, number>(atMost(MAX_SHORT))
   /** By question: when the registry answered 404. */
-  readonly #absent = new LRUCache<string, number>({ max: MAX_SHORT })
+  readonly #absent = new LRUCache<string, number>(atMost(MAX_SHORT))
   /** By repository: until when the cluster is not asked. */
-  readonly #clusterPauses = new LRUCache<string, number>({ max: MAX_SHORT })
+  readonly #clusterPauses = new LRUCache<string, number>(atMost(MAX_SHORT))
   readonly #pending = new Map<string, Promise<PublicWord>>()
 
   constructor(options: PublicProofsOptions) {

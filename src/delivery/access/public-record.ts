@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { parseDigest } from '../../oci/digest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { ContentSource } from '../../store/content-store.ts'
@@ -36,10 +37,10 @@ const MAX_REPOSITORIES = 5000
  */
 export class PublicRecord {
   readonly #now: () => number
-  readonly #verdicts = new LRUCache<string, Verdict>({ max: MAX_REPOSITORIES })
+  readonly #verdicts = new LRUCache<string, Verdict>(atMost(MAX_REPOSITORIES))
   readonly #proofs = new ProofTable()
   /** The time of each repository's last refusal; older proofs and verdicts do not count, even if a peer repeats them. */
-  readonly #refusals = new LRUCache<string, number>({ max: MAX_REPOSITORIES })
+  readonly #refusals = new LRUCache<string, number>(atMost(MAX_REPOSITORIES))
   #onChange: () => void = () => {}
 
   /** `now`: a monotonic clock in milliseconds. */

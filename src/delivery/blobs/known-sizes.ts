@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
@@ -15,7 +16,7 @@ const DISPUTED = -1
  * can publish a manifest that lists the layers of another repository.
  */
 export class KnownSizes {
-  readonly #sizes = new LRUCache<string, number>({ max: MAX_SIZES })
+  readonly #sizes = new LRUCache<string, number>(atMost(MAX_SIZES))
 
   /** Notes the sizes that a verified manifest of a repository declares. */
   note(repository: Repository, children: readonly Descriptor[]): void {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
@@ -49,7 +50,7 @@ const MAX_REMEMBERED = 1000
 /** The blobs that this node fetches now: followers are told their sources, and when a transfer ends. */
 export class Transfers {
   readonly #running = new Map<Digest, Map<Transfer, Pick<TransferView, 'repository' | 'since'>>>()
-  readonly #ended = new LRUCache<Digest, true>({ max: MAX_REMEMBERED, ttl: LATELY })
+  readonly #ended = new LRUCache<Digest, true>({ ...atMost(MAX_REMEMBERED), ttl: LATELY })
 
   begin(digest: Digest, repository?: Repository): Transfer {
     const transfers = this.#running.get(digest) ?? new Map<Transfer, Pick<TransferView, 'repository' | 'since'>>()

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { minute } from '../../time/units.ts'
 
 /** A smaller transfer measures latency rather than a link. */
@@ -11,7 +12,7 @@ const WEIGHT = 0.5
 
 /** How fast upstreams gave this node blobs lately, in bytes per second by registry. */
 export class UpstreamRates {
-  readonly #rates = new LRUCache<string, number>({ max: MAX_REGISTRIES, ttl: MEMORY })
+  readonly #rates = new LRUCache<string, number>({ ...atMost(MAX_REGISTRIES), ttl: MEMORY })
 
   /** A transfer from an upstream, or a part of one, is over. */
   note(registry: string, bytes: number, ms: number): void {

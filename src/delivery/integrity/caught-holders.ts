@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -22,7 +23,7 @@ interface Caught {
 export class CaughtHolders {
   readonly #log: Pick<Log, 'warn'>
   /** By peer id. */
-  readonly #holders = new LRUCache<string, Caught>({ max: MAX_HOLDERS })
+  readonly #holders = new LRUCache<string, Caught>(atMost(MAX_HOLDERS))
   #total = 0
 
   constructor(log: Pick<Log, 'warn'>) {

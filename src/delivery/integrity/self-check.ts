@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
 import type { ContentStore, OpenBlob } from '../../store/content-store.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
@@ -44,7 +45,7 @@ export class SelfCheck {
   readonly #options: SelfCheckOptions
   /** The last check of each blob. A check that is dropped before it has a verdict gets none, so that its callers do not wait for ever. */
   readonly #checks = new LRUCache<Digest, Check>({
-    max: MAX_REMEMBERED,
+    ...atMost(MAX_REMEMBERED),
     dispose: ({ verdict }) => verdict.resolve(undefined),
   })
   readonly #waiting: Digest[] = []

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
@@ -68,7 +69,7 @@ export class Suspects {
   readonly #options: SuspectsOptions
   readonly #caught: CaughtHolders
   readonly #traces = new LRUCache<Digest, BlobTrace>({
-    max: MAX_DIGESTS,
+    ...atMost(MAX_DIGESTS),
     dispose: ({ patience }) => clearTimeout(patience),
   })
   #suspectBlobs = 0

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { type Repository, type TagReference, tagKey, repositoryKey } from '../../oci/reference.ts'
 import type { KnownTag } from '../../store/content-store.ts'
@@ -8,7 +9,7 @@ const MAX_TAGS = 10_000
 
 /** Recent answers of upstreams about tags: the freshness of tags in the store, and the tags of a requested digest. */
 export class TagMemory {
-  readonly #tags = new LRUCache<string, { reference: TagReference; known: KnownTag }>({ max: MAX_TAGS })
+  readonly #tags = new LRUCache<string, { reference: TagReference; known: KnownTag }>(atMost(MAX_TAGS))
 
   note(reference: TagReference, known: KnownTag): void {
     this.#tags.set(tagKey(reference), { reference, known })

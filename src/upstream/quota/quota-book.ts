@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { SaidQuota } from './quota-headers.ts'
 import { type QuotaView, THIS_ADDRESS, knownUntil, mergeViews, quotaKey } from './quota-view.ts'
 
@@ -27,9 +28,9 @@ const MAX_SOURCE = 200
 
 /** What is known about quotas: those that count for this node, and those that it keeps for others. */
 export class QuotaBook {
-  readonly #views = new LRUCache<string, QuotaView>({ max: MAX_VIEWS })
+  readonly #views = new LRUCache<string, QuotaView>(atMost(MAX_VIEWS))
   /** The key of the quota that a registry counted each seat to. */
-  readonly #seats = new LRUCache<string, string>({ max: MAX_SEATS })
+  readonly #seats = new LRUCache<string, string>(atMost(MAX_SEATS))
   readonly #listeners = new Set<(change: QuotaChange) => void>()
 
   /** Notes what an answer to this node said. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
 import { UpstreamError } from '../upstream.ts'
@@ -29,7 +30,7 @@ const MAX_PROBES = 1_000
 /** Lets a manifest be fetched only while the registry would give it. */
 export class QuotaGate {
   readonly #book: QuotaBook
-  readonly #probed = new LRUCache<string, number>({ max: MAX_PROBES })
+  readonly #probed = new LRUCache<string, number>(atMost(MAX_PROBES))
   #askNeighbours: AskNeighbours = async () => {}
   /** Fetches that were not sent since nothing remained. */
   refused = 0

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { QuotaBook } from './quota-book.ts'
 import { type QuotaView, quotaKey } from './quota-view.ts'
@@ -13,7 +14,7 @@ const MAX_KEPT = 1_000
 /** Writes a log line when a quota that counts for this node passes 50, 20 and 5 % left, once each time. Returns its own end. */
 export function logQuotaMarks(book: QuotaBook, log: Pick<Log, 'info' | 'warn'>): () => void {
   /** The lowest mark that was logged. */
-  const told = new LRUCache<string, number>({ max: MAX_KEPT })
+  const told = new LRUCache<string, number>(atMost(MAX_KEPT))
   return book.onChange(({ view }) => {
     if (view.limit === 0 || !book.isOwn(view)) return
     const key = quotaKey(view)

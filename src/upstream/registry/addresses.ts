@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { DOCKER_HUB } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { realmBelongsTo } from './challenge.ts'
@@ -28,7 +29,7 @@ const MAX_UNNAMED = 200
 /** The addresses of each registry in the order to try, with what is known about their health. */
 export class Addresses {
   readonly #named: ReadonlyMap<string, readonly Address[]>
-  readonly #unnamed = new LRUCache<string, readonly Address[]>({ max: MAX_UNNAMED })
+  readonly #unnamed = new LRUCache<string, readonly Address[]>(atMost(MAX_UNNAMED))
   readonly #log: Pick<Log, 'warn' | 'info'> | undefined
 
   /** `endpoints`: base URLs by registry; a registry that is not named is asked under its own name. */

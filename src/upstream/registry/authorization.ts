@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
@@ -35,7 +36,7 @@ const NOTHING: Authorized = { header: undefined, anonymous: true }
 export class Authorization {
   readonly #options: AuthorizationOptions
   /** The header that the last answer to an asker had, so that the next request need not be refused first. */
-  readonly #challenges = new LRUCache<string, string>({ max: MAX_CHALLENGES })
+  readonly #challenges = new LRUCache<string, string>(atMost(MAX_CHALLENGES))
 
   constructor(options: AuthorizationOptions) {
     this.#options = options

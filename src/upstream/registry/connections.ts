@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net'
 import { type SecureContext } from 'node:tls'
 
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../../async/at-most.ts'
 import { Agent, type Dispatcher, ProxyAgent, buildConnector } from 'undici'
 
 import { isLocalAddress } from '../../oci/local-registry.ts'
@@ -56,7 +57,7 @@ export class Connections {
   /** By trusted certificate authorities, refused addresses and proxy. */
   readonly #agents = new Map<string, Dispatcher>()
   /** True for an origin that was only ever met at private addresses. Evicts the origin whose last connection is the oldest. */
-  readonly #origins = new LRUCache<string, boolean>({ max: MAX_ORIGINS })
+  readonly #origins = new LRUCache<string, boolean>(atMost(MAX_ORIGINS))
 
   constructor(options: ConnectionsOptions) {
     this.#options = options

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { Semaphore } from '../../async/semaphore.ts'
 import { type Log, errorText } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
@@ -48,7 +49,7 @@ export class CredentialHelpers {
   readonly #options: CredentialHelpersOptions
   readonly #now: () => number
   readonly #calls = new Map<string, Call>()
-  readonly #kept = new LRUCache<string, Kept>({ max: MAX_KEPT })
+  readonly #kept = new LRUCache<string, Kept>(atMost(MAX_KEPT))
   readonly #processes = new Semaphore(MAX_RUNNING, { maxWaiting: MAX_WAITING })
   readonly #stopping = new AbortController()
   /** What was asked before {@link forget} is not kept. */

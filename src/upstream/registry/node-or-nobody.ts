@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../../async/at-most.ts'
 import { repositoryKey } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { minute } from '../../time/units.ts'
@@ -18,7 +19,7 @@ export class NodeOrNobody {
   readonly #log: Pick<Log, 'warn'> | undefined
   readonly #now: () => number
   /** Until when a credential is not sent, which was refused for what was then shown to anybody. */
-  readonly #refused = new LRUCache<string, number>({ max: MAX_REFUSED })
+  readonly #refused = new LRUCache<string, number>(atMost(MAX_REFUSED))
 
   /** `now` in milliseconds, monotonic. */
   constructor(log: Pick<Log, 'warn'> | undefined, now: () => number = () => performance.now()) {
