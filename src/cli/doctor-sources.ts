@@ -39,7 +39,7 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
   const admin = new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
   return {
     ...nodeSources(config),
-    // Most checks begin with the daemon: one that hangs must not use up their time.
+    // Most checks ask the daemon first: half of the time is left for them when the daemon hangs.
     daemon: (signal) => lookAtDaemon(admin, { signal, timeout: timeout / 2 }),
     upstreams: async (signal) => {
       const registries = await upstream()

@@ -58,8 +58,9 @@ function contentText({ store, blobs, content }: StatusAnswer): string {
   return `${counted(blobs, 'blob')}, ${formatBytes(content.bytes)}${limit}, in ${where}`
 }
 
-function listenerFields({ mirror, peer, router, admin, metrics }: StatusAnswer): [string, string][] {
-  const all = { mirror, 'peer listener': peer, router, admin, metrics }
+function listenerFields({ mirror, peer, router, admin, adminSocket, metrics }: StatusAnswer): [string, string][] {
+  const socket = [adminSocket ?? 'none: this daemon takes no commands']
+  const all = { mirror, 'peer listener': peer, router, admin, 'admin socket': socket, metrics }
   return Object.entries(all).flatMap(([name, addresses]): [string, string][] =>
     addresses.length === 0 ? [] : [[name, addresses.join(', ')]],
   )

@@ -100,7 +100,7 @@ async function follow(reference: string, flags: Flags, view: WarmView, signal: A
       if (line.nodes === 0) return (say(`no node is in ${zones?.join(' or ') ?? 'the cluster'}`), EXIT.failed)
       return line.failed === 0 ? EXIT.ok : EXIT.failed
     }
-    throw new AdminError('the daemon ended before all nodes had; those that were asked go on')
+    throw new AdminError('the daemon ended before every node had the image; the nodes that it has asked go on pulling')
   })
 }
 

@@ -263,7 +263,10 @@ async function openAdminSocket(config: ServeConfig, listeners: Listeners, log: L
     return path
   } catch (error) {
     if (config.adminSocket !== undefined) throw error
-    log.warn({ err: errorText(error) }, 'commands such as warm and find are not answered on this node')
+    log.warn(
+      { err: errorText(error) },
+      'this daemon takes no commands (nabo status, peers, find, warm): it has no admin socket',
+    )
     return undefined
   }
 }

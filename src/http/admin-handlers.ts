@@ -96,7 +96,7 @@ function answerFind(parts: AdminParts): AdminHandler<typeof find> {
   }
 }
 
-const SOCKET_ONLY = 'it is answered on the Unix socket of this node only (--admin-socket)'
+const SOCKET_ONLY = 'only the Unix socket of this node answers that (--admin-socket)'
 
 /**
  * The contents that the registry shows to everybody. Any program of this machine can send such a request, so it may not spend a quota, nor
@@ -105,10 +105,12 @@ const SOCKET_ONLY = 'it is answered on the Unix socket of this node only (--admi
  */
 async function findPublic(parts: AdminParts, request: FindRequest, signal: AbortSignal): Promise<FindAnswer> {
   const { image, upstream } = request
-  if (upstream) throw new OciError('DENIED', { message: `upstream=true spends a quota: ${SOCKET_ONLY}` })
+  if (upstream) throw new OciError('DENIED', { message: `upstream=true spends a quota; ${SOCKET_ONLY}` })
   if (typeof image === 'string')
-    throw new OciError('DENIED', { message: `the digest may belong to a private image: ${SOCKET_ONLY}` })
-  const refusal = new OciError('DENIED', { message: `the image is private or does not exist: ${SOCKET_ONLY}` })
+    throw new OciError('DENIED', { message: `the digest may belong to a private image; ${SOCKET_ONLY}` })
+  const refusal = new OciError('DENIED', {
+    message: `the image is private or does not exist, or its registry cannot be asked; ${SOCKET_ONLY}`,
+  })
   if (!parts.isNamedRegistry(image.registry)) throw refusal
   const isShown = (content: NamedContent) => parts.isPublic(image, content, { signal })
   try {
