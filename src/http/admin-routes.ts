@@ -91,6 +91,6 @@ async function sendLines(exchange: Exchange, work: (write: (line: unknown) => vo
 
 function operatorOnly({ path }: Pick<AdminCall, 'path'>): OciError {
   return new OciError('DENIED', {
-    message: `only the Unix socket of this node answers ${path} (--admin-socket): use the nabo command without --admin-url`,
+    message: `${path} is answered on the Unix socket of this node only (--admin-socket): use the nabo command without --admin-url`,
   })
 }
