@@ -16,7 +16,7 @@ import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 import { second } from '../time/units.ts'
 import { VERSION } from '../version.ts'
 import type { ChosenStore } from './create-store.ts'
-import type { DaemonSummary } from './daemon.ts'
+import type { DaemonSummary } from './daemon-summary.ts'
 import type { Metrics } from './metrics.ts'
 import { type Quota, showQuotas } from './quota.ts'
 

@@ -1,6 +1,6 @@
 import { DEFAULT_MIRROR_URL } from '../cli/runtime-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
-import type { DaemonSummary } from './daemon.ts'
+import type { DaemonSummary } from './daemon-summary.ts'
 
 const OPEN = `
   No cluster secret is set: whoever reaches ports 7951 and 7952 of this machine can read its cache.

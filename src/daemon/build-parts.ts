@@ -1,0 +1,166 @@
+import { resolve } from 'node:path'
+
+import type { Logger } from 'pino'
+
+import type { ServeConfig } from '../config/serve-config.ts'
+import type { Readiness } from '../http/admin-handlers.ts'
+import { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
+import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
+import { Admission } from '../http/admission.ts'
+import { OpenRequests } from '../http/open-requests.ts'
+import { HttpRequests } from '../http-client/http-requests.ts'
+import { BufferPool } from '../mover/buffer-pool.ts'
+import type { IsMirror } from '../oci/reference.ts'
+import type { Overlay } from '../overlay/overlay.ts'
+import type { ClusterKeys } from '../peers/cluster-secret.ts'
+import { Provenance } from '../delivery/access/provenance.ts'
+import { indexTransport } from '../peers/transports.ts'
+import { defaultAdminSocket } from '../config/admin-socket.ts'
+import { PeerClient } from '../peers/peer-client.ts'
+import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
+import type { QuotaExchange } from '../peers/quota-exchange.ts'
+import { ReplicatedIndex } from '../providers/replicated-index.ts'
+import { MirrorTraffic } from '../warm/mirror-traffic.ts'
+import { Metrics } from './metrics.ts'
+import { errorText } from '../telemetry/log.ts'
+import { countBlobs } from './admin-views.ts'
+import { createOverlay } from './create-overlay.ts'
+import { type ChosenStore, createStore } from './create-store.ts'
+import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
+import { Listeners } from './listeners.ts'
+import { createSwarm } from './create-swarm.ts'
+import { listenerHosts, mirrorNames } from './mirror-names.ts'
+import { RegistryLabels } from './registry-labels.ts'
+import { type Quota, createQuota, shareQuota } from './quota.ts'
+import type { Teardown } from './teardown.ts'
+import { registryPolicy } from './use-cases.ts'
+
+/** The parts of the daemon below its use cases. */
+export interface Parts {
+  readonly chosen: ChosenStore
+  /** Sources of the content that passed through this process. */
+  readonly provenance: Provenance
+  readonly buffers: BufferPool
+  readonly owned: OwnedUpstream
+  readonly quota: Quota
+  readonly quotaExchange: QuotaExchange
+  readonly peers: PeerClient
+  readonly listeners: Listeners
+  readonly open: OpenRequests
+  /** Path of the Unix socket for commands; undefined without one. */
+  readonly adminSocket: string | undefined
+  readonly overlay: Overlay
+  readonly index: ReplicatedIndex
+  readonly swarm: ReplicatedSwarm
+  readonly admission: Admission
+  readonly rates: UpstreamRates
+  readonly counters: DeliveryCounters
+  readonly registryLabels: RegistryLabels
+  readonly metrics: Metrics
+  /** Whether a registry name addresses the mirror itself. */
+  readonly isMirror: IsMirror
+  readonly isMirrorHost: (host: string) => boolean
+  /** Counts the answers of the mirror for warm jobs. */
+  readonly traffic: MirrorTraffic
+  readonly readiness: () => Readiness
+}
+
+interface BuildOptions {
+  readonly log: Logger
+  /** undefined in a cluster without a secret. */
+  readonly secrets: readonly ClusterKeys[] | undefined
+  readonly teardown: Teardown
+  /** Whether the daemon is ending: it is not ready then. */
+  readonly isStopping: () => boolean
+}
+
+/** Creates the parts, and binds the listeners first: the overlay announces the port of the peer listener. Nothing is started. */
+export async function buildParts(
+  config: ServeConfig,
+  { log, secrets, teardown, isStopping }: BuildOptions,
+): Promise<Parts> {
+  const isMirror = mirrorNames({ bound: () => listeners.bound.mirror })
+  const provenance = new Provenance()
+  const isMirrorHost = listenerHosts({ bound: () => listeners.bound.mirror })
+  const chosen = await createStore(config, {
+    isMirror,
+    isMirrorHost,
+    sourcesOf: (digest) => provenance.of(digest),
+    log,
+  })
+  const readiness = (): Readiness => {
+    const status = chosen.store.status()
+    const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]
+    return { ready: reasons.length === 0, reasons }
+  }
+  const registryLabels = new RegistryLabels(registryPolicy(config))
+  const metrics = new Metrics(
+    {
+      isReady: () => readiness().ready,
+      peers: () => overlay.peers().length,
+      storedBlobs: () => countBlobs(chosen),
+      index: () => index.stats(),
+    },
+    registryLabels,
+  )
+  const quota = createQuota(log, teardown)
+  const owned = await createUpstream(config, {
+    observe: (event) => metrics.upstreamRequest(event),
+    quota: quota.gate,
+    log,
+  })
+  teardown.add(() => owned.close())
+  const buffers = new BufferPool()
+  const requests = new HttpRequests({ idleTimeout: config.upstreamTimeout })
+  teardown.add(() => requests.close())
+  const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout, requests, buffers })
+  teardown.add(() => peers.close())
+  const traffic = new MirrorTraffic()
+  const open = new OpenRequests()
+  const listeners = new Listeners(open)
+  teardown.add(() => listeners.close())
+  const peerPort = await listeners.open('peer', config.peerAddr)
+  await listeners.open('mirror', config.mirrorAddr)
+  await listeners.open('admin', config.adminAddr)
+  await listeners.open('metrics', config.metricsAddr)
+  const adminSocket = await openAdminSocket(config, listeners, log)
+  const overlay = await createOverlay(config, { secrets, peerPort, requests, log })
+  const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
+  const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
+  const admission = new Admission(config.peerMaxTransfers)
+  const rates = new UpstreamRates()
+  const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
+  const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
+  const counters = new DeliveryCounters()
+  const known = {
+    quota,
+    quotaExchange,
+    rates,
+    counters,
+    isMirror,
+    isMirrorHost,
+    buffers,
+    provenance,
+    registryLabels,
+    open,
+    adminSocket,
+  }
+  return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
+}
+
+/** The socket's path. Without a flag a socket that cannot be opened is only a warning, since pulls do not need it; with one it is an error. */
+async function openAdminSocket(config: ServeConfig, listeners: Listeners, log: Logger): Promise<string | undefined> {
+  if (config.adminSocket === 'none') return undefined
+  const path = resolve(config.adminSocket ?? defaultAdminSocket())
+  try {
+    await listeners.openSocket(path)
+    return path
+  } catch (error) {
+    if (config.adminSocket !== undefined) throw error
+    log.warn(
+      { err: errorText(error) },
+      'this daemon takes no commands (nabo status, peers, find, warm): it has no admin socket',
+    )
+    return undefined
+  }
+}
