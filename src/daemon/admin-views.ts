@@ -82,11 +82,10 @@ function shownTransfers({ transfers, isKnownPublic }: Viewed, isOperator: boolea
 }
 
 /** `/api/v1/peers`: this node's knowledge of each peer, and the peer's own answer to `about`. */
-export async function peersView(viewed: Viewed, signal: AbortSignal): Promise<readonly PeerAnswer[]> {
+export async function peersView(viewed: Viewed): Promise<readonly PeerAnswer[]> {
   const { overlay, index, nodes } = viewed
   const peers = overlay.peers()
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(PEERS_TIMEOUT)])
-  const answers = await askAboutAll(nodes, peers, [], { signal: limit })
+  const answers = await askAboutAll(nodes, peers, [], { signal: AbortSignal.timeout(PEERS_TIMEOUT) })
   return peers.map(({ id, address }) => {
     const { knowsUs, isHeard, isFailing } = index.standing(id)
     const said = answers.get(id)

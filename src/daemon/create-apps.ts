@@ -120,7 +120,7 @@ function createAdminHandlers(viewed: Viewed, parts: AppParts) {
     status: (options) => statusView(viewed, options),
     quotas: () => askedQuotas(quota, quotaExchange),
     peers: () => overlay.peers(),
-    members: (signal) => peersView(viewed, signal),
+    members: () => peersView(viewed),
     isMirror,
     find: (request, signal) => finder.find(request, signal),
     isNamedRegistry: (registry) => isNamedRegistry(useCases.policy, registry),

@@ -31,7 +31,7 @@ export interface AdminParts {
   quotas(): Promise<readonly QuotaAnswer[]>
   peers(): readonly Peer[]
   /** Asks each peer about itself. */
-  members(signal: AbortSignal): Promise<readonly PeerAnswer[]>
+  members(): Promise<readonly PeerAnswer[]>
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   find(request: FindRequest, signal: AbortSignal): Promise<FoundImage>
@@ -47,7 +47,6 @@ export interface AdminParts {
 }
 
 const FIND_TIMEOUT = 25 * second
-const PEERS_TIMEOUT = 5 * second
 /** Each asks the registry about every content of its image. */
 const MAX_PUBLIC_FINDS = 4
 const MAX_WAITING_FINDS = 32
@@ -57,7 +56,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
   // Clients that ask at the same time share one answer: each asks every node of the cluster.
   let asking: Promise<readonly PeerAnswer[]> | undefined
   const members = () =>
-    (asking ??= parts.members(AbortSignal.timeout(PEERS_TIMEOUT)).finally(() => {
+    (asking ??= parts.members().finally(() => {
       asking = undefined
     }))
   return {
