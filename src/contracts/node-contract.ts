@@ -2,7 +2,7 @@ import type { Message } from './message.ts'
 
 /**
  * A message that a node posts to the peer listener of another node. Both sides are derived from it. Every message has the same errors, in the
- * shape of the distribution API: 403 DENIED without a proof of the cluster secret, 400 UNSUPPORTED for a body that breaks the contract, 413
+ * shape of the distribution API: 403 DENIED without a valid proof of the sender, 400 UNSUPPORTED for a body that breaks the contract, 413
  * UNSUPPORTED for one longer than `request.maxBytes`, and 405 UNSUPPORTED where {@link needsSecret} excludes the message.
  */
 export interface NodeContract<Request, Answer> {

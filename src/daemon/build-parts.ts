@@ -11,8 +11,10 @@ import { OpenRequests } from '../http/open-requests.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { IsMirror } from '../oci/reference.ts'
+import { formatHostPort } from '../overlay/host-port.ts'
+import { loadIdentity } from '../overlay/libp2p/identity.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import type { ClusterKeys } from '../peers/cluster-secret.ts'
+import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import { Provenance } from '../delivery/access/provenance.ts'
 import { indexTransport } from '../peers/transports.ts'
 import { defaultAdminSocket } from '../config/admin-socket.ts'
@@ -21,10 +23,12 @@ import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 import type { QuotaExchange } from '../peers/quota-exchange.ts'
 import { ReplicatedIndex } from '../providers/replicated-index.ts'
 import { MirrorTraffic } from '../warm/mirror-traffic.ts'
+import { VERSION } from '../version.ts'
 import { Metrics } from './metrics.ts'
 import { errorText } from '../telemetry/log.ts'
 import { countBlobs } from './admin-views.ts'
-import { createOverlay } from './create-overlay.ts'
+import { type Authentication, createAuthentication } from './create-authentication.ts'
+import { advertisedHosts, createOverlay } from './create-overlay.ts'
 import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
 import { Listeners } from './listeners.ts'
@@ -45,6 +49,7 @@ export interface Parts {
   readonly quota: Quota
   readonly quotaExchange: QuotaExchange
   readonly peers: PeerClient
+  readonly authentication: Authentication
   readonly listeners: Listeners
   readonly open: OpenRequests
   /** Path of the Unix socket for commands; undefined without one. */
@@ -113,8 +118,6 @@ export async function buildParts(
   const buffers = new BufferPool()
   const requests = new HttpRequests({ idleTimeout: config.upstreamTimeout })
   teardown.add(() => requests.close())
-  const peers = new PeerClient({ key: secrets?.[0]?.peer, idleTimeout: config.upstreamTimeout, requests, buffers })
-  teardown.add(() => peers.close())
   const traffic = new MirrorTraffic()
   const open = new OpenRequests()
   const listeners = new Listeners(open)
@@ -124,15 +127,32 @@ export async function buildParts(
   await listeners.open('admin', config.adminAddr)
   await listeners.open('metrics', config.metricsAddr)
   const adminSocket = await openAdminSocket(config, listeners, log)
-  const overlay = await createOverlay(config, { secrets, peerPort, requests, log })
+  const identity = await loadIdentity(config.dataDir)
+  const advertise = await advertisedHosts(config)
+  const overlay = createOverlay(config, { identity, advertise, secrets, peerPort, requests, log })
+  const [, ...others] = advertise
+  const authentication = createAuthentication(identity, secrets, {
+    addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
+    zone: config.zone,
+    version: VERSION,
+  })
+  const { signer, joins } = authentication
+  const peers = new PeerClient({ signer, idleTimeout: config.upstreamTimeout, requests, buffers })
+  teardown.add(() => peers.close())
   const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
   const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
   const admission = new Admission(config.peerMaxTransfers)
   const rates = new UpstreamRates()
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
-  const swarm = createSwarm(config, { overlay, index, peers, load, upstreamRate })
+  const swarm = createSwarm(config, { overlay, index, peers, signatures: joins, load, upstreamRate })
+  teardown.add(
+    authentication.members.onReplaced((id) => {
+      index.forget(id)
+    }),
+  )
   const counters = new DeliveryCounters()
   const known = {
+    authentication,
     quota,
     quotaExchange,
     rates,

@@ -32,8 +32,8 @@ interface AppParts extends Parts {
   readonly warm: Warm
   readonly checks: NodeChecks
   readonly summary: DaemonSummary
-  /** The keys of the cluster's secrets; undefined in a cluster without one. */
-  readonly keys: readonly Uint8Array[] | undefined
+  /** Whether the cluster has a secret. */
+  readonly hasSecret: boolean
   /** The token in --mirror-token-file; undefined without the flag. */
   readonly token: string | undefined
   readonly log: Log
@@ -43,7 +43,7 @@ const PROBE_PATHS = Object.values(PROBES).map(({ path }) => path)
 
 /** The applications behind the daemon's listeners. */
 export async function createApps(config: ServeConfig, parts: AppParts): Promise<Apps> {
-  const { useCases, overlay, chosen, warm, keys, token, log } = parts
+  const { useCases, overlay, chosen, warm, hasSecret, token, log } = parts
   const viewed: Viewed = {
     ...parts,
     config,
@@ -78,7 +78,9 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     quota: parts.quotaExchange,
     about: (digests) => aboutSelf(viewed, digests),
     warm: warm.jobs,
-    keys,
+    hasSecret,
+    verifier: parts.authentication.verifier,
+    joins: parts.authentication.joins,
     admission: parts.admission,
     sending: toPeers,
   })

@@ -1,29 +1,41 @@
+import type { Ed25519PrivateKey } from '@libp2p/interface'
+
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { HttpRequests } from '../http-client/http-requests.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
-import { loadIdentity } from '../overlay/libp2p/identity.ts'
 import { Libp2pOverlay } from '../overlay/libp2p/libp2p-overlay.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import type { ClusterKeys } from '../peers/cluster-secret.ts'
+import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import type { Log } from '../telemetry/log.ts'
 import { findAdvertisedHosts } from './advertised-hosts.ts'
 
+/** The hosts that peers are told for this node, the preferred one first. */
+export async function advertisedHosts({ advertiseAddr, peerAddr }: ServeConfig): Promise<readonly string[]> {
+  return advertiseAddr.length > 0 ? advertiseAddr : findAdvertisedHosts(peerAddr)
+}
+
 /** This node's place in the cluster. `peerPort` is the port that the peer listener got. */
-export async function createOverlay(
+export function createOverlay(
   config: ServeConfig,
-  options: { secrets: readonly ClusterKeys[] | undefined; peerPort: number; requests: HttpRequests; log: Log },
-): Promise<Overlay> {
-  const advertise = config.advertiseAddr.length > 0 ? config.advertiseAddr : await findAdvertisedHosts(config.peerAddr)
+  options: {
+    identity: Ed25519PrivateKey
+    advertise: readonly string[]
+    secrets: readonly ClusterKeys[] | undefined
+    peerPort: number
+    requests: HttpRequests
+    log: Log
+  },
+): Overlay {
   return new Libp2pOverlay({
     listen: config.routerAddr,
-    advertise,
+    advertise: options.advertise,
     peerPort: options.peerPort,
     bootstrap: createBootstrap(config.bootstrap, {
       requests: options.requests,
       ...(config.bootstrapDns === undefined ? {} : { dnsServer: config.bootstrapDns }),
     }),
     ...(options.secrets === undefined ? {} : { overlayKeys: options.secrets.map((secret) => secret.overlay) }),
-    identity: await loadIdentity(config.dataDir),
+    identity: options.identity,
     maxConnections: config.maxConnections,
     log: options.log,
   })

@@ -4,6 +4,7 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import type { SendingLoad } from '../http/admission.ts'
 import { kadIdOf } from '../overlay/distance.ts'
 import type { Overlay } from '../overlay/overlay.ts'
+import type { JoinSignatures } from '../peers/join-signatures.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
 import { swarmTransport } from '../peers/transports.ts'
 import type { ReplicatedIndex } from '../providers/replicated-index.ts'
@@ -16,12 +17,13 @@ export function createSwarm(
     overlay: Overlay
     index: ReplicatedIndex
     peers: PeerClient
+    signatures: JoinSignatures
     load: () => SendingLoad
     upstreamRate: (registry: string) => number | undefined
   },
 ): ReplicatedSwarm {
-  const { overlay, index, peers, load, upstreamRate } = parts
-  return new ReplicatedSwarm(overlay, swarmTransport(peers), {
+  const { overlay, index, peers, signatures, load, upstreamRate } = parts
+  return new ReplicatedSwarm(overlay, swarmTransport(peers, signatures), {
     replicas: config.indexReplicas,
     treeChildren: config.treeChildren,
     zone: config.zone,

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 
 import { readMirrorToken } from '../config/mirror-token.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
-import { readClusterSecrets } from '../peers/cluster-secret.ts'
+import { readClusterSecrets } from '../authentication/cluster-secret.ts'
 import { second } from '../time/units.ts'
 import { type Parts, buildParts } from './build-parts.ts'
 import { announceContent } from './content-announcer.ts'
@@ -62,7 +62,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   await index.start()
   await swarm.start()
   teardown.add(announceContent(chosen.store, index))
-  const keys = secrets?.map((secret) => secret.peer)
+  const hasSecret = secrets !== undefined
   const { adminSocket } = parts
   const summary: DaemonSummary = {
     store: chosen.kind,
@@ -74,7 +74,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   const checks = createChecks(config, { ...parts, summary, log })
   observeChecks(parts.metrics.registry, () => checks.last)
   teardown.add(() => checks.stop())
-  listeners.serve(await createApps(config, { ...parts, useCases, warm, checks, summary, keys, token, log }))
+  listeners.serve(await createApps(config, { ...parts, useCases, warm, checks, summary, hasSecret, token, log }))
 
   checks.start()
 

@@ -9,19 +9,28 @@ import type { CandidateLook, NodeSources, PeerLook } from '../doctor/node.ts'
 import type { BootstrapTarget } from '../overlay/bootstrap/bootstrap-source.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
 import { formatHostPort, type HostPort } from '../overlay/host-port.ts'
-import { readClusterSecrets } from '../peers/cluster-secret.ts'
-import { proveRequest } from '../peers/request-proof.ts'
+import { readClusterSecrets } from '../authentication/cluster-secret.ts'
+import { type RequestSigner, isOutOfStep } from '../authentication/request-signer.ts'
+import { loadIdentity } from '../overlay/libp2p/identity.ts'
+import type { Peer } from '../overlay/overlay.ts'
 import { second } from '../time/units.ts'
+import { VERSION } from '../version.ts'
+import { createAuthentication } from './create-authentication.ts'
 
 /** So many other nodes say enough about all of them. */
 const MAX_PEERS = 3
 const MAX_CANDIDATES = 5
 const CONNECT_TIMEOUT = 2 * second
+/** The first request learns the incarnation of the peer. */
+const MAX_ATTEMPTS = 3
+/** The discard port of this machine. */
+const NOWHERE = '127.0.0.1:9'
 
 /** What is looked at in the same way by the daemon and by `nabo doctor`. */
 export function nodeSources(
   config: ServeConfig,
 ): Pick<NodeSources, 'containerd' | 'containerdConfig' | 'peers' | 'candidates'> {
+  let signer: Promise<RequestSigner> | undefined
   return {
     containerd: async (signal) => {
       // gRPC is 20 MB and 70 ms that a node without containerd need not pay.
@@ -32,32 +41,40 @@ export function nodeSources(
     containerdConfig: (major) => readContainerdConfig(config.containerdConfig, major),
     peers: async (daemon, signal) => {
       if (daemon.state !== 'running' || daemon.peers.length === 0) return []
-      const key = await peerKey(config.clusterSecretFile)
-      return Promise.all(daemon.peers.slice(0, MAX_PEERS).map(({ address }) => askPeer(address, key, signal)))
+      signer ??= probeSigner(config.clusterSecretFile)
+      const asks = await signer
+      return Promise.all(daemon.peers.slice(0, MAX_PEERS).map((peer) => askPeer(peer, asks, signal)))
     },
     candidates: (signal) => lookAtCandidates(config, signal),
   }
 }
 
-async function peerKey(file: string | undefined): Promise<Uint8Array | undefined> {
-  // That it cannot be read is said by another check.
+/** Proves requests by an identity of its own, which serves nothing. */
+async function probeSigner(file: string | undefined): Promise<RequestSigner> {
+  // The check of the secret reports a file that cannot be read.
   const secrets = file === undefined ? undefined : await readClusterSecrets(file).catch(() => undefined)
-  return secrets?.[0]?.peer
+  const about = { addresses: [NOWHERE], version: VERSION } as const
+  return createAuthentication(await loadIdentity(undefined), secrets, about).signer
 }
 
-async function askPeer(address: string, key: Uint8Array | undefined, signal: AbortSignal): Promise<PeerLook> {
-  const target = '/v2/'
-  const proof =
-    key === undefined ? {} : { authorization: proveRequest(key, { method: 'GET', target, body: new Uint8Array() }) }
+async function askPeer({ id, address }: Peer, signer: RequestSigner, signal: AbortSignal): Promise<PeerLook> {
+  const url = new URL(`http://${address}/v2/`)
+  const request = { method: 'GET', target: url.pathname, headers: {}, body: new Uint8Array() }
   try {
-    const { status, body, clockAhead } = await askHttp(new URL(`http://${address}${target}`), {
-      headers: proof,
-      signal,
-    })
-    const clock = clockAhead === undefined ? {} : { clockAhead }
-    if (status === 200) return { address, ...clock }
-    const kind = status === 401 || status === 403 ? 'refused' : 'unreachable'
-    return { address, failure: { kind, says: messageOf(body) ?? `it answers ${status}` }, ...clock }
+    for (let attempt = 1; ; attempt++) {
+      const signed = signer.sign(id, request)
+      const { body, clockAhead, ...answer } = await askHttp(url, { headers: signed?.headers ?? {}, signal })
+      const clock = clockAhead === undefined ? {} : { clockAhead }
+      const isAuthentic = signed?.accepts(answer) === true
+      if (isAuthentic && isOutOfStep(answer) && attempt < MAX_ATTEMPTS) continue
+      if (isAuthentic && answer.status === 200) return { address, ...clock }
+      const kind = [401, 403].includes(answer.status) ? 'refused' : 'unreachable'
+      const says =
+        isAuthentic || kind === 'refused'
+          ? messageOf(body)
+          : 'another program, or a node that does not know the secret, answers there'
+      return { address, failure: { kind, says: says ?? `it answers ${answer.status}` }, ...clock }
+    }
   } catch (error) {
     signal.throwIfAborted()
     return { address, failure: { kind: 'unreachable', says: codeOf(error) } }

@@ -1,12 +1,16 @@
+import type { Sender } from '../authentication/request-verifier.ts'
 import type { AccessAnswer, AccessMessage } from '../contracts/node/access.ts'
 import type { About } from '../contracts/node/about.ts'
 import { VERDICT_PATIENCE, type VerifyAnswer, type VerifyRequest } from '../contracts/node/verify.ts'
 import type { NodeHandlers } from '../contracts/node-protocol.ts'
 import type { PublicProofs } from '../delivery/access/public-proofs.ts'
 import type { SelfCheck } from '../delivery/integrity/self-check.ts'
+import { OciError } from '../oci/errors.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { JoinSignatures } from '../peers/join-signatures.ts'
 import type { QuotaHandler } from '../peers/quota-exchange.ts'
 import type { IndexHandler } from '../providers/index-transport.ts'
+import type { JoinMessage, JoinRequest } from '../swarm/messages.ts'
 import type { SwarmHandler } from '../swarm/swarm-transport.ts'
 import { withDeadline } from '../time/deadline.ts'
 import type { WarmHandler } from '../warm/warm-jobs.ts'
@@ -15,6 +19,7 @@ import type { WarmHandler } from '../warm/warm-jobs.ts'
 export interface NodeMessageParts {
   readonly index: IndexHandler
   readonly swarm: SwarmHandler
+  readonly joins: Pick<JoinSignatures, 'accepts'>
   readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
   readonly quota: QuotaHandler
   /** This node's self-description, and the state of its fetches of these digests. */
@@ -25,18 +30,31 @@ export interface NodeMessageParts {
 
 /** Connects each message of the node protocol with the part that answers it. */
 export function nodeHandlers(parts: NodeMessageParts): NodeHandlers {
-  const { index, swarm, selfCheck, quota, about, publicProofs, warm } = parts
+  const { index, swarm, joins, selfCheck, quota, about, publicProofs, warm } = parts
   return {
-    announce: (message) => index.handleAnnounce(message),
+    announce: (message, { from }) => index.handleAnnounce(message, from),
     lookup: (keys) => index.handleLookup(keys),
-    join: (request, options) => swarm.handleJoin(request, options),
-    report: (request) => swarm.handleReport(request),
+    join: (message, options) => swarm.handleJoin(joinRequest(joins, message, options.from), options),
+    report: ({ member, ...report }, { from: { id, address } }) =>
+      swarm.handleReport({ ...report, member: { ...member, id, address } }),
     verify: (request, { signal }) => hashCopy(selfCheck, request, signal),
     quota: (view) => quota.handleQuota(view),
     about: (digests) => about(digests),
     access: (message) => answerAccess(publicProofs, message),
     warm: (wish) => warm.handleWarm(wish),
   }
+}
+
+/** The request of the member that joins: of the sender, or of the node on whose behalf the sender forwards it. */
+function joinRequest(
+  joins: NodeMessageParts['joins'],
+  { onBehalfOf, member, ...message }: JoinMessage,
+  { id, address }: Sender,
+): JoinRequest {
+  if (onBehalfOf !== undefined && !joins.accepts({ ...message, member }, onBehalfOf))
+    throw new OciError('DENIED', { message: `${onBehalfOf.id} has not signed the request that is forwarded for it` })
+  const isForwarded = onBehalfOf !== undefined
+  return { ...message, member: { ...member, ...(onBehalfOf ?? { id, address }) }, forwarded: isForwarded }
 }
 
 async function answerAccess(

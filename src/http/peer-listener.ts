@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http'
+import type { RouteOptions } from 'fastify'
 
-import type { FastifyRequest, RouteOptions } from 'fastify'
-
+import { BODY_HEADER, bodyHash } from '../authentication/proofs.ts'
+import type { Sender } from '../authentication/request-verifier.ts'
 import { encodeMessage } from '../contracts/message.ts'
 import type { NodeContract } from '../contracts/node-contract.ts'
 import { NODE_PROTOCOL, type NodeHandler, type NodeMessages } from '../contracts/node-protocol.ts'
@@ -25,7 +25,6 @@ import {
   PATH_HEADER,
   VERIFIED_HEADER,
 } from '../peers/headers.ts'
-import { refuseRequest } from '../peers/request-proof.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../store/content-store.ts'
 import type { Admission } from './admission.ts'
@@ -33,9 +32,10 @@ import { type BlobSending, sendBlob, sendBlobHead, sendBody, sendManifest, sendM
 import type { Routes } from './app.ts'
 import type { Exchange } from './exchange.ts'
 import { type NodeMessageParts, nodeHandlers } from './node-messages.ts'
+import { type PeerAuthenticationOptions, authenticate, requireProvenBody } from './peer-authentication.ts'
 import { describe } from './requests.ts'
 
-export interface PeerListenerOptions extends NodeMessageParts {
+export interface PeerListenerOptions extends NodeMessageParts, PeerAuthenticationOptions {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
   readonly manifests: Pick<Manifests, 'getLocal' | 'holds'>
   readonly tags: Pick<TagResolver, 'resolveLocal'>
@@ -44,8 +44,6 @@ export interface PeerListenerOptions extends NodeMessageParts {
   /** This node's id in the overlay. */
   readonly selfId: string
   readonly policy: RegistryPolicy
-  /** The keys of the cluster's secrets; undefined in a cluster without one. */
-  readonly keys: readonly Uint8Array[] | undefined
   /** The upload slots; a peer that gets none is told to ask elsewhere. */
   readonly admission: Pick<Admission, 'enter' | 'leave'>
   readonly sending: BlobSending
@@ -53,35 +51,33 @@ export interface PeerListenerOptions extends NodeMessageParts {
 
 /** This node's own content and the node protocol, for other nodes. Never asks an upstream for content. */
 export function peerRoutes(options: PeerListenerOptions): Routes {
-  const { keys } = options
+  const { hasSecret } = options
   const handlers = nodeHandlers(options)
   const names = Object.keys(NODE_PROTOCOL) as (keyof NodeMessages)[]
   return (app) => {
-    for (const name of names) {
-      const contract = NODE_PROTOCOL[name] as NodeContract<unknown, unknown>
-      if (keys !== undefined || contract.needsSecret !== true)
-        app.route(messageRoute(keys, contract, handlers[name] as NodeHandler<NodeContract<unknown, unknown>>))
-    }
-    const requireProofOfRead = (request: FastifyRequest) => requireProof(keys, request.raw, new Uint8Array())
-    app.addHook('onRequest', (request, _reply, done) => {
-      if (request.is404) requireProofOfRead(request)
+    app.decorateRequest('authenticated')
+    app.addHook('onRequest', (request, reply, done) => {
+      authenticate(request, reply, options)
       done()
     })
+    for (const name of names) {
+      const contract = NODE_PROTOCOL[name] as NodeContract<unknown, unknown>
+      if (hasSecret || contract.needsSecret !== true)
+        app.route(messageRoute(contract, handlers[name] as NodeHandler<NodeContract<unknown, unknown>>))
+    }
     app.route({
       method: ['GET', 'HEAD'],
       url: '/*',
-      onRequest: (request, _reply, done) => {
-        requireProofOfRead(request)
-        done()
+      handler: ({ exchange, authenticated, raw }) => {
+        const isVerified = raw.headers[VERIFIED_HEADER] === '1'
+        return serveContent(options, exchange, audienceOf(options, authenticated?.sender, isVerified))
       },
-      handler: ({ exchange, raw }) => serveContent(options, exchange, audienceOf(keys, raw)),
     })
   }
 }
 
-/** The route of one message: the proof covers the body, so the body is authenticated before its schema reads it. */
+/** The route of one message: its sender and its body are authentic before its schema reads the body. */
 function messageRoute(
-  keys: PeerListenerOptions['keys'],
   { kind, path, request, answer }: NodeContract<unknown, unknown>,
   handle: NodeHandler<NodeContract<unknown, unknown>>,
 ): RouteOptions {
@@ -90,18 +86,17 @@ function messageRoute(
     url: path,
     bodyLimit: request.maxBytes,
     schema: { body: request.schema },
-    onRequest: ({ exchange, raw }, _reply, done) => {
-      exchange.fields.kind = kind
-      // Refuse before the body is read: a stranger without a proof must not make this node buffer megabytes.
-      if (keys !== undefined && raw.headers.authorization === undefined) requireProof(keys, raw, new Uint8Array())
+    preValidation: (request, _reply, done) => {
+      request.exchange.fields.kind = kind
+      requireProvenBody(request)
       done()
     },
-    preValidation: ({ raw, body }, _reply, done) => {
-      requireProof(keys, raw, (body as Uint8Array | undefined) ?? new Uint8Array())
-      done()
+    handler: async ({ exchange, body, authenticated }) => {
+      if (authenticated === undefined) throw new OciError('DENIED')
+      const options = { from: authenticated.sender, signal: exchange.signal }
+      const bytes = encodeMessage(answer, await handle(body, options))
+      sendBody(exchange, bytes, { [BODY_HEADER]: bodyHash(bytes) })
     },
-    handler: async ({ exchange, body }) =>
-      sendBody(exchange, encodeMessage(answer, await handle(body, { signal: exchange.signal }))),
   }
 }
 
@@ -188,18 +183,7 @@ function busy(): OciError {
   return new OciError('UNAVAILABLE', { message: 'this node sends as much as it may', headers: { [BUSY_HEADER]: '1' } })
 }
 
-/** A member's claim that its client is authorised counts only with the proof that covers it, so never in a cluster without a secret. */
-function audienceOf(keys: readonly Uint8Array[] | undefined, request: IncomingMessage): Audience {
-  return keys !== undefined && claimsVerified(request) ? { kind: 'peer', verified: true } : PEER
-}
-
-function claimsVerified(request: IncomingMessage): boolean {
-  return request.headers[VERIFIED_HEADER] === '1'
-}
-
-function requireProof(keys: readonly Uint8Array[] | undefined, request: IncomingMessage, body: Uint8Array): void {
-  if (keys === undefined) return
-  const proven = { method: request.method ?? '', target: request.url ?? '', body, verified: claimsVerified(request) }
-  const refusal = refuseRequest(keys, request.headers.authorization, proven)
-  if (refusal !== undefined) throw new OciError('DENIED', { message: refusal })
+/** A member's claim that its client is authorised counts in a cluster with a secret only: elsewhere everybody can be a member. */
+function audienceOf({ hasSecret }: PeerListenerOptions, sender: Sender | undefined, claims: boolean): Audience {
+  return hasSecret && sender !== undefined && claims ? { kind: 'peer', verified: true } : PEER
 }

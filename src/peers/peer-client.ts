@@ -16,6 +16,7 @@ import {
   type PeerTransportOptions,
   discard,
   readAnswer,
+  readProvenAnswer,
 } from './peer-transport.ts'
 
 /** Why a peer serves content. `open`: the content is public, but perhaps not under the requested repository. */
@@ -42,8 +43,10 @@ export interface PeerManifest {
 export class PeerClient implements NodeCaller {
   readonly #transport: PeerTransport
   readonly #messages: NodeCaller
+  readonly #isProven: boolean
 
   constructor(options: PeerTransportOptions) {
+    this.#isProven = options.signer !== undefined
     this.#transport = new PeerTransport(options)
     this.#messages = nodeCaller((...sent) => this.#post(...sent))
   }
@@ -157,7 +160,8 @@ export class PeerClient implements NodeCaller {
       { method: 'POST', target, headers, body },
       { signal: options.signal },
     )
-    return readAnswer(peer, response, options.limit)
+    const read = this.#isProven ? readProvenAnswer : readAnswer
+    return read(peer, response, options.limit)
   }
 }
 

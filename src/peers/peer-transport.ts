@@ -1,6 +1,8 @@
 import { errors } from 'undici'
 
 import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
+import { BODY_HEADER, bodyHash } from '../authentication/proofs.ts'
+import { type RequestSigner, isOutOfStep } from '../authentication/request-signer.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
@@ -9,7 +11,6 @@ import { second } from '../time/units.ts'
 import { PeerTimeoutError } from './blobs/peer-connection.ts'
 import { PeerConnections } from './blobs/peer-connections.ts'
 import { ABSENT_HEADER, BUSY_HEADER, VERIFIED_HEADER } from './headers.ts'
-import { proveRequest } from './request-proof.ts'
 
 /** A peer did not do what was asked. `busy`: it is well, and has enough to do. */
 export class PeerError extends Error {
@@ -45,10 +46,13 @@ export interface PeerRequest {
 /** Of a question about content. */
 export interface AskOptions {
   readonly signal: AbortSignal
-  /** The client it is for may see it although it is not public: nothing without a cluster secret that proves who says so. */
+  /** The client of the content may see it although it is not public. Peers believe it only of members of a cluster with a secret. */
   readonly verified?: boolean
 }
 
+/** A restart of the peer or of this node costs one repetition; more mean that two processes share an identity. */
+const MAX_ATTEMPTS = 3
+const NO_BODY = new Uint8Array()
 const CONNECT_TIMEOUT = 1 * second
 const HEADER_TIMEOUT = 5 * second
 /** A peer that let a question time out is not asked again for so long: each one would cost its client the whole timeout. */
@@ -58,8 +62,8 @@ const MAX_DISCARDED = 16 * 1024
 const MAX_DISCARD_TIME = 1 * second
 
 export interface PeerTransportOptions {
-  /** undefined in a cluster without a secret. */
-  readonly key: Uint8Array | undefined
+  /** Proves requests and checks answers. Absent: anonymous reading, whose answers anybody on the way may have written. */
+  readonly signer?: RequestSigner | undefined
   /** The longest silence inside a body, in milliseconds. */
   readonly idleTimeout: number
   /** Carries everything but blobs; its owner closes it. Absent: one of this transport's own. */
@@ -68,17 +72,20 @@ export interface PeerTransportOptions {
   readonly buffers?: BufferPool
 }
 
-/** Carries questions to other nodes' peer listeners on kept connections, with proof of the cluster secret. Errors are PeerError. */
+/**
+ * Carries requests to other nodes' peer listeners on kept connections. Each request is proved, and an answer without a valid proof is a failure
+ * of the transport: it says nothing about what the peer holds. Errors are PeerError.
+ */
 export class PeerTransport {
-  readonly #key: Uint8Array | undefined
+  readonly #signer: RequestSigner | undefined
   readonly #requests: HttpRequests
   readonly #ownsRequests: boolean
   readonly #blobs: PeerConnections
   /** By address. */
   readonly #silent = new PeerHealth(SILENCE_MEMORY)
 
-  constructor({ key, idleTimeout, requests, buffers = new BufferPool() }: PeerTransportOptions) {
-    this.#key = key
+  constructor({ signer, idleTimeout, requests, buffers = new BufferPool() }: PeerTransportOptions) {
+    this.#signer = signer
     this.#requests = requests ?? new HttpRequests({ idleTimeout })
     this.#ownsRequests = requests === undefined
     this.#blobs = new PeerConnections({ connectTimeout: CONNECT_TIMEOUT, idleTimeout, buffers })
@@ -89,25 +96,13 @@ export class PeerTransport {
     return this.#ownsRequests ? this.#requests.close() : Promise.resolve()
   }
 
-  /** Sends a question. Resolves for 200, 206, and 404 of a peer that says that it does not have it. */
+  /** Sends a request. Resolves for 200, 206, and 404 of a peer that says that it does not have the content. */
   async send(peer: Peer, asked: PeerRequest, { signal, verified = false }: AskOptions): Promise<PeerResponse> {
     // An announcement has time, and finds out that the peer is back.
     if (asked.method !== 'POST' && this.#silent.isFailing(peer.address))
       throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
-    const { method, target, body = new Uint8Array() } = asked
-    const proof = this.#key && proveRequest(this.#key, { method, target, body, verified })
-    const claim = verified && proof !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
-    const headers = proof === undefined ? asked.headers : { ...asked.headers, ...claim, authorization: proof }
-    let response: PeerResponse
-    try {
-      response = await (asked.isBlob === true
-        ? this.#askForBlob(peer, { ...asked, headers }, signal)
-        : this.#ask(peer, { ...asked, headers }, signal))
-    } catch (cause) {
-      signal.throwIfAborted()
-      if (isTimeout(cause)) this.#silent.failed(peer.address)
-      throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
-    }
+    const claim = verified && this.#signer !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
+    const response = await this.#exchange(peer, { ...asked, headers: { ...asked.headers, ...claim } }, signal)
     this.#silent.recovered(peer.address)
     const { status } = response
     const answers = status === 404 ? response.header(ABSENT_HEADER) !== undefined : [200, 206].includes(status)
@@ -115,6 +110,34 @@ export class PeerTransport {
     discard(response)
     if (response.header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
     throw new PeerError('refused', `${peer.address} answered ${status}`)
+  }
+
+  /** Sends a request until its incarnation and counter are the ones that the peer expects. Resolves with an authentic answer. */
+  async #exchange(peer: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
+    if (this.#signer === undefined) return this.#carry(peer, asked, signal)
+    for (let attempt = 1; ; attempt++) {
+      const signed = this.#signer.sign(peer.id, { ...asked, body: asked.body ?? NO_BODY })
+      if (signed === undefined) throw new PeerError('invalid', `${peer.address} has an id that is no public key`)
+      const response = await this.#carry(peer, { ...asked, headers: signed.headers }, signal)
+      if (!signed.accepts(response)) {
+        response.body.destroy()
+        throw new PeerError('unreachable', `${peer.address} answered ${response.status} without a valid proof`)
+      }
+      if (!isOutOfStep(response)) return response
+      discard(response)
+      if (attempt === MAX_ATTEMPTS)
+        throw new PeerError('refused', `${peer.address} accepted none of ${attempt} repetitions of a request`)
+    }
+  }
+
+  async #carry(peer: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
+    try {
+      return await (asked.isBlob === true ? this.#askForBlob(peer, asked, signal) : this.#ask(peer, asked, signal))
+    } catch (cause) {
+      signal.throwIfAborted()
+      if (isTimeout(cause)) this.#silent.failed(peer.address)
+      throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
+    }
   }
 
   async #ask({ address }: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
@@ -154,6 +177,13 @@ export async function readAnswer(peer: Peer, response: PeerResponse, limit: numb
       throw new PeerError('invalid', `${peer.address} sent more than ${limit} bytes`, { cause })
     throw new PeerError('unreachable', `${peer.address} broke off`, { cause })
   }
+}
+
+/** Like {@link readAnswer}, for the body of an answer whose proof covers the body's hash. */
+export async function readProvenAnswer(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
+  const body = await readAnswer(peer, response, limit)
+  if (response.header(BODY_HEADER) === bodyHash(body)) return body
+  throw new PeerError('unreachable', `${peer.address} sent a body that its proof does not cover`)
 }
 
 function isTimeout(error: unknown): boolean {

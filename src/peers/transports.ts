@@ -1,7 +1,9 @@
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import { NODE_PROTOCOL } from '../contracts/node-protocol.ts'
 import type { IndexTransport } from '../providers/index-transport.ts'
+import type { JoinMessage } from '../swarm/messages.ts'
 import type { SwarmTransport } from '../swarm/swarm-transport.ts'
+import type { JoinSignatures } from './join-signatures.ts'
 
 /** Carries the messages of the provider index by the node protocol. */
 export function indexTransport(nodes: NodeCaller): IndexTransport {
@@ -11,10 +13,15 @@ export function indexTransport(nodes: NodeCaller): IndexTransport {
   }
 }
 
-/** Carries the messages of the swarm by the node protocol. */
-export function swarmTransport(nodes: NodeCaller): SwarmTransport {
+/** Carries the messages of the swarm by the node protocol. This node signs its own joins; those of other nodes are forwarded as they came. */
+export function swarmTransport(nodes: NodeCaller, signatures: Pick<JoinSignatures, 'sign'>): SwarmTransport {
   return {
-    join: (peer, request, options) => nodes.call(peer, NODE_PROTOCOL.join, request, options),
-    report: (peer, request, options) => nodes.call(peer, NODE_PROTOCOL.report, request, options),
+    join: (peer, { member: { id, address, ...load }, forwarded, ...request }, options) => {
+      const message: JoinMessage = { ...request, member: load }
+      const sent = forwarded ? { ...message, onBehalfOf: { id, address } } : signatures.sign(message, address)
+      return nodes.call(peer, NODE_PROTOCOL.join, sent, options)
+    },
+    report: (peer, { member: { id: _id, address: _address, ...load }, ...report }, options) =>
+      nodes.call(peer, NODE_PROTOCOL.report, { ...report, member: load }, options),
   }
 }

@@ -8,7 +8,6 @@ import type { PeerHealth } from './peer-health.ts'
 
 /** What all feeds of this process share. */
 export interface FeedContext {
-  readonly self: Peer
   readonly epoch: string
   readonly transport: IndexTransport
   readonly options: IndexOptions
@@ -86,9 +85,9 @@ export class AnnouncementFeed {
   /** Takes all claims back. Never rejects: a peer that does not hear it will let them expire. */
   async leave(options: { signal: AbortSignal }): Promise<void> {
     this.close()
-    const { transport, self, epoch, options: settings } = this.#context
+    const { transport, epoch, options: settings } = this.#context
     await withDeadline(settings.sendTimeout, 'withdrawing', options.signal, (signal) =>
-      transport.announce(this.peer, { type: 'leaving', peer: self, epoch }, { signal }),
+      transport.announce(this.peer, { type: 'leaving', epoch }, { signal }),
     ).catch(() => {})
   }
 
@@ -124,11 +123,10 @@ export class AnnouncementFeed {
       this.#full = true
       this.#cursor.rewind()
     }
-    const { self, epoch, nextSeq, options } = this.#context
+    const { epoch, nextSeq, options } = this.#context
     const { add, remove } = this.#cursor.read(options.batchKeys)
     return {
       type: 'claims',
-      peer: self,
       epoch,
       seq: nextSeq(),
       after: this.#acknowledged,

@@ -29,7 +29,6 @@ export class Announcer {
     this.#options = options
     let seq = 0
     this.#context = {
-      self: { id: overlay.self.id, address: overlay.self.address },
       epoch: randomBytes(8).toString('hex'),
       transport,
       options,

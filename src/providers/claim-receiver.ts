@@ -1,12 +1,17 @@
+import type { Sender } from '../authentication/request-verifier.ts'
 import type { IndexKey } from '../overlay/overlay.ts'
+import { minute } from '../time/units.ts'
 import type { Claimant, ClaimTable } from './claim-table.ts'
 import type { Announcement, AnnounceResult, Claims } from './messages.ts'
 
 const OK: AnnounceResult = { type: 'ok' }
 const RESYNC: AnnounceResult = { type: 'resync' }
 
-/** More members than any cluster has; what others say is not heard. */
+/** More members than any cluster has; announcements of others are ignored. */
 const MAX_STREAMS = 20_000
+
+/** Claims of a member that is silent for longer than this are void, whatever lifetime it asked for. */
+const MAX_TTL = 5 * minute
 
 /** After a claim proved wrong the peer's whole set is asked for anew, but not more often than every so many ttls. */
 const DOUBT_TTLS = 10
@@ -48,10 +53,10 @@ export class ClaimReceiver {
     return stream !== undefined && stream.complete && stream.scope === 'all'
   }
 
-  apply(message: Announcement): AnnounceResult {
+  apply(message: Announcement, from: Sender): AnnounceResult {
     // A node with a copied identity: nothing that it says can be told from this node's own words.
-    if (message.peer.id === this.#selfId) return OK
-    const result = message.type === 'leaving' ? this.#leave(message.peer.id, message.epoch) : this.#step(message)
+    if (from.id === this.#selfId) return OK
+    const result = message.type === 'leaving' ? this.#leave(from, message.epoch) : this.#step(message, from)
     if (result.type === 'resync') this.#resyncs++
     return result
   }
@@ -79,12 +84,12 @@ export class ClaimReceiver {
     for (const [peerId, stream] of this.#streams) if (stream.expiresAt <= now) this.drop(peerId)
   }
 
-  #leave(peerId: string, epoch: string): AnnounceResult {
-    const stream = this.#streams.get(peerId)
+  #leave(from: Sender, epoch: string): AnnounceResult {
+    const stream = this.#streams.get(from.id)
     if (stream?.epoch !== epoch) return OK
     // The stream stays, empty and complete, so that nobody asks the leaving peer what it still has.
     this.#void(stream)
-    stream.claimant = this.#table.open(stream.claimant.peer)
+    stream.claimant = this.#table.open(from)
     stream.complete = true
     stream.scope = 'all'
     // An announcement that was overtaken must not bring the claims back.
@@ -92,37 +97,37 @@ export class ClaimReceiver {
     return OK
   }
 
-  #step(message: Claims): AnnounceResult {
+  #step(message: Claims, from: Sender): AnnounceResult {
     const now = performance.now()
-    const known = this.#streams.get(message.peer.id)
+    const known = this.#streams.get(from.id)
     const current = known?.epoch === message.epoch ? known : undefined
     if (current !== undefined) {
       // Alive in any case, also if this is a repetition or does not fit.
-      current.expiresAt = now + message.ttl
+      current.expiresAt = now + Math.min(message.ttl, MAX_TTL)
       if (message.seq <= current.seq) return OK
     }
-    if (message.full) return this.#begin(message, known, now)
+    if (message.full) return this.#begin(message, from, known, now)
     if (current === undefined || current.seq !== message.after) return RESYNC
     if (this.#isDoubtful(current, message, now)) return RESYNC
     this.#advance(current, message)
     return OK
   }
 
-  #begin(message: Claims, known: Stream | undefined, now: number): AnnounceResult {
+  #begin(message: Claims, from: Sender, known: Stream | undefined, now: number): AnnounceResult {
     if (known === undefined && this.#streams.size >= MAX_STREAMS) return OK
     if (known?.previous !== undefined) this.#table.drop(known.previous)
     const stream: Stream = {
       epoch: message.epoch,
       seq: message.seq,
-      claimant: this.#table.open(message.peer),
+      claimant: this.#table.open(from),
       previous: known?.claimant,
       complete: false,
       scope: message.scope,
-      expiresAt: now + message.ttl,
+      expiresAt: now + Math.min(message.ttl, MAX_TTL),
       fullAt: now,
       doubted: false,
     }
-    this.#streams.set(message.peer.id, stream)
+    this.#streams.set(from.id, stream)
     this.#advance(stream, message)
     return OK
   }

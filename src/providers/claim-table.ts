@@ -1,3 +1,4 @@
+import type { Sender } from '../authentication/request-verifier.ts'
 import type { IndexKey, Peer } from '../overlay/overlay.ts'
 
 /** Above this many holders a list grows in place; below, exact copies keep the table small. */
@@ -16,6 +17,20 @@ export interface Claimant {
 interface MutableClaimant extends Claimant {
   claims: number
   live: boolean
+  readonly account: Account
+}
+
+/** What all claimants behind one address hold together. */
+interface Account {
+  readonly remoteAddress: string
+  claims: number
+  claimants: number
+}
+
+export interface ClaimLimits {
+  readonly maxClaims: number
+  readonly maxClaimsPerPeer: number
+  readonly maxClaimsPerAddress: number
 }
 
 /**
@@ -24,13 +39,14 @@ interface MutableClaimant extends Claimant {
  */
 export class ClaimTable {
   readonly #holders = new Map<IndexKey, MutableClaimant | MutableClaimant[]>()
-  readonly #limits: { readonly maxClaims: number; readonly maxClaimsPerPeer: number }
+  readonly #accounts = new Map<string, Account>()
+  readonly #limits: ClaimLimits
   #claims = 0
   #ignored = 0
   #sweep: Iterator<[IndexKey, MutableClaimant | MutableClaimant[]]> | undefined
   #sweepAgain = false
 
-  constructor(limits: { readonly maxClaims: number; readonly maxClaimsPerPeer: number }) {
+  constructor(limits: ClaimLimits) {
     this.#limits = limits
   }
 
@@ -49,19 +65,25 @@ export class ClaimTable {
     return this.#ignored
   }
 
-  open(peer: Peer): Claimant {
-    return { peer, claims: 0, live: true }
+  /** A claimant without claims. Claimants whose connections come from one address share its budget. */
+  open({ id, address, remoteAddress }: Sender): Claimant {
+    const account = this.#accounts.get(remoteAddress) ?? { remoteAddress, claims: 0, claimants: 0 }
+    this.#accounts.set(remoteAddress, account)
+    account.claimants++
+    const claimant: MutableClaimant = { peer: { id, address }, claims: 0, live: true, account }
+    return claimant
   }
 
   add(claimant: Claimant, key: IndexKey): void {
     const owner = claimant as MutableClaimant
     const held = this.#holders.get(key)
     if (!owner.live || held === owner || (Array.isArray(held) && held.includes(owner))) return
-    if (owner.claims >= this.#limits.maxClaimsPerPeer || this.#claims >= this.#limits.maxClaims) {
+    if (this.#isFull(owner)) {
       this.#ignored++
       return
     }
     owner.claims++
+    owner.account.claims++
     this.#claims++
     if (held === undefined) this.#holders.set(key, owner)
     else if (!Array.isArray(held)) this.#holders.set(key, [held, owner])
@@ -74,6 +96,7 @@ export class ClaimTable {
     const held = this.#holders.get(key)
     if (!owner.live || !(held === owner || (Array.isArray(held) && held.includes(owner)))) return
     owner.claims--
+    owner.account.claims--
     this.#claims--
     this.#keep(key, held, (holder) => holder !== owner && holder.live)
   }
@@ -84,6 +107,10 @@ export class ClaimTable {
     if (!owner.live) return
     owner.live = false
     this.#claims -= owner.claims
+    const { account } = owner
+    account.claims -= owner.claims
+    account.claimants--
+    if (account.claimants === 0) this.#accounts.delete(account.remoteAddress)
     if (owner.claims > 0) this.#sweepSoon()
   }
 
@@ -95,6 +122,11 @@ export class ClaimTable {
     const peers = new Map<string, Peer>()
     for (const holder of held) if (holder.live) peers.set(holder.peer.id, holder.peer)
     return [...peers.values()]
+  }
+
+  #isFull({ claims, account }: MutableClaimant): boolean {
+    const { maxClaims, maxClaimsPerPeer, maxClaimsPerAddress } = this.#limits
+    return claims >= maxClaimsPerPeer || account.claims >= maxClaimsPerAddress || this.#claims >= maxClaims
   }
 
   #keep(key: IndexKey, held: MutableClaimant | MutableClaimant[], wanted: (holder: MutableClaimant) => boolean): void {

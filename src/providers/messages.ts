@@ -1,6 +1,6 @@
 import type { IndexKey, Peer } from '../overlay/overlay.ts'
 
-/** What a member says about itself to one other member. */
+/** What a member says about itself to one other member, which knows the sender by its proof. */
 export type Announcement = Claims | Leaving
 
 /**
@@ -9,7 +9,6 @@ export type Announcement = Claims | Leaving
  */
 export interface Claims {
   readonly type: 'claims'
-  readonly peer: Peer
   /** Random, one for each process. */
   readonly epoch: string
   /** Grows from message to message within an epoch; one at or below the last applied is a repetition. */
@@ -27,10 +26,9 @@ export interface Claims {
   readonly remove: readonly IndexKey[]
 }
 
-/** The peer stops: nothing it claimed in this epoch holds any longer. */
+/** The sender stops: nothing it claimed in this epoch holds any longer. */
 export interface Leaving {
   readonly type: 'leaving'
-  readonly peer: Peer
   readonly epoch: string
 }
 

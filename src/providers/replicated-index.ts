@@ -1,3 +1,4 @@
+import type { Sender } from '../authentication/request-verifier.ts'
 import type { IndexKey, Overlay, OverlayEvent, Peer } from '../overlay/overlay.ts'
 import { Announcer } from './announcer.ts'
 import { ClaimReceiver } from './claim-receiver.ts'
@@ -122,10 +123,15 @@ export class ReplicatedIndex implements ProviderIndex, IndexHandler {
     this.#receiver.disprove(key, peer.id)
   }
 
-  handleAnnounce(message: Announcement): AnnounceResult {
-    const result = this.#receiver.apply(message)
-    if (message.type === 'claims' && result.type === 'ok') this.#disproofs.forget(message.add, message.peer.id)
+  handleAnnounce(message: Announcement, from: Sender): AnnounceResult {
+    const result = this.#receiver.apply(message, from)
+    if (message.type === 'claims' && result.type === 'ok') this.#disproofs.forget(message.add, from.id)
     return result
+  }
+
+  /** Forgets the claims of a node that another one has replaced at its address. */
+  forget(peerId: string): void {
+    if (!this.#members.has(peerId)) this.#receiver.drop(peerId)
   }
 
   handleLookup(keys: readonly IndexKey[]): LookupResult {

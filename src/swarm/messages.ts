@@ -1,12 +1,24 @@
 import type { IndexKey, Peer } from '../overlay/overlay.ts'
 import type { LeftSource, SharedFailure, SharedTag, SwarmOutcome, SwarmSource } from './swarm.ts'
 
-/** What a member says about itself with every message. */
-export interface Member extends Peer {
+/** What a member says about itself with every message. Its id and address come from its proof. */
+export interface MemberLoad {
   readonly zone: string | undefined
   /** Transfers that its peer listener serves now, and how many it would. */
   readonly sending: number
   readonly capacity: number
+}
+
+export interface Member extends Peer, MemberLoad {}
+
+/** Signature of a member over its own request: the coordinator that gets the request may forward it, and cannot invent one. */
+export interface JoinSignature {
+  /** Of the member's process. */
+  readonly incarnation: number
+  /** Grows with each request of that process. */
+  readonly sequence: number
+  /** Ed25519, in base64url. */
+  readonly signature: string
 }
 
 /** The right to go upstream. When two meet the lower rank wins, then the lower epoch. */
@@ -33,6 +45,14 @@ export interface JoinRequest {
   readonly upstreamRate: number | undefined
   /** True if a node of a higher rank passed it on: it is not passed on again. */
   readonly forwarded: boolean
+  /** Present on the request of another node. */
+  readonly signed?: JoinSignature | undefined
+}
+
+/** A {@link JoinRequest} as it travels. `onBehalfOf` is the member if the sender forwards its request; else the sender is the member. */
+export interface JoinMessage extends Omit<JoinRequest, 'member' | 'forwarded'> {
+  readonly member: MemberLoad
+  readonly onBehalfOf?: Peer | undefined
 }
 
 export type JoinAnswer =
@@ -63,6 +83,11 @@ export interface ReportRequest {
   readonly type: 'report'
   readonly member: Member
   readonly entries: readonly ReportEntry[]
+}
+
+/** A {@link ReportRequest} as it travels: the sender is the member. */
+export interface ReportMessage extends Omit<ReportRequest, 'member'> {
+  readonly member: MemberLoad
 }
 
 /** For each entry, in their order: go on, or ask again because there is something better to do. */

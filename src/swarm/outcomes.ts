@@ -23,7 +23,8 @@ export function leaveItem(
       else if (member) state.remove(item, member)
       return
     case 'resolved':
-      item.share(outcome.value, now + TAG_TTL)
+      // Only the lease holder was told to ask the registry.
+      if (member !== undefined && item.lease?.holder === member) item.share(outcome.value, now + TAG_TTL)
       break
     case 'failed':
       // One node's credentials may do what another's don't: while somebody gets on, nobody is told.

@@ -9,11 +9,11 @@ import { MAX_LEFT_SOURCES, MAX_SOURCES } from '../../src/contracts/node/swarm-me
 import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import {
   type JoinAnswer,
-  type JoinRequest,
+  type JoinMessage,
   MAX_REPORT_ENTRIES,
-  type Member,
+  type MemberLoad,
   type ReportEntry,
-  type ReportRequest,
+  type ReportMessage,
 } from '../../src/swarm/messages.ts'
 import type { LeftSource, SharedFailure, SharedTag, SwarmOutcome } from '../../src/swarm/swarm.ts'
 import { type ItemName, keyOfItem, nameItem } from '../../src/swarm/swarm-item.ts'
@@ -29,8 +29,8 @@ const address = fc.tuple(fc.ipV4(), fc.integer({ min: 1, max: 65_535 })).map(([h
 const digest = fc
   .tuple(fc.string(), fc.constantFrom('sha256', 'sha512'))
   .map(([text, algorithm]) => digestOf(Buffer.from(text), algorithm as 'sha256'))
-const member: fc.Arbitrary<Member> = fc.record(
-  { id, address, zone: optional(fc.string({ maxLength: 128 })), sending: fc.nat(1000), capacity: fc.nat(1000) },
+const member: fc.Arbitrary<MemberLoad> = fc.record(
+  { zone: optional(fc.string({ maxLength: 128 })), sending: fc.nat(1000), capacity: fc.nat(1000) },
   PLAIN,
 )
 const repository = fc.record({
@@ -69,7 +69,15 @@ const outcome: fc.Arbitrary<SwarmOutcome> = fc.oneof(
   fc.record({ type: fc.constant('suspect'), senders: fc.array(id, { maxLength: 32 }) }, PLAIN),
 )
 const state = { position: fc.maxSafeNat(), size: optional(fc.maxSafeNat()), serves: fc.boolean() }
-const join: fc.Arbitrary<JoinRequest> = fc
+const signed = fc.record(
+  {
+    incarnation: fc.maxSafeNat(),
+    sequence: fc.integer({ min: 1 }),
+    signature: fc.uint8Array({ minLength: 64, maxLength: 64 }).map((bytes) => Buffer.from(bytes).toString('base64url')),
+  },
+  PLAIN,
+)
+const join: fc.Arbitrary<JoinMessage> = fc
   .tuple(
     name,
     fc.record(
@@ -80,7 +88,8 @@ const join: fc.Arbitrary<JoinRequest> = fc
         left: fc.array(left, { maxLength: 8 }),
         lease: optional(lease),
         upstreamRate: optional(rate),
-        forwarded: fc.boolean(),
+        onBehalfOf: optional(fc.record({ id, address }, PLAIN)),
+        signed: optional(signed),
       },
       PLAIN,
     ),
@@ -101,7 +110,7 @@ const entry: fc.Arbitrary<ReportEntry> = fc
     ),
   )
   .map(([names, rest]) => ({ ...rest, ...names }))
-const report: fc.Arbitrary<ReportRequest> = fc.record(
+const report: fc.Arbitrary<ReportMessage> = fc.record(
   { type: fc.constant('report'), member, entries: fc.array(entry, { minLength: 1, maxLength: 8 }) },
   PLAIN,
 )
@@ -120,9 +129,7 @@ const longName = nameItem({
   repository: longRepository,
   content: { kind: 'blob', digest: digestOf(Buffer.from('x'), 'sha512') },
 })
-const longMember: Member = {
-  id: longId,
-  address: longAddress,
+const longMember: MemberLoad = {
   zone: '\u0001'.repeat(128),
   sending: 1e9,
   capacity: Number.MAX_SAFE_INTEGER,
@@ -136,7 +143,14 @@ const longState = {
   upstreamRate: 1.2345678901234567e300,
 }
 const longLeft: LeftSource = { id: longId, reason: 'refused' }
-const sample: JoinRequest = { ...longState, type: 'join', member: longMember, left: [longLeft], forwarded: false }
+const sample: JoinMessage = {
+  ...longState,
+  type: 'join',
+  member: longMember,
+  left: [longLeft],
+  onBehalfOf: { id: longId, address: longAddress },
+  signed: { incarnation: Number.MAX_SAFE_INTEGER, sequence: Number.MAX_SAFE_INTEGER, signature: 'A'.repeat(86) },
+}
 
 function refuses(change: Record<string, unknown>): void {
   const body = JSON.stringify({ ...JSON.parse(encoded(JOIN.request, sample)), ...change })
@@ -168,8 +182,11 @@ describe('the messages of the swarm', () => {
     for (const change of [
       { type: 'report' },
       { member: undefined },
-      { member: { id: 'a/b', address: longAddress, sending: 0, capacity: 1 } },
-      { member: { id: 'a', address: longAddress, sending: -1, capacity: 1 } },
+      { member: { id: 'a', address: longAddress, sending: 0, capacity: 1 } },
+      { member: { sending: -1, capacity: 1 } },
+      { onBehalfOf: { id: 'a/b', address: longAddress } },
+      { signed: { incarnation: 1, sequence: 0, signature: 'A'.repeat(86) } },
+      { signed: { incarnation: 1, sequence: 1, signature: 'A' } },
       { position: -1 },
       { position: 0.5 },
       { position: 2 ** 53 },
@@ -180,7 +197,7 @@ describe('the messages of the swarm', () => {
       { lease: { epoch: -1, rank: 0 } },
       { upstreamRate: -1 },
       { upstreamRate: null },
-      { forwarded: undefined },
+      { forwarded: true },
       { extra: true },
       { kind: 'index' },
       { kind: 'tag' },
@@ -204,7 +221,7 @@ describe('the messages of the swarm', () => {
   })
 
   it('refuse an answer to another report', async () => {
-    const one: ReportRequest = {
+    const one: ReportMessage = {
       type: 'report',
       member: longMember,
       entries: [{ ...longState, parent: longId, outcome: undefined }],

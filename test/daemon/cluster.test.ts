@@ -6,13 +6,12 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 
 import { digestOf } from '../../src/oci/digest.ts'
 import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
-import { deriveKeys } from '../../src/peers/cluster-secret.ts'
-import { proveRequest } from '../../src/peers/request-proof.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { createHub, everywhere } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
+import { TestMember } from '../support/test-member.ts'
 
 const accept = MANIFEST_ACCEPT.join(', ')
 const SECRET = 'a secret that all nodes share'
@@ -154,32 +153,23 @@ describe('nodes that share a secret', () => {
     const a = await start()
     await pull(a)
     const target = `/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}?ns=docker.io`
+    const [member, outsider] = [
+      await TestMember.create([SECRET]),
+      await TestMember.create(['another secret altogether']),
+    ]
+    const node = { id: a.id, url: a.peer }
     const ask = (authorization?: string) =>
       fetch(`${a.peer}${target}`, authorization === undefined ? {} : { headers: { authorization } })
-    const prove = (secret: string, now?: number) =>
-      proveRequest(deriveKeys(secret).peer, { method: 'GET', target, body: new Uint8Array() }, now)
-    for (const refused of [
-      undefined,
-      'Nabo t=1,mac=00',
-      prove('another secret altogether'),
-      prove(SECRET, Date.now() - 3_600_000),
-    ]) {
-      const response = await ask(refused)
+    for (const refused of [ask(), ask('Nabo t=1,mac=00'), outsider.ask(node, target)]) {
+      const response = await refused
       assert.equal(response.status, 403)
       assert.ok(!(await response.text()).includes('sha256'))
     }
-    assert.equal((await ask(prove(SECRET))).status, 200)
-    assert.equal((await fetch(`${a.peer}/nabo/v1/lookup`, { method: 'POST', body: '{}' })).status, 403)
-    assert.equal(
-      (
-        await fetch(`${a.peer}/nabo/v1/announce`, {
-          method: 'POST',
-          body: '{}',
-          headers: { authorization: prove(SECRET) },
-        })
-      ).status,
-      403,
-    )
+    assert.equal((await member.ask(node, target)).status, 200)
+    const asMember = { method: 'POST', body: '{}' }
+    assert.equal((await fetch(`${a.peer}/nabo/v1/lookup`, asMember)).status, 403)
+    assert.equal((await outsider.ask(node, '/nabo/v1/announce', asMember)).status, 403)
+    assert.equal((await member.ask(node, '/nabo/v1/announce', asMember)).status, 400)
 
     await writeFile(join(directory, 'other'), 'another secret altogether\n')
     const stranger = await runDaemon([
@@ -237,9 +227,9 @@ describe('nodes that share a secret', () => {
     const a = await start(['--peer-max-transfers', '1'])
     await pull(a)
     const target = `/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}?ns=docker.io`
-    const authorization = proveRequest(deriveKeys(SECRET).peer, { method: 'GET', target, body: new Uint8Array() })
-    const slow = await fetch(`${a.peer}${target}`, { headers: { authorization } })
-    const busy = await fetch(`${a.peer}${target}`, { headers: { authorization } })
+    const member = await TestMember.create([SECRET])
+    const slow = await member.ask({ id: a.id, url: a.peer }, target)
+    const busy = await member.ask({ id: a.id, url: a.peer }, target)
     assert.equal(busy.status, 503)
     assert.equal(busy.headers.get('nabo-busy'), '1')
     await slow.arrayBuffer()

@@ -6,13 +6,12 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
-import { deriveKeys } from '../../src/peers/cluster-secret.ts'
-import { proveRequest } from '../../src/peers/request-proof.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { createHub, everywhere } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
+import { type MemberRequest, TestMember } from '../support/test-member.ts'
 
 const accept = MANIFEST_ACCEPT.join(', ')
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
@@ -254,19 +253,22 @@ describe('an image that is not public', () => {
     const node = await start()
     await pull(node, hidden, secret, ann)
     await holds(node, size)
-    const { peer: key } = deriveKeys('a secret that all nodes share')
+    const [member, outsider] = [
+      await TestMember.create(['a secret that all nodes share']),
+      await TestMember.create(['another secret altogether']),
+    ]
     const target = (digest: Digest) => `/v2/${hidden}/blobs/${digest}?ns=docker.io`
-    const asked = { method: 'GET', target: target(privateLayer), body: new Uint8Array() }
-    for (const [said, proof, expected] of [
-      ['1', proveRequest(key, { ...asked, verified: true }), 200],
-      [undefined, proveRequest(key, asked), 404],
-      ['1', proveRequest(key, asked), 403],
-      [undefined, proveRequest(key, { ...asked, verified: true }), 403],
-      ['1', proveRequest(key, { ...asked, target: target(commonLayer), verified: true }), 403],
-      ['1', proveRequest(deriveKeys('another secret altogether').peer, { ...asked, verified: true }), 403],
-    ] as const) {
-      const headers = { authorization: proof, ...(said === undefined ? {} : { 'nabo-verified': said }) }
-      const response = await fetch(`${node.peer}${asked.target}`, { headers })
+    const asked = { id: node.id, url: node.peer }
+    const verified = { headers: { 'nabo-verified': '1' } }
+    for (const [sender, request, expected] of [
+      [member, verified, 200],
+      [member, {}, 404],
+      [member, { tamper: ({ headers }) => void (headers['nabo-verified'] = '1') }, 403],
+      [member, { ...verified, tamper: ({ headers }) => void delete headers['nabo-verified'] }, 403],
+      [member, { ...verified, tamper: (sent) => void (sent.target = target(commonLayer)) }, 403],
+      [outsider, verified, 403],
+    ] as [TestMember, MemberRequest, number][]) {
+      const response = await sender.ask(asked, target(privateLayer), request)
       await response.arrayBuffer()
       assert.equal(response.status, expected)
     }

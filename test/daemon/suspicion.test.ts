@@ -6,13 +6,12 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 
 import { type Digest, digestHex, digestOf } from '../../src/oci/digest.ts'
 import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
-import { deriveKeys } from '../../src/peers/cluster-secret.ts'
-import { proveRequest } from '../../src/peers/request-proof.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
+import { type MemberRequest, TestMember } from '../support/test-member.ts'
 
 const accept = MANIFEST_ACCEPT.join(', ')
 const SECRET = 'a secret that all nodes share'
@@ -161,16 +160,19 @@ describe('a node whose disk has damaged a layer', () => {
   it('checks a layer for those only who belong, and takes no nonsense', async () => {
     await prepare([])
     const target = '/nabo/v1/verify'
-    const ask = (body: string, headers: Record<string, string> = {}) =>
-      fetch(`${holder.peer}${target}`, { method: 'POST', body, headers })
-    const prove = (body: string, secret = SECRET) => ({
-      authorization: proveRequest(deriveKeys(secret).peer, { method: 'POST', target, body: Buffer.from(body) }),
-    })
+    const [member, outsider] = [
+      await TestMember.create([SECRET]),
+      await TestMember.create(['another secret altogether']),
+    ]
+    const asked = { id: holder.id, url: holder.peer }
+    const ask = (body: string, sender = member, tamper?: MemberRequest['tamper']) =>
+      sender.ask(asked, target, { method: 'POST', body, ...(tamper === undefined ? {} : { tamper }) })
     const about = (digest: string) => JSON.stringify({ digest })
 
-    assert.equal((await ask(about(layer))).status, 403)
-    assert.equal((await ask(about(layer), prove(about(layer), 'another secret altogether'))).status, 403)
-    assert.equal((await ask(about(layer), prove('{}'))).status, 403)
+    assert.equal((await fetch(`${holder.peer}${target}`, { method: 'POST', body: about(layer) })).status, 403)
+    assert.equal((await ask(about(layer), outsider)).status, 403)
+    const exchanged = await ask('{}', member, (sent) => void (sent.body = Buffer.from(about(layer))))
+    assert.equal(exchanged.status, 403)
     for (const body of [
       '',
       'null',
@@ -180,20 +182,18 @@ describe('a node whose disk has damaged a layer', () => {
       about('../../etc/passwd'),
       `{"digest":"${layer}","x":1}`,
     ]) {
-      assert.equal((await ask(body, prove(body))).status, 400, body)
+      assert.equal((await ask(body)).status, 400, body)
     }
     const long = about('x'.repeat(100_000))
-    assert.equal((await ask(long, prove(long))).status, 413)
+    assert.equal((await ask(long)).status, 413)
     assert.deepEqual(errors(holder), [])
 
     const unknown = about(`sha256:${'0'.repeat(64)}`)
-    const harmless = await ask(unknown, prove(unknown))
+    const harmless = await ask(unknown)
     assert.equal(harmless.status, 200)
     assert.deepEqual(await harmless.json(), { accepted: true })
 
-    const answers = await Promise.all(
-      Array.from({ length: 50 }, async () => (await ask(about(layer), prove(about(layer)))).json()),
-    )
+    const answers = await Promise.all(Array.from({ length: 50 }, async () => (await ask(about(layer))).json()))
     assert.equal(answers.filter((answer) => (answer as { accepted: boolean }).accepted).length, 1)
     await quarantined()
   })

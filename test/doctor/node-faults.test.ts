@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import type { DaemonLook } from '../../src/doctor/node.ts'
 import type { QuotaView } from '../../src/upstream/quota/quota-view.ts'
+import type { Peer } from '../../src/overlay/overlay.ts'
 import { runDaemon } from '../support/daemon.ts'
 import { examine } from '../support/doctor.ts'
 import { createHub } from '../support/hub/create-hub.ts'
@@ -48,7 +49,7 @@ describe('the doctor at a node with one fault', () => {
     assert.doesNotMatch(JSON.stringify(finding), new RegExp(SECRET))
     return finding
   }
-  const running = (peers: readonly string[]): DaemonLook => ({
+  const running = (peers: readonly (string | Peer)[]): DaemonLook => ({
     state: 'running',
     ready: true,
     reasons: [],
@@ -56,7 +57,7 @@ describe('the doctor at a node with one fault', () => {
     mirror: ['127.0.0.1:7950'],
     peer: ['127.0.0.1:7951'],
     admin: ['127.0.0.1:7953'],
-    peers: peers.map((address, at) => ({ id: `peer ${at}`, address })),
+    peers: peers.map((peer, at) => (typeof peer === 'string' ? { id: `peer ${at}`, address: peer } : peer)),
   })
   const nothing = { upstreams: async () => [], peers: async () => [] }
 
@@ -79,11 +80,11 @@ describe('the doctor at a node with one fault', () => {
     await writeFile(theirs, 'the secret of another cluster\n', { mode: 0o600 })
     const other = await runDaemon(['--cluster-secret-file', theirs])
     try {
-      const daemon = async () => running([other.peer.replace('http://', '')])
+      const daemon = async () => running([{ id: other.id, address: other.peer.replace('http://', '') }])
       const flags = ['--cluster-secret-file', await secretFile()]
       const finding = await one('secret', flags, { sources: { daemon } })
       assert.equal(finding.level, 'error')
-      assert.match(finding.says, /refuses this node: the proof of the cluster secret is wrong/)
+      assert.match(finding.says, /refuses this node: the sender does not know the cluster secret/)
       const same = await one('secret', ['--cluster-secret-file', theirs], { sources: { daemon } })
       assert.match(same.says, /is that of the other nodes/)
     } finally {
@@ -127,7 +128,7 @@ describe('the doctor at a node with one fault', () => {
     assert.deepEqual([unreached.level, /peer port of 127\.0\.0\.1:1/.test(unreached.says)], ['warning', true])
   })
 
-  it('clock: apart from that of a registry, and of a node that refuses for it', async () => {
+  it('clock: apart from that of a registry, and of another node', async () => {
     await using hub = await createHub()
     const flags = ['--upstream', `docker.io=${hub.registryUrl}`, '--cluster-secret-file', await secretFile()]
     assert.equal((await one('clock', flags)).level, 'ok')
@@ -139,7 +140,7 @@ describe('the doctor at a node with one fault', () => {
       response.end('{}')
     })
     const far = await one('clock', flags, { sources: { daemon: async () => running([peer]) } })
-    assert.deepEqual([far.level, /60 minutes ahead of that of/.test(far.says)], ['error', true])
+    assert.deepEqual([far.level, /60 minutes ahead of that of/.test(far.says)], ['warning', true])
   })
 
   it('registries: one that does not answer, and one that is ill', async () => {

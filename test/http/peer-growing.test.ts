@@ -69,14 +69,15 @@ describe('a peer listener with a blob that is still arriving', () => {
         fallback: 'none',
         upstreams: new Set(['localhost:5000']),
       },
-      keys: undefined,
+      hasSecret: false,
+      verifier: { verify: () => assert.fail('nothing is proved here') },
       admission: new Admission(8),
       sending: {},
     })
     server = await createListener(routes, { finished: ({ outcome }) => void outcomes.push(outcome) })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     peer = { id: 'self', address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
-    client = new PeerClient({ key: undefined, idleTimeout: 20_000 })
+    client = new PeerClient({ idleTimeout: 20_000 })
   })
   afterEach(async () => {
     await client.close()

@@ -88,7 +88,8 @@ async function serve(sending: BlobSending, options: { blob?: () => Promise<OpenB
     ...({} as PeerListenerOptions),
     blobs: { openLocal },
     policy: { mirrored: 'all', fallback: 'none' },
-    keys: undefined,
+    hasSecret: false,
+    verifier: { verify: () => assert.fail('nothing is proved here') },
     admission,
     sending,
   })

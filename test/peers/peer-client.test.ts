@@ -7,16 +7,13 @@ import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseOciRequest } from '../../src/oci/request.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
-import { deriveKeys } from '../../src/peers/cluster-secret.ts'
 import { PeerClient } from '../../src/peers/peer-client.ts'
 import { PeerError } from '../../src/peers/peer-transport.ts'
-import { refuseRequest } from '../../src/peers/request-proof.ts'
 
 const signal = new AbortController().signal
 const repository = { registry: 'ghcr.io', name: 'org/app' }
 const bytes = Buffer.from('the bytes of a blob')
 const digest = digestOf(bytes)
-const key = deriveKeys('a secret that all nodes share').peer
 
 const isPeerError = (reason: string) => (error: unknown) => {
   assert.ok(error instanceof PeerError, String(error))
@@ -45,7 +42,7 @@ describe('a peer client', () => {
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     peer = { id: 'peer', address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
-    client = new PeerClient({ key, idleTimeout: 10_000 })
+    client = new PeerClient({ idleTimeout: 10_000 })
   })
   afterEach(async () => {
     await client.close()
@@ -95,32 +92,13 @@ describe('a peer client', () => {
     await assert.rejects(client.getBlob(peer, repository, digest, options), isPeerError('unreachable'))
   })
 
-  it('proves that it knows the secret, for this one request', async () => {
-    answer = (_, response) => response.end(bytes)
-    await client.getManifest(peer, repository, digest, { signal })
-    const { method = '', url: target = '', headers } = requests[0] ?? assert.fail()
-    const proven = { method, target, body: new Uint8Array() }
-    assert.equal(refuseRequest([key], headers.authorization, proven), undefined)
-    assert.deepEqual(parseOciRequest(target), { type: 'manifest', repository, reference: { type: 'digest', digest } })
-  })
-
-  it('says that its client may see what is not public, and proves that it says so', async () => {
+  it('names its content, and sends no proof without an identity', async () => {
     answer = (_, response) => response.end(bytes)
     await client.getManifest(peer, repository, digest, { signal, verified: true })
-    const { method = '', url: target = '', headers } = requests[0] ?? assert.fail()
-    const proven = { method, target, body: new Uint8Array() }
-    assert.equal(headers['nabo-verified'], '1')
-    assert.equal(refuseRequest([key], headers.authorization, { ...proven, verified: true }), undefined)
-    assert.notEqual(refuseRequest([key], headers.authorization, proven), undefined)
-  })
-
-  it('sends no proof in a cluster without a secret', async () => {
-    await client.close()
-    client = new PeerClient({ key: undefined, idleTimeout: 10_000 })
-    answer = (_, response) => response.end(bytes)
-    await client.getManifest(peer, repository, digest, { signal, verified: true })
-    assert.equal(requests[0]?.headers.authorization, undefined)
-    assert.equal(requests[0]?.headers['nabo-verified'], undefined)
+    const { url = '', headers } = requests[0] ?? assert.fail()
+    assert.deepEqual(parseOciRequest(url), { type: 'manifest', repository, reference: { type: 'digest', digest } })
+    assert.equal(headers.authorization, undefined)
+    assert.equal(headers['nabo-verified'], undefined)
   })
 
   it('opens a blob, from a byte on if it is told to', async () => {

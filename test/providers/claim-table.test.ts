@@ -3,15 +3,16 @@ import { describe, it } from 'node:test'
 
 import * as fc from 'fast-check'
 
+import type { Sender } from '../../src/authentication/request-verifier.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { type Claimant, ClaimTable } from '../../src/providers/claim-table.ts'
 import { keyNamed, keysNamed } from '../support/index-keys.ts'
 import { eventually } from '../support/index-network.ts'
 
-const WIDE = { maxClaims: 1_000_000, maxClaimsPerPeer: 1_000_000 }
+const WIDE = { maxClaims: 1_000_000, maxClaimsPerPeer: 1_000_000, maxClaimsPerAddress: 1_000_000 }
 
-function peerNamed(id: string): Peer {
-  return { id, address: '10.0.0.1:7951' }
+function peerNamed(id: string, remoteAddress = '10.0.0.1'): Sender {
+  return { id, address: '10.0.0.1:7951', remoteAddress }
 }
 
 function idsOf(peers: readonly Peer[]): string[] {
@@ -51,8 +52,22 @@ describe('a claim table', () => {
     assert.deepEqual(idsOf(table.find(keyNamed(1))), ['a'])
   })
 
+  it('gives all peers behind one address one budget, however many they are', () => {
+    const table = new ClaimTable({ maxClaims: 100, maxClaimsPerPeer: 10, maxClaimsPerAddress: 15 })
+    const invented = Array.from({ length: 20 }, (_, n) => table.open(peerNamed(`invented-${n}`)))
+    for (const [n, claimant] of invented.entries()) for (const key of keysNamed(`${n}`, 10)) table.add(claimant, key)
+    assert.equal(table.claims, 15)
+    const honest = table.open(peerNamed('honest', '10.0.0.2'))
+    for (const key of keysNamed('k', 10)) table.add(honest, key)
+    assert.equal(honest.claims, 10)
+    for (const claimant of invented) table.drop(claimant)
+    const later = table.open(peerNamed('later'))
+    for (const key of keysNamed('k', 10)) table.add(later, key)
+    assert.equal(later.claims, 10, 'what is dropped is free again')
+  })
+
   it('takes no more than its limits, and counts the rest', () => {
-    const table = new ClaimTable({ maxClaims: 15, maxClaimsPerPeer: 10 })
+    const table = new ClaimTable({ maxClaims: 15, maxClaimsPerPeer: 10, maxClaimsPerAddress: 1_000_000 })
     const [a, b] = [table.open(peerNamed('a')), table.open(peerNamed('b'))]
     for (const key of keysNamed('k', 12)) table.add(a, key)
     for (const key of keysNamed('k', 12)) table.add(b, key)

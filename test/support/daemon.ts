@@ -15,6 +15,8 @@ import { freePort } from './free-port.ts'
 export interface TestDaemon {
   readonly mirror: string
   readonly peer: string
+  /** Its id in the overlay. */
+  readonly id: string
   readonly admin: string
   /** Path of its Unix socket. */
   readonly adminSocket: string
@@ -69,6 +71,7 @@ export async function runDaemon(
   return {
     mirror: `http://${daemon.summary.mirror[0]}`,
     peer: `http://${daemon.summary.peer[0]}`,
+    id: daemon.summary.self.id,
     admin,
     adminSocket,
     router: `127.0.0.1:${routerPort}`,

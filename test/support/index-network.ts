@@ -110,7 +110,8 @@ export class IndexNetwork {
           (handler) => {
             this.announcements.push({ from: self.id, to: peer.id, message })
             const heard = decoded(ANNOUNCE.request, encoded(ANNOUNCE.request, message))
-            return encoded(ANNOUNCE.answer, handler.handleAnnounce(heard))
+            const from = { ...self, remoteAddress: self.address.slice(0, self.address.lastIndexOf(':')) }
+            return encoded(ANNOUNCE.answer, handler.handleAnnounce(heard, from))
           },
         ),
       lookup: (peer, keys, { signal }) =>

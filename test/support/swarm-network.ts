@@ -3,8 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf } from '../../src/oci/digest.ts'
 import { kadIdOf } from '../../src/overlay/distance.ts'
 import type { IndexKey, Peer } from '../../src/overlay/overlay.ts'
-import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
-import type { JoinAnswer, JoinRequest, ReportRequest } from '../../src/swarm/messages.ts'
+import { NODE_PROTOCOL, type NodeHandler } from '../../src/contracts/node-protocol.ts'
+import type { NodeCaller } from '../../src/contracts/node-caller.ts'
+import type { NodeContract } from '../../src/contracts/node-contract.ts'
+import { type NodeMessageParts, nodeHandlers } from '../../src/http/node-messages.ts'
+import { swarmTransport } from '../../src/peers/transports.ts'
+import type { JoinAnswer, JoinMessage, ReportMessage } from '../../src/swarm/messages.ts'
 import { ReplicatedSwarm } from '../../src/swarm/replicated-swarm.ts'
 import type { Direction, Membership, SwarmItem, SwarmQuestion } from '../../src/swarm/swarm.ts'
 import { nameItem } from '../../src/swarm/swarm-item.ts'
@@ -13,8 +17,8 @@ import type { SwarmHandler, SwarmTransport } from '../../src/swarm/swarm-transpo
 import { FakeCluster, type FakeOverlay } from './fake-overlay.ts'
 import { decoded, encoded } from './wire.ts'
 
-const JOIN = NODE_PROTOCOL.join
-const REPORT = NODE_PROTOCOL.report
+const JOIN = NODE_PROTOCOL.join as unknown as AnyContract
+type AnyContract = NodeContract<unknown, unknown>
 
 /** Quick enough for tests, slow enough for a busy machine. A cluster that has only just started is not waited for. */
 const QUICK: Partial<SwarmTimings> = { grace: 0, reportInterval: 100, reportTimeout: 500 }
@@ -50,8 +54,8 @@ export interface SwarmNode {
 export type SwarmFault = 'none' | 'refused' | 'frozen' | 'slow' | 'garbage' | 'unanswered'
 
 export type Sent =
-  | { readonly from: string; readonly to: string; readonly kind: 'join'; readonly request: JoinRequest }
-  | { readonly from: string; readonly to: string; readonly kind: 'report'; readonly request: ReportRequest }
+  | { readonly from: string; readonly to: string; readonly kind: 'join'; readonly request: JoinMessage }
+  | { readonly from: string; readonly to: string; readonly kind: 'report'; readonly request: ReportMessage }
 
 /** A network in memory whose messages go through the real codec, with faults to order. */
 export class SwarmNetwork {
@@ -63,7 +67,7 @@ export class SwarmNetwork {
   readonly disproved: string[] = []
   fault: (from: string, to: string, kind: Sent['kind']) => SwarmFault = () => 'none'
   /** What a node answers instead of the truth. */
-  lie: (to: string, request: JoinRequest) => JoinAnswer | undefined = () => undefined
+  lie: (to: string, request: JoinMessage) => JoinAnswer | undefined = () => undefined
   readonly #handlers = new Map<string, SwarmHandler>()
   readonly #options: Partial<SwarmOptions & SwarmTimings>
   #side: ReadonlySet<string> = new Set()
@@ -151,30 +155,23 @@ export class SwarmNetwork {
     if (at >= 0) this.nodes.splice(at, 1)
   }
 
+  /** The messages pass through the contracts and through the handlers of the peer listener; signatures are left out. */
   #transport(self: Peer): SwarmTransport {
-    return {
-      join: (peer, request, { signal }) => {
-        this.sent.push({ from: self.id, to: peer.id, kind: 'join', request })
-        return this.#carry(
-          self.id,
-          peer.id,
-          'join',
-          signal,
-          (body) => decoded(JOIN.answer, body),
-          async (handler) => {
-            const asked = decoded(JOIN.request, encoded(JOIN.request, request))
-            return encoded(JOIN.answer, this.lie(peer.id, asked) ?? (await handler.handleJoin(asked, { signal })))
-          },
-        )
-      },
-      report: (peer, request, { signal }) => {
-        this.sent.push({ from: self.id, to: peer.id, kind: 'report', request })
-        const decode = (body: string) => decoded(REPORT.answer, body)
-        return this.#carry(self.id, peer.id, 'report', signal, decode, async (handler) =>
-          encoded(REPORT.answer, handler.handleReport(decoded(REPORT.request, encoded(REPORT.request, request)))),
-        )
-      },
+    const signatures = { sign: (message: JoinMessage) => message, accepts: () => true }
+    const from = { ...self, remoteAddress: self.address.slice(0, self.address.lastIndexOf(':')) }
+    const carry = (peer: Peer, contract: AnyContract, request: unknown, { signal }: { signal: AbortSignal }) => {
+      const kind = contract === JOIN ? 'join' : 'report'
+      this.sent.push({ from: self.id, to: peer.id, kind, request } as Sent)
+      const decode = (body: string) => decoded(contract.answer, body)
+      return this.#carry(self.id, peer.id, kind, signal, decode, async (swarm) => {
+        const asked = decoded(contract.request, encoded(contract.request, request))
+        const lie = kind === 'join' ? this.lie(peer.id, asked as JoinMessage) : undefined
+        const handlers = nodeHandlers({ swarm, joins: signatures } as unknown as NodeMessageParts)
+        const handle = handlers[kind] as NodeHandler<AnyContract>
+        return encoded(contract.answer, lie ?? (await handle(asked, { from, signal })))
+      })
     }
+    return swarmTransport({ call: carry } as NodeCaller, signatures)
   }
 
   async #carry<T>(

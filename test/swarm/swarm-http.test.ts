@@ -6,24 +6,23 @@ import { describe, it } from 'node:test'
 import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import { type PeerListenerOptions, peerRoutes } from '../../src/http/peer-listener.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
-import { deriveKeys } from '../../src/peers/cluster-secret.ts'
 import { PeerClient } from '../../src/peers/peer-client.ts'
 import { PeerError } from '../../src/peers/peer-transport.ts'
-import { proveRequest } from '../../src/peers/request-proof.ts'
 import { swarmTransport } from '../../src/peers/transports.ts'
-import type { JoinRequest, ReportRequest } from '../../src/swarm/messages.ts'
+import type { JoinMessage, JoinRequest, ReportMessage, ReportRequest } from '../../src/swarm/messages.ts'
 import { nameItem } from '../../src/swarm/swarm-item.ts'
-import type { SwarmHandler } from '../../src/swarm/swarm-transport.ts'
+import type { SwarmHandler, SwarmTransport } from '../../src/swarm/swarm-transport.ts'
 import { createListener } from '../support/http-listener.ts'
 import { eventually } from '../support/poll.ts'
 import { blobNamed } from '../support/swarm-network.ts'
 import { encoded } from '../support/wire.ts'
+import { type MemberRequest, TestMember } from '../support/test-member.ts'
 
 const { path: JOIN_PATH, request: JOIN } = NODE_PROTOCOL.join
 const { path: REPORT_PATH, request: REPORT } = NODE_PROTOCOL.report
 
-const key = deriveKeys('a secret that all nodes share').peer
-const member = { id: 'a', address: '10.0.0.1:7951', zone: undefined, sending: 0, capacity: 32 }
+const load = { zone: undefined, sending: 0, capacity: 32 }
+const ADDRESS = '10.0.0.1:7951'
 const state = {
   ...nameItem(blobNamed('layer')),
   position: 7,
@@ -32,43 +31,46 @@ const state = {
   lease: undefined,
   upstreamRate: undefined,
 }
-const join: JoinRequest = { ...state, type: 'join', member, left: [], forwarded: false }
-const report: ReportRequest = {
+const joinMessage: JoinMessage = { ...state, type: 'join', member: load, left: [] }
+const reportMessage: ReportMessage = {
   type: 'report',
-  member,
+  member: load,
   entries: [{ ...state, parent: undefined, outcome: { type: 'cancelled' } }],
 }
 const signal = AbortSignal.timeout(30_000)
 
-/** A peer listener in front of a swarm. */
+/** A peer listener in front of a swarm, and a member that asks it. */
 class Listener {
   readonly peer: Peer
-  readonly client = new PeerClient({ key, idleTimeout: 10_000 })
-  readonly transport = swarmTransport(this.client)
+  readonly member: TestMember
+  readonly client: PeerClient
+  readonly transport: SwarmTransport
   readonly #server: Server
 
-  constructor(server: Server) {
+  private constructor(server: Server, peer: Peer, member: TestMember) {
     this.#server = server
-    this.peer = { id: 'peer', address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
+    this.peer = peer
+    this.member = member
+    this.client = new PeerClient({ signer: member.authentication.signer, idleTimeout: 10_000 })
+    this.transport = swarmTransport(this.client, member.authentication.joins)
   }
 
   static async open(swarm: Partial<SwarmHandler>): Promise<Listener> {
+    const [self, member] = [await TestMember.create(), await TestMember.create(undefined, { address: ADDRESS })]
+    const { verifier, joins } = self.authentication
     // Of all that a peer listener serves only these messages are asked for here.
-    const options = { swarm, keys: [key] } as unknown as PeerListenerOptions
+    const options = { swarm, joins, verifier, hasSecret: true } as unknown as PeerListenerOptions
     const server = await createListener(peerRoutes(options))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return new Listener(server)
+    const { port } = server.address() as AddressInfo
+    return new Listener(server, { id: self.id, address: `127.0.0.1:${port}` }, member)
   }
 
-  async post(path: string, body: string, headers: Record<string, string> = {}): Promise<number> {
-    const response = await fetch(`http://${this.peer.address}${path}`, { method: 'POST', body, headers })
+  async post(path: string, body: string, request: MemberRequest = {}, sender = this.member): Promise<number> {
+    const url = `http://${this.peer.address}`
+    const response = await sender.ask({ id: this.peer.id, url }, path, { method: 'POST', body, ...request })
     await response.body?.cancel()
     return response.status
-  }
-
-  async proven(path: string, body: string): Promise<number> {
-    const proof = proveRequest(key, { method: 'POST', target: path, body: Buffer.from(body) })
-    return await this.post(path, body, { authorization: proof })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -76,6 +78,10 @@ class Listener {
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
   }
+}
+
+function joinOf({ member: { id } }: Listener): JoinRequest {
+  return { ...joinMessage, member: { id, address: ADDRESS, ...load }, forwarded: false }
 }
 
 describe('the swarm on the peer listener', () => {
@@ -92,34 +98,63 @@ describe('the swarm on the peer listener', () => {
       },
     })
     const { transport, peer } = listener
+    const member = { id: listener.member.id, address: ADDRESS, ...load }
+    const join: JoinRequest = { ...joinMessage, member, forwarded: false }
+    const report: ReportRequest = { ...reportMessage, member }
     assert.deepEqual(await transport.join(peer, join, { signal }), { type: 'upstream', lease: { epoch: 3, rank: 0 } })
     assert.deepEqual(await transport.report(peer, report, { signal }), ['ask'])
-    assert.deepEqual(heard, [join, report])
+    assert.deepEqual(
+      heard.map((request) => ({ ...(request as JoinRequest), signed: undefined })),
+      [join, report].map((request) => ({ ...request, signed: undefined })),
+    )
   })
 
-  it('refuses who cannot prove that it knows the secret', async () => {
+  it('refuses senders without a proof for this message', async () => {
     await using listener = await Listener.open({})
-    const other = deriveKeys('another secret, of strangers').peer
+    const outsider = await TestMember.create(['another secret, of strangers'])
     for (const [path, body] of [
-      [JOIN_PATH, encoded(JOIN, join)],
-      [REPORT_PATH, encoded(REPORT, report)],
+      [JOIN_PATH, encoded(JOIN, joinMessage)],
+      [REPORT_PATH, encoded(REPORT, reportMessage)],
     ] as const) {
-      const proof = proveRequest(other, { method: 'POST', target: path, body: Buffer.from(body) })
-      assert.equal(await listener.post(path, body), 403)
-      assert.equal(await listener.post(path, body, { authorization: proof }), 403)
-      const elsewhere = proveRequest(key, { method: 'POST', target: '/elsewhere', body: Buffer.from(body) })
-      assert.equal(await listener.post(path, body, { authorization: elsewhere }), 403)
+      const anonymous = { tamper: ({ headers }) => void delete headers['authorization'] } satisfies MemberRequest
+      assert.equal(await listener.post(path, body, anonymous), 403)
+      assert.equal(await listener.post(path, body, {}, outsider), 403)
+      assert.equal(await listener.post('/elsewhere', body, { tamper: (sent) => void (sent.target = path) }), 403)
     }
   })
 
-  it('refuses what is too long, and what means nothing', async () => {
+  it('refuses a body that is too long or breaks the contract', async () => {
     await using listener = await Listener.open({})
-    assert.equal(await listener.proven(JOIN_PATH, ' '.repeat(JOIN.maxBytes + 1)), 413)
-    assert.equal(await listener.proven(REPORT_PATH, ' '.repeat(REPORT.maxBytes + 1)), 413)
+    assert.equal(await listener.post(JOIN_PATH, ' '.repeat(JOIN.maxBytes + 1)), 413)
+    assert.equal(await listener.post(REPORT_PATH, ' '.repeat(REPORT.maxBytes + 1)), 413)
     for (const path of [JOIN_PATH, REPORT_PATH]) {
-      for (const body of ['', 'nonsense', '{}', '[]', 'null']) assert.equal(await listener.proven(path, body), 400)
+      for (const body of ['', 'nonsense', '{}', '[]', 'null']) assert.equal(await listener.post(path, body), 400)
     }
-    assert.equal(await listener.proven(JOIN_PATH, encoded(REPORT, report)), 400)
+    assert.equal(await listener.post(JOIN_PATH, encoded(REPORT, reportMessage)), 400)
+  })
+
+  it('takes a forwarded join only with the signature of its member, and once', async () => {
+    const heard: JoinRequest[] = []
+    await using listener = await Listener.open({
+      handleJoin: async (request) => {
+        heard.push(request)
+        return { type: 'wait', ms: 1 }
+      },
+    })
+    const origin = await TestMember.create()
+    const onBehalfOf = { id: origin.id, address: '10.0.0.2:7951' }
+    const signed = origin.authentication.joins.sign(joinMessage, onBehalfOf.address)
+    const other = listener.member.authentication.joins.sign(joinMessage, onBehalfOf.address)
+    const forward = (message: JoinMessage) => listener.post(JOIN_PATH, encoded(JOIN, { ...message, onBehalfOf }))
+    assert.equal(await forward(joinMessage), 403)
+    assert.equal(await forward(other), 403)
+    assert.equal(await forward({ ...signed, position: 8 }), 403)
+    assert.equal(await forward(signed), 200)
+    assert.equal(await forward(signed), 403)
+    assert.deepEqual(
+      heard.map(({ member, forwarded }) => [member, forwarded]),
+      [[{ ...onBehalfOf, ...load }, true]],
+    )
   })
 
   it('lets go of a question whose asker has gone', async () => {
@@ -131,7 +166,7 @@ describe('the swarm on the peer listener', () => {
       },
     })
     const controller = new AbortController()
-    const answer = listener.transport.join(listener.peer, join, { signal: controller.signal })
+    const answer = listener.transport.join(listener.peer, joinOf(listener), { signal: controller.signal })
     await eventually('it is asked', () => asked !== undefined)
     controller.abort(new Error('enough'))
     await assert.rejects(answer, /enough/)
@@ -140,8 +175,11 @@ describe('the swarm on the peer listener', () => {
 
   it('is not believed when it answers nonsense', async () => {
     await using listener = await Listener.open({ handleReport: () => ['ok', 'ok'] })
-    await assert.rejects(listener.transport.report(listener.peer, report, { signal }), { name: 'InvalidMessage' })
-    const gone = { id: 'gone', address: '127.0.0.1:1' }
-    await assert.rejects(listener.transport.join(gone, join, { signal }), PeerError)
+    const member = { id: listener.member.id, address: ADDRESS, ...load }
+    await assert.rejects(listener.transport.report(listener.peer, { ...reportMessage, member }, { signal }), {
+      name: 'InvalidMessage',
+    })
+    const gone = { id: listener.peer.id, address: '127.0.0.1:1' }
+    await assert.rejects(listener.transport.join(gone, joinOf(listener), { signal }), PeerError)
   })
 })

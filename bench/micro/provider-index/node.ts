@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 
+import { createAuthentication } from '../../../src/daemon/create-authentication.ts'
 import { loadIdentity } from '../../../src/overlay/libp2p/identity.ts'
 import { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
 import { indexTransport } from '../../../src/peers/transports.ts'
@@ -21,8 +22,8 @@ const loopback = '127.0.0.1'
 
 /** A node with the real overlay and real HTTP, and no content. It joins through `first`; without it it is the first. */
 export async function createNode(first: BenchNode | undefined, options: Partial<IndexOptions>): Promise<BenchNode> {
-  const client = new PeerClient({ key: secrets.peer, idleTimeout: 5_000 })
-  const server = await listen(secrets.peer, () => index)
+  const identity = await loadIdentity(undefined)
+  const server = await listen(() => ({ index, verifier }))
   const overlay = new Libp2pOverlay({
     listen: [{ host: loopback, port: 0 }],
     advertise: [loopback],
@@ -33,10 +34,13 @@ export async function createNode(first: BenchNode | undefined, options: Partial<
         (first?.overlay.routers() ?? []).map((multiaddr) => ({ type: 'multiaddr' as const, multiaddr })),
     },
     overlayKeys: [secrets.overlay],
-    identity: await loadIdentity(undefined),
+    identity,
     maxConnections: 300,
     log: silent,
   })
+  const about = { addresses: [overlay.self.address], version: 'bench' } as const
+  const { signer, verifier } = createAuthentication(identity, [secrets], about)
+  const client = new PeerClient({ signer, idleTimeout: 5_000 })
   const index = new ReplicatedIndex(overlay, indexTransport(client), options)
   await overlay.start()
   await index.start()

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { parseHostPort } from '../../overlay/host-port.ts'
+import { memberId, peerAddress } from '../../membership/member-record.ts'
 import type { IndexKey, Peer } from '../../overlay/overlay.ts'
 import {
   type Announcement,
@@ -14,22 +14,12 @@ import { packKeys, packedLength, unpackKeys } from '../../providers/packed-keys.
 import { count, textCodec } from '../codecs.ts'
 import type { NodeContract } from '../node-contract.ts'
 
-/** Never a valid port: an address without a port is refused. */
-const NO_PORT = 0
-
-export const peerSchema = z.strictObject({
-  id: z.string().regex(/^[A-Za-z0-9_-]{1,128}$/),
-  address: z
-    .string()
-    .max(260)
-    .refine((text) => (parseHostPort(text, NO_PORT)?.port ?? NO_PORT) !== NO_PORT),
-})
+export const peerSchema = z.strictObject({ id: memberId, address: peerAddress })
 const epoch = z.string().regex(/^[0-9a-f]{16}$/)
 
 const announcementSchema: z.ZodType<Announcement> = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('claims'),
-    peer: peerSchema,
     epoch,
     seq: count.positive(),
     after: count,
@@ -40,7 +30,7 @@ const announcementSchema: z.ZodType<Announcement> = z.discriminatedUnion('type',
     add: packed(MAX_ANNOUNCED_KEYS),
     remove: packed(MAX_ANNOUNCED_KEYS),
   }),
-  z.strictObject({ type: z.literal('leaving'), peer: peerSchema, epoch }),
+  z.strictObject({ type: z.literal('leaving'), epoch }),
 ])
 
 const lookupSchema: z.ZodType<readonly IndexKey[]> = z.codec(

@@ -3,13 +3,14 @@ import { z } from 'zod'
 import { MEDIA_TYPE } from '../../oci/manifest.ts'
 import {
   type JoinAnswer,
-  type JoinRequest,
+  type JoinMessage,
+  type JoinSignature,
   type Lease,
   MAX_REPORT_ENTRIES,
-  type Member,
+  type MemberLoad,
   type ReportAnswer,
   type ReportEntry,
-  type ReportRequest,
+  type ReportMessage,
   SELF_RANK,
 } from '../../swarm/messages.ts'
 import type { LeftSource, SharedFailure, SwarmOutcome } from '../../swarm/swarm.ts'
@@ -39,16 +40,24 @@ const transferCount = z.codec(count.max(MAX_TRANSFERS), z.number(), {
   encode: (transfers) => Math.min(transfers, MAX_TRANSFERS),
 })
 
-const member: z.ZodType<Member> = z.codec(
+const member: z.ZodType<MemberLoad> = z.codec(
   z.strictObject({
-    ...peerSchema.shape,
     zone: z.string().max(MAX_ZONE_LENGTH).optional(),
     sending: transferCount,
     capacity: transferCount,
   }),
-  z.custom<Member>(),
-  { decode: (sent) => ({ ...sent, zone: sent.zone }), encode: (value) => value },
+  z.custom<MemberLoad>(),
+  {
+    decode: (sent) => ({ ...sent, zone: sent.zone }),
+    encode: ({ zone, sending, capacity }) => ({ zone, sending, capacity }),
+  },
 )
+
+const signed: z.ZodType<JoinSignature> = z.strictObject({
+  incarnation: count,
+  sequence: count.positive(),
+  signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/),
+})
 
 const left: z.ZodType<LeftSource> = z.strictObject({
   id,
@@ -91,7 +100,7 @@ const outcome: z.ZodType<SwarmOutcome> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('suspect'), senders }),
 ])
 
-const joinSchema: z.ZodType<JoinRequest> = z.codec(
+const joinSchema: z.ZodType<JoinMessage> = z.codec(
   z.strictObject({
     type: z.literal('join'),
     member,
@@ -103,18 +112,19 @@ const joinSchema: z.ZodType<JoinRequest> = z.codec(
     left: z.array(left).max(MAX_LEFT_SOURCES),
     lease: lease.optional(),
     upstreamRate: rate.optional(),
-    forwarded: z.boolean(),
+    onBehalfOf: peerSchema.optional(),
+    signed: signed.optional(),
   }),
-  z.custom<JoinRequest>(),
+  z.custom<JoinMessage>(),
   {
     decode: (sent, payload) => {
-      const { size, lease, upstreamRate } = sent
-      return { ...sent, key: keyOf(sent, payload), size, lease, upstreamRate }
+      const { size, lease, upstreamRate, onBehalfOf, signed } = sent
+      return { ...sent, key: keyOf(sent, payload), size, lease, upstreamRate, onBehalfOf, signed }
     },
-    encode: ({ type, member, item, kind, position, size, serves, left, lease, upstreamRate, forwarded }) => {
+    encode: ({ type, member, item, kind, position, size, serves, left, lease, upstreamRate, onBehalfOf, signed }) => {
       // The sources that were left last are the ones that would be assigned again.
       const last = left.slice(-MAX_LEFT_SOURCES)
-      return { type, member, item, kind, position, size, serves, left: last, lease, upstreamRate, forwarded }
+      return { type, member, item, kind, position, size, serves, left: last, lease, upstreamRate, onBehalfOf, signed }
     },
   },
 )
@@ -166,14 +176,14 @@ const entry: z.ZodType<ReportEntry> = z.codec(
   },
 )
 
-const reportSchema: z.ZodType<ReportRequest> = z.strictObject({
+const reportSchema: z.ZodType<ReportMessage> = z.strictObject({
   type: z.literal('report'),
   member,
   entries: z.array(entry).min(1).max(MAX_REPORT_ENTRIES),
 })
 
 /** Asks the coordinator of an item where to fetch it from. */
-export const join: NodeContract<JoinRequest, JoinAnswer> = {
+export const join: NodeContract<JoinMessage, JoinAnswer> = {
   kind: 'join',
   path: '/nabo/v1/swarm/join',
   request: { schema: joinSchema, maxBytes: 32 * 1_024 },
@@ -181,7 +191,7 @@ export const join: NodeContract<JoinRequest, JoinAnswer> = {
 }
 
 /** Tells a coordinator how far this node's transfers are. */
-export const report: NodeContract<ReportRequest, ReportAnswer> = {
+export const report: NodeContract<ReportMessage, ReportAnswer> = {
   kind: 'report',
   path: '/nabo/v1/swarm/report',
   request: { schema: reportSchema, maxBytes: 2 * 1_024 * 1_024 },

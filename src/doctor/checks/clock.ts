@@ -1,6 +1,5 @@
-import { CLOCK_WINDOW } from '../../peers/request-proof.ts'
 import { minute, second } from '../../time/units.ts'
-import { type Check, error, ok, unknown, warning } from '../check.ts'
+import { type Check, ok, unknown, warning } from '../check.ts'
 
 /** Further apart than what any time service leaves. */
 const NOTABLE = minute
@@ -20,8 +19,6 @@ export const clockCheck: Check = {
     const furthest = others.toSorted((a, b) => Math.abs(b.clockAhead) - Math.abs(a.clockAhead))[0]
     const ahead = furthest?.clockAhead ?? 0
     const says = `this node's clock is ${show(Math.abs(ahead))} ${ahead > 0 ? 'behind' : 'ahead of'} that of ${furthest?.name}`
-    if (Math.abs(ahead) > CLOCK_WINDOW && node.settings.clusterSecretFile !== undefined)
-      return error(`${says}: nodes of a cluster with a secret refuse each other beyond 15 minutes`, FIX)
     if (Math.abs(ahead) > NOTABLE) return warning(says, FIX)
     return ok(`the clock agrees with ${others.length === 1 ? furthest?.name : `those of ${others.length} others`}`)
   },

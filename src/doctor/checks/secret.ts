@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 
-import { readClusterSecrets } from '../../peers/cluster-secret.ts'
+import { readClusterSecrets } from '../../authentication/cluster-secret.ts'
 import { errorText } from '../../telemetry/log.ts'
 import { type Check, error, ok, type Outcome, warning } from '../check.ts'
 import type { Node } from '../node.ts'

@@ -3,7 +3,7 @@ import { open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
-import type { PrivateKey } from '@libp2p/interface'
+import type { Ed25519PrivateKey } from '@libp2p/interface'
 
 import { makeDirectories } from '../../files/make-directories.ts'
 
@@ -13,7 +13,7 @@ const FILE = 'identity.key'
  * The key that a node's peer id comes from: kept in `dataDir`, made there on the first start; a new one each time without
  * a directory. Throws an Error of one sentence if the file or its directory cannot be used.
  */
-export async function loadIdentity(dataDir: string | undefined): Promise<PrivateKey> {
+export async function loadIdentity(dataDir: string | undefined): Promise<Ed25519PrivateKey> {
   if (dataDir === undefined) return generateKeyPair('Ed25519')
   const file = join(dataDir, FILE)
   const bytes = await read(file)
@@ -32,7 +32,7 @@ async function read(file: string): Promise<Uint8Array | undefined> {
   }
 }
 
-function decode(bytes: Uint8Array, file: string): PrivateKey {
+function decode(bytes: Uint8Array, file: string): Ed25519PrivateKey {
   try {
     const key = privateKeyFromProtobuf(bytes)
     if (key.type === 'Ed25519') return key

@@ -57,12 +57,16 @@ class Registry {
 }
 
 const ACCESS = NODE_PROTOCOL.access
+const SENDER = { id: 'a', address: '10.0.0.1:7951', remoteAddress: '10.0.0.1' }
 
 /** How a node answers the body of an access message. */
 async function answerOf(publicProofs: NodeMessageParts['publicProofs'], body: Uint8Array): Promise<Buffer> {
   const handlers = nodeHandlers({ publicProofs } as NodeMessageParts)
   const request = decodeMessage(ACCESS.request, body)
-  return encodeMessage(ACCESS.answer, await handlers.access(request, { signal: new AbortController().signal }))
+  return encodeMessage(
+    ACCESS.answer,
+    await handlers.access(request, { from: SENDER, signal: new AbortController().signal }),
+  )
 }
 
 describe('what a registry shows to everybody', () => {

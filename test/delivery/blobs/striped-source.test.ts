@@ -41,7 +41,7 @@ describe('a blob from several holders over HTTP', () => {
   before(() => {
     blob = noise('striped', 64 * MiB)
     digest = digestOf(blob)
-    client = new PeerClient({ key: undefined, idleTimeout: 20_000 })
+    client = new PeerClient({ idleTimeout: 20_000 })
   })
   after(() => client.close())
   afterEach(async () => {

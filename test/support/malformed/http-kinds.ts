@@ -186,7 +186,10 @@ export const HTTP_KINDS: Readonly<Record<string, Kind>> = {
       `Authorization: Basic ${Buffer.from(`u${intBelow(random, 1e9)}:p`).toString('base64')}`,
       'Authorization: Bearer \xff',
       'Authorization: Nabo t=1,mac=00',
-      `Authorization: Nabo t=${'9'.repeat(16)},mac=${'0'.repeat(64)}`,
+      `Authorization: Nabo v=2,from=a,to=b,session=${'0'.repeat(16)},incarnation=1,counter=1,body=${'0'.repeat(64)},mac=${'0'.repeat(64)},gate=${'0'.repeat(32)}`,
+      `Authorization: Nabo v=2,from=${'a'.repeat(20_000)}`,
+      `Nabo-Record: ${'A'.repeat(3_000)}`,
+      'Nabo-Record: e30.AA',
       'If-None-Match: *',
       'If-Modified-Since: never',
       'Nabo-Path: a,b,,c',
@@ -202,7 +205,7 @@ export const HTTP_KINDS: Readonly<Record<string, Kind>> = {
     const target = goodPath(random, port, around)
     const proof =
       port === 'peer' && random() < 0.5
-        ? [`Authorization: ${around.prove({ method: isHead ? 'HEAD' : 'GET', target, body: new Uint8Array() })}`]
+        ? [`Authorization: ${around.prove({ method: isHead ? 'HEAD' : 'GET', target, headers: headersOf(header) })}`]
         : []
     return { bytes: request(around, port, isHead ? 'HEAD' : 'GET', target, [...proof, header]), isHead }
   },
@@ -263,8 +266,7 @@ export const HTTP_KINDS: Readonly<Record<string, Kind>> = {
       '.'.repeat(200),
     ])
     const path = `/v2/${pick(random, ['library/app', 'a//b', 'A/B', '-/-', 'x'.repeat(300), `n${intBelow(random, 1e9)}`])}/${pick(random, ['blobs', 'manifests', 'referrers', 'uploads', ''])}/${digest}`
-    const proof =
-      port === 'peer' ? [`Authorization: ${around.prove({ method: 'GET', target: path, body: new Uint8Array() })}`] : []
+    const proof = port === 'peer' ? [`Authorization: ${around.prove({ method: 'GET', target: path })}`] : []
     return { bytes: get(around, port, path, proof) }
   },
   upgrade: (random, port, around) => ({
@@ -331,7 +333,7 @@ export const HTTP_KINDS: Readonly<Record<string, Kind>> = {
     const body = malformedMessage(random, target)
     const wrong = pick(random, [
       [],
-      [`Authorization: Nabo t=${Date.now()},mac=${'0'.repeat(64)}`],
+      [`Authorization: Nabo v=2,mac=${'0'.repeat(64)}`],
       [`Authorization: ${around.prove({ method: 'GET', target, body })}`],
     ])
     return { bytes: post(around, port, target, body, port === 'peer' ? wrong : []) }
@@ -343,6 +345,12 @@ export const HTTP_KINDS: Readonly<Record<string, Kind>> = {
       port === 'peer' ? [`Authorization: ${around.prove({ method: 'POST', target, body })}`] : ['Nabo-Command: 1']
     return { bytes: post(around, port, target, body, proof) }
   },
+}
+
+/** A header line as a proof covers it. */
+function headersOf(line: string): Record<string, string> {
+  const colon = line.indexOf(':')
+  return { [line.slice(0, colon).toLowerCase()]: line.slice(colon + 1).trim() }
 }
 
 /** A path that the port knows. */

@@ -7,8 +7,13 @@ export interface Surroundings {
   readonly ports: Readonly<Record<PortName, number>>
   /** A blob that the daemon holds, and its repository. */
   readonly blobPath: string
-  /** A right `Authorization` header for a request to the peer listener. */
-  readonly prove: (request: { readonly method: string; readonly target: string; readonly body: Uint8Array }) => string
+  /** The `Authorization` header of a member for a request to the peer listener. */
+  readonly prove: (request: {
+    readonly method: string
+    readonly target: string
+    readonly headers?: Readonly<Record<string, string>>
+    readonly body?: Uint8Array
+  }) => string
 }
 
 /** One connection with what is sent over it. */

@@ -7,8 +7,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { digestOf } from '../../../src/oci/digest.ts'
-import { deriveKeys } from '../../../src/peers/cluster-secret.ts'
-import { proveRequest } from '../../../src/peers/request-proof.ts'
 import { descriptorsOf, memoryOf, randomFrom } from '../../e2e/soak-measures.ts'
 import { freePort } from '../free-port.ts'
 import { createHub } from '../hub/create-hub.ts'
@@ -19,6 +17,7 @@ import type { HttpAnswer } from './http-answers.ts'
 import type { MalformedRequest, PortName, Surroundings } from './malformed-request.ts'
 import { nextMalformedRequest } from './requests.ts'
 import { type Outcome, sendMalformed } from './send.ts'
+import { TestMember } from '../test-member.ts'
 
 export interface MalformedRun {
   readonly seed: number
@@ -160,11 +159,17 @@ class Target implements AsyncDisposable {
     await nabo.ready()
     const { mirror, peer, admin } = await nabo.listening()
     const portOf = ([address = '']: readonly string[]) => Number(address.slice(address.lastIndexOf(':') + 1))
-    const { peer: key } = deriveKeys(SECRET)
+    const status = await fetch(`http://${admin[0]}/api/v1/status`)
+    const { self } = (await status.json()) as { self: { id: string } }
+    const member = await TestMember.create([SECRET])
+    // From now on the daemon knows the member, and the member the daemon's incarnation.
+    const introduction = await member.ask({ id: self.id, url: `http://${peer[0]}` }, '/v2/')
+    assert.equal(introduction.status, 200)
     const surroundings: Surroundings = {
       ports: { mirror: portOf(mirror), peer: portOf(peer), admin: portOf(admin), metrics, router },
       blobPath: `/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}`,
-      prove: (request) => proveRequest(key, request),
+      prove: ({ method, target, headers = {}, body = new Uint8Array() }) =>
+        member.authentication.signer.sign(self.id, { method, target, headers, body })?.headers['authorization'] ?? '',
     }
     return new Target(nabo, surroundings, cleanups.move())
   }
@@ -173,7 +178,7 @@ class Target implements AsyncDisposable {
   async assertWorks(): Promise<void> {
     const { blobPath, prove, ports } = this.surroundings
     assert.equal(digestOf(await this.#get('mirror', blobPath)), this.#digest)
-    const authorization = prove({ method: 'GET', target: blobPath, body: new Uint8Array() })
+    const authorization = prove({ method: 'GET', target: blobPath })
     assert.equal(digestOf(await this.#get('peer', blobPath, { authorization })), this.#digest)
     await this.#get('admin', '/livez')
     await this.#get('admin', '/readyz')

@@ -113,7 +113,7 @@ describe('a proxy of the environment', () => {
   it('is none of the neighbours’ business', async () => {
     const kept = { ...process.env }
     for (const name of ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy']) process.env[name] = proxy.url.href
-    const peers = new PeerClient({ key: undefined, idleTimeout: 1000 })
+    const peers = new PeerClient({ idleTimeout: 1000 })
     try {
       const peer = { id: 'p', address: new URL(server.url).host }
       assert.equal(await peers.headBlob(peer as never, app, digest, { signal }), bytes.length)

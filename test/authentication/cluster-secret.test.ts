@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
-import { deriveKeys, readClusterSecrets } from '../../src/peers/cluster-secret.ts'
+import { deriveKeys, readClusterSecrets } from '../../src/authentication/cluster-secret.ts'
 import { errorText } from '../../src/telemetry/log.ts'
 
 const OLD = 'the old secret of all nodes'

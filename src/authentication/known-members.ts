@@ -1,0 +1,136 @@
+import { ReplayWindow } from './replay-window.ts'
+import { minute } from '../time/units.ts'
+import type { LocalMember } from '../membership/local-member.ts'
+import { type MemberRecord, readRecord } from '../membership/member-record.ts'
+
+/** A member that has proved itself to this node. */
+export interface KnownMember {
+  readonly record: MemberRecord
+  readonly requests: ReplayWindow
+}
+
+interface Entry extends KnownMember {
+  record: MemberRecord
+  recordText: string
+  /** The IP address that its first request came from. */
+  readonly from: string
+  /** Milliseconds, monotonic. */
+  heardAt: number
+}
+
+export interface KnownMembersOptions {
+  readonly local: LocalMember
+  /** Members at most; more than the largest cluster has. */
+  readonly limit?: number
+  /** Members behind one address at most. */
+  readonly limitPerAddress?: number
+}
+
+const MAX_MEMBERS = 20_000
+/** Several nodes may share an address (NAT, labs), and a node that restarts without `--data-dir` has a new id. */
+const MAX_MEMBERS_PER_ADDRESS = 512
+/** A member that was silent for this long is forgotten: live members announce themselves every 20 s. */
+const MEMORY = 10 * minute
+
+/**
+ * The members whose requests this node has accepted, with their records and the counters that they have used. Forgetting a member's counters
+ * would make its old requests valid again, so this node then begins a new incarnation.
+ */
+export class KnownMembers {
+  readonly #options: Required<KnownMembersOptions>
+  readonly #members = new Map<string, Entry>()
+  readonly #byAddress = new Map<string, string>()
+  readonly #perSource = new Map<string, number>()
+  readonly #listeners = new Set<(id: string) => void>()
+  #sweptAt = performance.now()
+  #refused = 0
+
+  constructor(options: KnownMembersOptions) {
+    this.#options = { limit: MAX_MEMBERS, limitPerAddress: MAX_MEMBERS_PER_ADDRESS, ...options }
+  }
+
+  get size(): number {
+    return this.#members.size
+  }
+
+  /** Members that were not taken because of the limits, ever. */
+  get refused(): number {
+    return this.#refused
+  }
+
+  get(id: string): KnownMember | undefined {
+    return this.#members.get(id)
+  }
+
+  /** Tells of each member whose advertised address a member with a newer incarnation has taken over. Returns its own end. */
+  onReplaced(listener: (id: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The member has sent a request that is authentic. */
+  heard(id: string): void {
+    const entry = this.#members.get(id)
+    if (entry !== undefined) entry.heardAt = performance.now()
+  }
+
+  /**
+   * Takes a member in by the record that came with its request from an IP address. undefined if the record is not the member's own;
+   * `full` if there is no room.
+   */
+  introduce(id: string, recordText: string, from: string): KnownMember | 'full' | undefined {
+    const known = this.#members.get(id)
+    if (known?.recordText === recordText) return known
+    const record = readRecord(recordText)
+    if (record?.id !== id) return undefined
+    if (known !== undefined) {
+      this.#release(known)
+      known.record = record
+      known.recordText = recordText
+      this.#claimAddress(record)
+      return known
+    }
+    this.#sweep()
+    const { limit, limitPerAddress } = this.#options
+    const count = this.#perSource.get(from) ?? 0
+    if (this.#members.size >= limit || count >= limitPerAddress) {
+      this.#refused++
+      return 'full'
+    }
+    const entry: Entry = { record, recordText, from, heardAt: performance.now(), requests: new ReplayWindow() }
+    this.#members.set(id, entry)
+    this.#perSource.set(from, count + 1)
+    this.#claimAddress(record)
+    return entry
+  }
+
+  #claimAddress({ id, addresses: [address], incarnation }: MemberRecord): void {
+    const before = this.#byAddress.get(address)
+    const older = before === undefined ? undefined : this.#members.get(before)
+    if (older !== undefined && older.record.incarnation > incarnation) return
+    this.#byAddress.set(address, id)
+    if (before !== undefined && before !== id) for (const listener of this.#listeners) listener(before)
+  }
+
+  #release({ record: { id, addresses } }: Entry): void {
+    if (this.#byAddress.get(addresses[0]) === id) this.#byAddress.delete(addresses[0])
+  }
+
+  /** Forgets the silent members, at most once in {@link MEMORY}: each time costs every member one repeated request. */
+  #sweep(): void {
+    const now = performance.now()
+    if (now - this.#sweptAt < MEMORY) return
+    this.#sweptAt = now
+    let forgotten = 0
+    for (const [id, entry] of this.#members) {
+      if (now - entry.heardAt < MEMORY) continue
+      this.#members.delete(id)
+      this.#release(entry)
+      const count = (this.#perSource.get(entry.from) ?? 1) - 1
+      if (count > 0) this.#perSource.set(entry.from, count)
+      else this.#perSource.delete(entry.from)
+      forgotten++
+    }
+    if (forgotten > 0) this.#options.local.renew()
+  }
+}

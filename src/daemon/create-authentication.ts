@@ -1,0 +1,44 @@
+import type { Ed25519PrivateKey } from '@libp2p/interface'
+
+import type { ClusterKeys } from '../authentication/cluster-secret.ts'
+import { KnownMembers } from '../authentication/known-members.ts'
+import { PairKeys } from '../authentication/pair-keys.ts'
+import { gateKey } from '../authentication/proofs.ts'
+import { RequestSigner } from '../authentication/request-signer.ts'
+import { RequestVerifier } from '../authentication/request-verifier.ts'
+import { LocalMember } from '../membership/local-member.ts'
+import type { MemberRecord } from '../membership/member-record.ts'
+import { NodeIdentity } from '../membership/node-identity.ts'
+import { JoinSignatures } from '../peers/join-signatures.ts'
+
+/** How this node proves itself to the other members, and checks them. */
+export interface Authentication {
+  readonly local: LocalMember
+  readonly members: KnownMembers
+  readonly signer: RequestSigner
+  readonly verifier: RequestVerifier
+  readonly joins: JoinSignatures
+}
+
+export function createAuthentication(
+  privateKey: Ed25519PrivateKey,
+  secrets: readonly ClusterKeys[] | undefined,
+  about: Pick<MemberRecord, 'addresses' | 'zone' | 'version'>,
+): Authentication {
+  const identity = new NodeIdentity(privateKey)
+  const local = new LocalMember(identity, about)
+  const members = new KnownMembers({ local })
+  const keys = new PairKeys(
+    identity,
+    secrets?.map((secret) => secret.peer),
+  )
+  const gates = secrets === undefined ? [gateKey(undefined)] : secrets.map((secret) => gateKey(secret.peer))
+  const [gate = gateKey(undefined)] = gates
+  return {
+    local,
+    members,
+    signer: new RequestSigner({ local, keys, gate, members }),
+    verifier: new RequestVerifier({ local, keys, gates, members }),
+    joins: new JoinSignatures(identity, () => local.record.incarnation),
+  }
+}

@@ -1,0 +1,69 @@
+import { LRUCache } from 'lru-cache'
+
+import { atMost } from '../async/at-most.ts'
+import { type NodeIdentity, hasSigned } from '../membership/node-identity.ts'
+import { ReplayWindow } from '../authentication/replay-window.ts'
+import { WIRE_VERSION } from '../membership/wire-version.ts'
+import { encodeMessage } from '../contracts/message.ts'
+import { NODE_PROTOCOL } from '../contracts/node-protocol.ts'
+import type { Peer } from '../overlay/overlay.ts'
+import type { JoinMessage } from '../swarm/messages.ts'
+
+/** Members whose forwarded joins are remembered. */
+const MAX_MEMBERS = 20_000
+
+interface Seen {
+  readonly incarnation: number
+  readonly sequences: ReplayWindow
+}
+
+/**
+ * Signs this node's joins, and checks those of other nodes that a third one forwards. The proof of a request covers its sender only; a
+ * coordinator that forwards a join speaks for another node, and must not be able to invent its words or to repeat them.
+ */
+export class JoinSignatures {
+  readonly #identity: NodeIdentity
+  readonly #incarnation: () => number
+  readonly #seen = new LRUCache<string, Seen>(atMost(MAX_MEMBERS))
+  #sequence = 0
+
+  constructor(identity: NodeIdentity, incarnation: () => number) {
+    this.#identity = identity
+    this.#incarnation = incarnation
+  }
+
+  /** Adds this node's signature to its own message. `address` is that of its peer listener. */
+  sign(message: JoinMessage, address: string): JoinMessage {
+    const stamp = { incarnation: this.#incarnation(), sequence: ++this.#sequence }
+    const bytes = signedBytes(message, { id: this.#identity.id, address }, stamp)
+    return { ...message, signed: { ...stamp, signature: this.#identity.sign(bytes).toString('base64url') } }
+  }
+
+  /** Whether a forwarded message is that of `member`, which is named in it, and comes for the first time. */
+  accepts(message: JoinMessage, member: Peer): boolean {
+    const { signed } = message
+    if (signed === undefined) return false
+    const bytes = signedBytes(message, member, signed)
+    return hasSigned(member.id, bytes, Buffer.from(signed.signature, 'base64url')) && this.#isFirst(member.id, signed)
+  }
+
+  #isFirst(id: string, { incarnation, sequence }: NonNullable<JoinMessage['signed']>): boolean {
+    let seen = this.#seen.get(id)
+    if (seen !== undefined && seen.incarnation > incarnation) return false
+    if (seen?.incarnation !== incarnation) {
+      seen = { incarnation, sequences: new ReplayWindow() }
+      this.#seen.set(id, seen)
+    }
+    return seen.sequences.accept(sequence)
+  }
+}
+
+function signedBytes(
+  message: JoinMessage,
+  { id, address }: Peer,
+  { incarnation, sequence }: { readonly incarnation: number; readonly sequence: number },
+): Buffer {
+  const unsigned = encodeMessage(NODE_PROTOCOL.join.request, { ...message, onBehalfOf: undefined, signed: undefined })
+  const stamp = `nabo join ${WIRE_VERSION}\n${id}\n${address}\n${incarnation}\n${sequence}\n`
+  return Buffer.concat([Buffer.from(stamp), unsigned])
+}
