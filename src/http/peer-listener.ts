@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 
 import type { FastifyRequest, RouteOptions } from 'fastify'
 
@@ -49,6 +50,8 @@ export interface PeerListenerOptions extends NodeMessageParts {
   /** The upload slots; a peer that gets none is told to ask elsewhere. */
   readonly admission: Pick<Admission, 'enter' | 'leave'>
   readonly sending: BlobSending
+  /** Called for the connection of each request that has proved membership. */
+  readonly recognise?: (socket: Socket) => void
 }
 
 /** This node's own content and the node protocol, for other nodes. Never asks an upstream for content. */
@@ -65,6 +68,11 @@ export function peerRoutes(options: PeerListenerOptions): Routes {
     const requireProofOfRead = (request: FastifyRequest) => requireProof(keys, request.raw, new Uint8Array())
     app.addHook('onRequest', (request, _reply, done) => {
       if (request.is404) requireProofOfRead(request)
+      done()
+    })
+    // Both hooks that check the proof come before this one, and a request without a proof ends there.
+    app.addHook('preHandler', ({ raw }, _reply, done) => {
+      if (keys !== undefined) options.recognise?.(raw.socket)
       done()
     })
     app.route({
