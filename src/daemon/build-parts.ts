@@ -8,9 +8,11 @@ import { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
 import { OpenRequests } from '../http/open-requests.ts'
+import { StrangerConnections } from '../http/stranger-connections.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { IsMirror } from '../oci/reference.ts'
+import { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { ClusterKeys } from '../peers/cluster-secret.ts'
 import { Provenance } from '../delivery/access/provenance.ts'
@@ -32,6 +34,7 @@ import { createSwarm } from './create-swarm.ts'
 import { listenerHosts, mirrorNames } from './mirror-names.ts'
 import { RegistryLabels } from './registry-labels.ts'
 import { type Quota, createQuota, shareQuota } from './quota.ts'
+import { observeStrangers } from './stranger-metrics.ts'
 import type { Teardown } from './teardown.ts'
 import { registryPolicy } from './use-cases.ts'
 
@@ -47,6 +50,8 @@ export interface Parts {
   readonly peers: PeerClient
   readonly listeners: Listeners
   readonly open: OpenRequests
+  /** The connections of the peer listener that have not proved membership. */
+  readonly strangers: StrangerConnections
   /** Path of the Unix socket for commands; undefined without one. */
   readonly adminSocket: string | undefined
   readonly overlay: Overlay
@@ -88,9 +93,15 @@ export async function buildParts(
     sourcesOf: (digest) => provenance.of(digest),
     log,
   })
+  const strangers = new StrangerConnections({ log })
+  const pending = new PendingConnections({ log })
   const readiness = (): Readiness => {
     const status = chosen.store.status()
-    const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]
+    const reasons = [
+      ...(isStopping() ? ['the daemon is stopping'] : []),
+      ...(status.ready ? [] : [status.reason]),
+      ...[strangers.whyClosedToMembers(), pending.whyClosedToMembers()].filter((reason) => reason !== undefined),
+    ]
     return { ready: reasons.length === 0, reasons }
   }
   const registryLabels = new RegistryLabels(registryPolicy(config))
@@ -103,6 +114,7 @@ export async function buildParts(
     },
     registryLabels,
   )
+  observeStrangers(metrics.registry, { peer: strangers, router: pending })
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),
@@ -117,14 +129,14 @@ export async function buildParts(
   teardown.add(() => peers.close())
   const traffic = new MirrorTraffic()
   const open = new OpenRequests()
-  const listeners = new Listeners(open)
+  const listeners = new Listeners(open, strangers)
   teardown.add(() => listeners.close())
   const peerPort = await listeners.open('peer', config.peerAddr)
   await listeners.open('mirror', config.mirrorAddr)
   await listeners.open('admin', config.adminAddr)
   await listeners.open('metrics', config.metricsAddr)
   const adminSocket = await openAdminSocket(config, listeners, log)
-  const overlay = await createOverlay(config, { secrets, peerPort, requests, log })
+  const overlay = await createOverlay(config, { secrets, peerPort, requests, pending, log })
   const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
   const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
   const admission = new Admission(config.peerMaxTransfers)
@@ -143,6 +155,7 @@ export async function buildParts(
     provenance,
     registryLabels,
     open,
+    strangers,
     adminSocket,
   }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
