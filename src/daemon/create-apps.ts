@@ -81,7 +81,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     keys,
     admission: parts.admission,
     sending: toPeers,
-    recognise: (socket) => parts.strangers.recognise(socket),
+    strangers: parts.strangers,
   })
   const [mirrorApp, peerApp, admin, metrics, operator] = await Promise.all([
     app('mirror', mirror),

@@ -13,7 +13,7 @@ export function observeStrangers(registry: Registry, listeners: Readonly<Record<
   const entries = Object.entries(listeners)
   new Counter({
     name: 'nabo_strangers_refused_total',
-    help: 'Connections without a proof of membership that were closed or refused, by listener (peer, router) and reason: silent (no request in time), address (limit of one address), total (limit of all addresses), full (no connection left).',
+    help: 'Connections without a proof of membership that were closed or refused, by listener (peer, router) and reason: silent (no request in time), address (limit of one address), total (limit of all addresses), full (no connection left), bytes (bodies of all strangers).',
     labelNames: ['listener', 'reason'],
     registers,
     collect() {

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 
 import type { FastifyRequest, RouteOptions } from 'fastify'
 
@@ -35,6 +34,7 @@ import type { Routes } from './app.ts'
 import type { Exchange } from './exchange.ts'
 import { type NodeMessageParts, nodeHandlers } from './node-messages.ts'
 import { describe } from './requests.ts'
+import type { StrangerConnections } from './stranger-connections.ts'
 
 export interface PeerListenerOptions extends NodeMessageParts {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
@@ -50,8 +50,8 @@ export interface PeerListenerOptions extends NodeMessageParts {
   /** The upload slots; a peer that gets none is told to ask elsewhere. */
   readonly admission: Pick<Admission, 'enter' | 'leave'>
   readonly sending: BlobSending
-  /** Called for the connection of each request that has proved membership. */
-  readonly recognise?: (socket: Socket) => void
+  /** Limits what strangers may hold; absent for no limit. */
+  readonly strangers?: Pick<StrangerConnections, 'recognise' | 'acceptsBody'>
 }
 
 /** This node's own content and the node protocol, for other nodes. Never asks an upstream for content. */
@@ -72,7 +72,14 @@ export function peerRoutes(options: PeerListenerOptions): Routes {
     })
     // Both hooks that check the proof come before this one, and a request without a proof ends there.
     app.addHook('preHandler', ({ raw }, _reply, done) => {
-      if (keys !== undefined) options.recognise?.(raw.socket)
+      if (keys !== undefined) options.strangers?.recognise(raw.socket)
+      done()
+    })
+    app.addHook('preParsing', ({ raw, routeOptions }, reply, _payload, done) => {
+      const longest = raw.method === 'POST' ? (routeOptions.bodyLimit ?? 0) : 0
+      const bytes = Math.min(Number(raw.headers['content-length'] ?? longest), longest)
+      if (bytes > 0 && options.strangers?.acceptsBody(reply.raw, bytes) === false)
+        throw new OciError('UNAVAILABLE', { message: 'this node receives as many messages as it may' })
       done()
     })
     app.route({

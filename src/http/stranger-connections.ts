@@ -16,6 +16,8 @@ export interface StrangerConnectionsOptions {
   readonly log: Pick<Log, 'warn'>
   readonly patience?: StrangerPatience
   readonly limits?: StrangerLimits
+  /** Bytes of the bodies of strangers' open requests. */
+  readonly maxBodyBytes?: number
 }
 
 /** A member writes its request as soon as it is connected, in one segment: 5 s are several retransmissions, 10 s two lost segments of a long head. */
@@ -27,6 +29,9 @@ const LIMITS: StrangerLimits = {
   // A quarter of the listener's 4,096: the others are members' alone. With heads of 16 KiB, strangers hold 16 MiB of heads at most.
   total: 1024,
 }
+
+/** Fastify keeps a body until it is whole. The longest message has 2 MiB: a cluster without a secret may receive 32 of them at once. */
+const MAX_BODY_BYTES = 64 * 2 ** 20
 
 interface Connection {
   /** The responses that have not ended. */
@@ -43,10 +48,18 @@ interface Connection {
 export class StrangerConnections {
   readonly #table: StrangerTable<Socket>
   readonly #patience: StrangerPatience
+  readonly #maxBodyBytes: number
   readonly #connections = new Map<Socket, Connection>()
+  #bodyBytes = 0
 
-  constructor({ log, patience = PATIENCE, limits = LIMITS }: StrangerConnectionsOptions) {
+  constructor({
+    log,
+    patience = PATIENCE,
+    limits = LIMITS,
+    maxBodyBytes = MAX_BODY_BYTES,
+  }: StrangerConnectionsOptions) {
     this.#patience = patience
+    this.#maxBodyBytes = maxBodyBytes
     this.#table = new StrangerTable({
       listener: 'peer',
       limits,
@@ -78,6 +91,21 @@ export class StrangerConnections {
     if (connection === undefined) return
     this.#forget(socket, connection)
     for (const response of connection.responses) if (!response.headersSent) response.removeHeader('keep-alive')
+  }
+
+  /**
+   * Whether the body of a request may be read: false for a stranger's if the bodies of all strangers' open requests would exceed their limit.
+   * `bytes` is its length, or the most that it may have.
+   */
+  acceptsBody(response: ServerResponse, bytes: number): boolean {
+    if (!this.#connections.has(response.req.socket)) return true
+    if (this.#bodyBytes + bytes > this.#maxBodyBytes) {
+      this.#table.note('bytes')
+      return false
+    }
+    this.#bodyBytes += bytes
+    response.once('close', () => (this.#bodyBytes -= bytes))
+    return true
   }
 
   /** Why members possibly could not connect in the last 10 s; undefined if they could. */

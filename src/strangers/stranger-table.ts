@@ -8,10 +8,9 @@ export interface StrangerLimits {
 
 /**
  * Why a stranger's connection was closed or refused: it sent no request in time (`silent`), its address or all addresses had reached their
- * limit, or the listener had no connection left (`full`).
+ * limit, the listener had no connection left (`full`), or the bodies of strangers' requests took too many bytes (`bytes`).
  */
-export const REFUSALS = ['silent', 'address', 'total', 'full'] as const
-export type Refusal = (typeof REFUSALS)[number]
+export type Refusal = 'silent' | 'address' | 'total' | 'full' | 'bytes'
 
 export interface StrangerTableOptions<C> {
   readonly listener: 'peer' | 'router'
@@ -46,12 +45,13 @@ const WARNINGS: Readonly<Record<Exclude<Refusal, 'silent'>, string>> = {
     'one address has as many connections without a proof of membership as it may have: its oldest ones are closed; if no member has this address, keep it from the port by a firewall or a NetworkPolicy',
   total: `all addresses together have as many connections without a proof of membership as they may have: the oldest ones are closed; ${FULL_ADVICE}`,
   full: `no connection is left, and new ones are refused; ${FULL_ADVICE}`,
+  bytes: `requests without a proof of membership have bodies of as many bytes as they may have together, and further ones are refused; ${FULL_ADVICE}`,
 }
 
 /** The connections of one listener that have not proved membership, by age, with their limits. */
 export class StrangerTable<C extends object> {
   /** The connections that were closed or refused since the start. */
-  readonly refused: Record<Refusal, number> = { silent: 0, address: 0, total: 0, full: 0 }
+  readonly refused: Record<Refusal, number> = { silent: 0, address: 0, total: 0, full: 0, bytes: 0 }
   readonly #options: StrangerTableOptions<C>
   readonly #clock: () => number
   /** The oldest first. */

@@ -47,8 +47,7 @@ describe('a peer listener among strangers', () => {
     const open = new OpenRequests()
     listeners = new Listeners(open, strangers)
     const port = await listeners.open('peer', [{ host: '127.0.0.1', port: 0 }])
-    const recognise = (socket: Socket) => strangers.recognise(socket)
-    const routes = options.routes ?? peerRoutes({ keys: [KEY], recognise } as unknown as PeerListenerOptions)
+    const routes = options.routes ?? peerRoutes({ keys: [KEY], strangers } as unknown as PeerListenerOptions)
     const app = await createApp(routes, { open, log, finished: () => {} })
     listeners.serve({ mirror: app, peer: app, admin: app, metrics: app, operator: app })
     return { strangers, port, log }
@@ -177,6 +176,26 @@ describe('a peer listener among strangers', () => {
       await eventually(`it is closed: ${head}`, () => client.isClosed)
       assert.match(client.text, new RegExp(`^HTTP/1\\.1 ${status} .*connection: close\r\n`, 'is'), head)
     }
+  })
+
+  it('reads no more bytes of bodies at a time than strangers may send together', async () => {
+    const { strangers, port } = await serve({ patience: LONG, maxBodyBytes: 1000 })
+    const post = (length: string) =>
+      `POST ${NODE_PROTOCOL.announce.path} HTTP/1.1\r\nHost: x\r\nAuthorization: x\r\n${length}\r\n\r\n`
+    const first = await dial(port)
+    first.socket.write(post('Content-Length: 600'))
+    for (const length of ['Content-Length: 600', 'Transfer-Encoding: chunked']) {
+      const refused = await dial(port)
+      refused.socket.write(post(length))
+      await eventually('it is refused', () => refused.isClosed)
+      assert.match(refused.text, /^HTTP\/1\.1 503 .*connection: close\r\n/is)
+    }
+    assert.equal(strangers.refused.bytes, 2)
+    first.socket.write('x'.repeat(600))
+    await eventually('the first one is answered', () => first.text.startsWith('HTTP/1.1 403 '))
+    const next = await dial(port)
+    next.socket.write(`${post('Content-Length: 600')}${'x'.repeat(600)}`)
+    await eventually('there is room again', () => next.text.startsWith('HTTP/1.1 403 '))
   })
 
   it('tells a client with a long body why it is refused', async () => {

@@ -40,7 +40,7 @@ describe('the connections of strangers', () => {
     assert.ok(admit('third', '10.0.0.1').isAdmitted)
     assert.deepEqual(closed, ['first'])
     assert.equal(table.size, 4)
-    assert.deepEqual(table.refused, { silent: 0, address: 1, total: 0, full: 0 })
+    assert.deepEqual(table.refused, { silent: 0, address: 1, total: 0, full: 0, bytes: 0 })
   })
 
   it('at the limit of an address whose connections all have an open request, the new one is refused', () => {

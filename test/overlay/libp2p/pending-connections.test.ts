@@ -97,7 +97,7 @@ describe('the router among strangers', () => {
     await node()
     await until(() => allSeeAll(nodes), 'a member has joined')
     assert.equal(pending.size, 0)
-    assert.deepEqual(pending.refused, { silent: 0, address: 0, total: 0, full: 0 })
+    assert.deepEqual(pending.refused, { silent: 0, address: 0, total: 0, full: 0, bytes: 0 })
   })
 
   it('ends a silent connection by itself', async () => {
