@@ -48,9 +48,9 @@ describe('the router among strangers', () => {
     const pending = new PendingConnections({ log: silent })
     const first = await node(pending)
     const port = portOf(first)
-    let isAttacked = true
+    const ending = new AbortController()
     const attack = async () => {
-      while (isAttacked) {
+      while (!ending.signal.aborted) {
         const wave = [...(await dialMany(port, 150, '127.0.0.1')), ...(await dialMany(port, 150, '127.0.0.2'))]
         await new Promise((resolve) => setTimeout(resolve, 500))
         for (const socket of wave.slice(0, 100)) socket.destroy()
@@ -62,7 +62,7 @@ describe('the router among strangers', () => {
       for (let n = 0; n < 3; n += 1) await node()
       await until(() => allSeeAll(nodes), 'all have joined')
     } finally {
-      isAttacked = false
+      ending.abort()
       await attacking
     }
   })
