@@ -8,55 +8,43 @@ import { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
 import { OpenRequests } from '../http/open-requests.ts'
+import { StrangerConnections } from '../http/stranger-connections.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { IsMirror } from '../oci/reference.ts'
-import { formatHostPort } from '../overlay/host-port.ts'
-import { loadIdentity } from '../overlay/libp2p/identity.ts'
-import type { Overlay } from '../overlay/overlay.ts'
+import { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import { Provenance } from '../delivery/access/provenance.ts'
-import { indexTransport } from '../peers/transports.ts'
 import { defaultAdminSocket } from '../config/admin-socket.ts'
-import { PeerClient } from '../peers/peer-client.ts'
-import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
-import type { QuotaExchange } from '../peers/quota-exchange.ts'
-import { ReplicatedIndex } from '../providers/replicated-index.ts'
 import { MirrorTraffic } from '../warm/mirror-traffic.ts'
-import { VERSION } from '../version.ts'
 import { Metrics } from './metrics.ts'
 import { errorText } from '../telemetry/log.ts'
 import { countBlobs } from './admin-views.ts'
-import { type Authentication, createAuthentication } from './create-authentication.ts'
-import { advertisedHosts, createOverlay } from './create-overlay.ts'
 import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
+import { type Cluster, createCluster } from './create-cluster.ts'
 import { Listeners } from './listeners.ts'
-import { createSwarm } from './create-swarm.ts'
 import { listenerHosts, mirrorNames } from './mirror-names.ts'
 import { RegistryLabels } from './registry-labels.ts'
-import { type Quota, createQuota, shareQuota } from './quota.ts'
+import { type Quota, createQuota } from './quota.ts'
+import { observeStrangers } from './stranger-metrics.ts'
 import type { Teardown } from './teardown.ts'
 import { registryPolicy } from './use-cases.ts'
 
 /** The parts of the daemon below its use cases. */
-export interface Parts {
+export interface Parts extends Cluster {
   readonly chosen: ChosenStore
   /** Sources of the content that passed through this process. */
   readonly provenance: Provenance
   readonly buffers: BufferPool
   readonly owned: OwnedUpstream
   readonly quota: Quota
-  readonly quotaExchange: QuotaExchange
-  readonly peers: PeerClient
-  readonly authentication: Authentication
   readonly listeners: Listeners
   readonly open: OpenRequests
+  /** The connections of the peer listener that have not proved membership. */
+  readonly strangers: StrangerConnections
   /** Path of the Unix socket for commands; undefined without one. */
   readonly adminSocket: string | undefined
-  readonly overlay: Overlay
-  readonly index: ReplicatedIndex
-  readonly swarm: ReplicatedSwarm
   readonly admission: Admission
   readonly rates: UpstreamRates
   readonly counters: DeliveryCounters
@@ -93,9 +81,15 @@ export async function buildParts(
     sourcesOf: (digest) => provenance.of(digest),
     log,
   })
+  const strangers = new StrangerConnections({ log })
+  const pending = new PendingConnections({ log })
   const readiness = (): Readiness => {
     const status = chosen.store.status()
-    const reasons = [...(isStopping() ? ['the daemon is stopping'] : []), ...(status.ready ? [] : [status.reason])]
+    const reasons = [
+      ...(isStopping() ? ['the daemon is stopping'] : []),
+      ...(status.ready ? [] : [status.reason]),
+      ...[strangers.whyClosedToMembers(), pending.whyClosedToMembers()].filter((reason) => reason !== undefined),
+    ]
     return { ready: reasons.length === 0, reasons }
   }
   const registryLabels = new RegistryLabels(registryPolicy(config))
@@ -108,6 +102,7 @@ export async function buildParts(
     },
     registryLabels,
   )
+  observeStrangers(metrics.registry, { peer: strangers, router: pending })
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),
@@ -120,41 +115,23 @@ export async function buildParts(
   teardown.add(() => requests.close())
   const traffic = new MirrorTraffic()
   const open = new OpenRequests()
-  const listeners = new Listeners(open)
+  const listeners = new Listeners(open, strangers)
   teardown.add(() => listeners.close())
   const peerPort = await listeners.open('peer', config.peerAddr)
   await listeners.open('mirror', config.mirrorAddr)
   await listeners.open('admin', config.adminAddr)
   await listeners.open('metrics', config.metricsAddr)
   const adminSocket = await openAdminSocket(config, listeners, log)
-  const identity = await loadIdentity(config.dataDir)
-  const advertise = await advertisedHosts(config)
-  const overlay = createOverlay(config, { identity, advertise, secrets, peerPort, requests, log })
-  const [, ...others] = advertise
-  const authentication = createAuthentication(identity, secrets, {
-    addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
-    zone: config.zone,
-    version: VERSION,
-  })
-  const { signer, joins } = authentication
-  const peers = new PeerClient({ signer, idleTimeout: config.upstreamTimeout, requests, buffers })
-  teardown.add(() => peers.close())
-  const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
-  const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
   const admission = new Admission(config.peerMaxTransfers)
   const rates = new UpstreamRates()
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
-  const swarm = createSwarm(config, { overlay, index, peers, signatures: joins, load, upstreamRate })
-  teardown.add(
-    authentication.members.onReplaced((id) => {
-      index.forget(id)
-    }),
-  )
+  const given = { secrets, peerPort, requests, buffers, pending, quota, load, upstreamRate, log }
+  const cluster = await createCluster(config, given, teardown)
+  const { overlay, index } = cluster
   const counters = new DeliveryCounters()
   const known = {
-    authentication,
+    ...cluster,
     quota,
-    quotaExchange,
     rates,
     counters,
     isMirror,
@@ -163,9 +140,10 @@ export async function buildParts(
     provenance,
     registryLabels,
     open,
+    strangers,
     adminSocket,
   }
-  return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
+  return { ...known, chosen, owned, listeners, admission, metrics, traffic, readiness }
 }
 
 /** The socket's path. Without a flag a socket that cannot be opened is only a warning, since pulls do not need it; with one it is an error. */

@@ -83,6 +83,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     joins: parts.authentication.joins,
     admission: parts.admission,
     sending: toPeers,
+    strangers: parts.strangers,
   })
   const [mirrorApp, peerApp, admin, metrics, operator] = await Promise.all([
     app('mirror', mirror),

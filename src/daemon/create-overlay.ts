@@ -4,6 +4,7 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import type { HttpRequests } from '../http-client/http-requests.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
 import { Libp2pOverlay } from '../overlay/libp2p/libp2p-overlay.ts'
+import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -23,6 +24,8 @@ export function createOverlay(
     secrets: readonly ClusterKeys[] | undefined
     peerPort: number
     requests: HttpRequests
+    /** Limits the router's inbound connections before their handshake. */
+    pending: PendingConnections
     log: Log
   },
 ): Overlay {
@@ -37,6 +40,7 @@ export function createOverlay(
     ...(options.secrets === undefined ? {} : { overlayKeys: options.secrets.map((secret) => secret.overlay) }),
     identity: options.identity,
     maxConnections: config.maxConnections,
+    pending: options.pending,
     log: options.log,
   })
 }

@@ -2,7 +2,8 @@ import type { RequestListener, Server } from 'node:http'
 
 import { drain, listen } from '../http/bind.ts'
 import type { OpenRequests } from '../http/open-requests.ts'
-import { createHttpServer } from '../http/server.ts'
+import { PEER_LIMITS, createHttpServer } from '../http/server.ts'
+import type { StrangerConnections } from '../http/stranger-connections.ts'
 import { type HostPort, formatHostPort } from '../overlay/host-port.ts'
 import { listenOnSocket } from './admin-socket.ts'
 
@@ -16,12 +17,15 @@ export class Listeners {
   readonly bound: Record<ListenerName, string[]> = { mirror: [], peer: [], admin: [], metrics: [] }
   readonly #servers: Server[] = []
   readonly #open: OpenRequests
+  readonly #strangers: Pick<StrangerConnections, 'guard'> | undefined
   readonly #ready = Promise.withResolvers<Apps>()
   #apps: Apps | undefined
   #removeSocket: () => Promise<void> = async () => {}
 
-  constructor(open: OpenRequests) {
+  /** `strangers` limits the connections of the peer listener; absent for no limit. */
+  constructor(open: OpenRequests, strangers?: Pick<StrangerConnections, 'guard'>) {
     this.#open = open
+    this.#strangers = strangers
   }
 
   /** Binds the addresses of one listener; returns the port of the last one. Throws an Error with one sentence for the operator. */
@@ -73,6 +77,9 @@ export class Listeners {
         apps[name](request, response)
       })
     }
-    return createHttpServer(route, this.#open)
+    if (name !== 'peer') return createHttpServer(route, this.#open)
+    const server = createHttpServer(route, this.#open, PEER_LIMITS)
+    this.#strangers?.guard(server)
+    return server
   }
 }

@@ -1,4 +1,4 @@
-import type { RequestListener, Server } from 'node:http'
+import type { IncomingMessage, RequestListener, Server } from 'node:http'
 
 import fastify, {
   type FastifyError,
@@ -102,8 +102,17 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, lo
   exchange.failure = { outcome: 'refused', error }
   void reply
     .code(answer.status)
-    .headers({ ...answer.headers, 'content-type': 'application/json' })
+    .headers({
+      ...answer.headers,
+      ...(hasUnreadBody(request.raw) ? { connection: 'close' } : {}),
+      'content-type': 'application/json',
+    })
     .send(Buffer.from(answer.body()))
+}
+
+/** Node would read and discard the rest of the body, however long it is, to keep the connection for the next request. */
+function hasUnreadBody({ complete, headers }: IncomingMessage): boolean {
+  return !complete && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
 }
 
 /** The refusal that an error stands for; undefined for a failure of this program. */

@@ -68,7 +68,7 @@ export function requireProvenBody({ authenticated, body }: FastifyRequest): void
 
 /** Adds the proof to the head of an answer at the moment at which the head is written: no header changes later. */
 function proveAnswer(response: ServerResponse, prove: ProveAnswer): void {
-  const writeHead = response.writeHead.bind(response) as ServerResponse['writeHead']
+  const writeHead = response.writeHead.bind(response)
   const writeProvedHead = (status: number, headers: Readonly<Record<string, string | number | string[]>> = {}) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
     const header = (name: string) => {

@@ -34,6 +34,7 @@ import type { Exchange } from './exchange.ts'
 import { type NodeMessageParts, nodeHandlers } from './node-messages.ts'
 import { type PeerAuthenticationOptions, authenticate, requireProvenBody } from './peer-authentication.ts'
 import { describe } from './requests.ts'
+import type { StrangerConnections } from './stranger-connections.ts'
 
 export interface PeerListenerOptions extends NodeMessageParts, PeerAuthenticationOptions {
   readonly blobs: Pick<BlobDeliveries, 'openLocal'>
@@ -47,6 +48,8 @@ export interface PeerListenerOptions extends NodeMessageParts, PeerAuthenticatio
   /** The upload slots; a peer that gets none is told to ask elsewhere. */
   readonly admission: Pick<Admission, 'enter' | 'leave'>
   readonly sending: BlobSending
+  /** Limits what strangers may hold; absent for no limit. */
+  readonly strangers?: Pick<StrangerConnections, 'recognise' | 'acceptsBody'>
 }
 
 /** This node's own content and the node protocol, for other nodes. Never asks an upstream for content. */
@@ -58,6 +61,14 @@ export function peerRoutes(options: PeerListenerOptions): Routes {
     app.decorateRequest('authenticated')
     app.addHook('onRequest', (request, reply, done) => {
       authenticate(request, reply, options)
+      if (hasSecret) options.strangers?.recognise(request.raw.socket)
+      done()
+    })
+    app.addHook('preParsing', ({ raw, routeOptions }, reply, _payload, done) => {
+      const longest = raw.method === 'POST' ? (routeOptions.bodyLimit ?? 0) : 0
+      const bytes = Math.min(Number(raw.headers['content-length'] ?? longest), longest)
+      if (bytes > 0 && options.strangers?.acceptsBody(reply.raw, bytes) === false)
+        throw new OciError('UNAVAILABLE', { message: 'this node receives as many messages as it may' })
       done()
     })
     for (const name of names) {

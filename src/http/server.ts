@@ -12,14 +12,34 @@ const SOCKET_TIMEOUT = 5 * minute
 const MAX_CONNECTIONS = 4096
 const KEEP_ALIVE = 75 * second
 
+export interface ServerLimits {
+  /** Bytes of a request's line and headers. */
+  readonly maxHeaderSize: number
+  /** How often Node looks for requests that are late, in milliseconds: a late request ends this much later at most. */
+  readonly checkInterval: number
+}
+
+/** Long URLs of clients fit, and Node's own interval. */
+const LOCAL_LIMITS: ServerLimits = { maxHeaderSize: 32 * 1024, checkInterval: 30 * second }
+/**
+ * The longest head between nodes is below 4 KiB: a path of two names of 255 characters and a digest, the proof, `Nabo-Path`. Strangers reach
+ * the peer listener: a short head bounds the memory that they can take, a short interval the time that a request without end takes.
+ */
+export const PEER_LIMITS: ServerLimits = { maxHeaderSize: 16 * 1024, checkInterval: 5 * second }
+
 /** A server with the limits that all listeners share. `route` answers every valid request; invalid ones are refused here. */
-export function createHttpServer(route: RequestListener, open: OpenRequests): Server {
+export function createHttpServer(
+  route: RequestListener,
+  open: OpenRequests,
+  { maxHeaderSize, checkInterval }: ServerLimits = LOCAL_LIMITS,
+): Server {
   const server = createServer(
     {
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: REQUEST_TIMEOUT,
       keepAliveTimeout: KEEP_ALIVE,
-      maxHeaderSize: 32 * 1024,
+      maxHeaderSize,
+      connectionsCheckingInterval: checkInterval,
       noDelay: true,
       // Node would refuse HTTP/1.1 without Host by a 400 without a body, and no route needs the header.
       requireHostHeader: false,

@@ -58,7 +58,7 @@ export function readRecord(text: string): MemberRecord | undefined {
   } catch {
     return undefined
   }
-  const parsed = z.safeDecode(schema, json as MemberRecord)
+  const parsed = z.safeParse(schema, json)
   if (!parsed.success) return undefined
   const isGenuine = hasSigned(parsed.data.id, signedBytes(payload), Buffer.from(signature, 'base64url'))
   return isGenuine ? parsed.data : undefined

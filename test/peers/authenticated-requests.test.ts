@@ -131,7 +131,10 @@ describe('requests between nodes', () => {
       (headers: Record<string, unknown>) => void (headers['nabo-verified'] = '1'),
       (headers: Record<string, unknown>) => void (headers['nabo-record'] = a.member.authentication.local.recordText),
     ]) {
-      path.onRequest = ({ headers }) => void change(headers)
+      path.onRequest = ({ headers }) => {
+        change(headers)
+        return undefined
+      }
       await assert.rejects(a.client.call(through, announce, claims, { signal }), unreachable)
     }
     path.onRequest = (request) => {
@@ -229,7 +232,7 @@ describe('requests between nodes', () => {
     ]
     for (const [first, second] of steps) {
       const [a, b] = [await Node.start({ secrets: first ?? [] }), await Node.start({ secrets: second ?? [] })]
-      assert.deepEqual([await a.ask(b.peer), await b.ask(a.peer)], [ABOUT, ABOUT], `${first} and ${second}`)
+      assert.deepEqual([await a.ask(b.peer), await b.ask(a.peer)], [ABOUT, ABOUT], JSON.stringify([first, second]))
     }
     const [a, b] = [await Node.start({ secrets: [old] }), await Node.start({ secrets: [next] })]
     await assert.rejects(a.ask(b.peer), unreachable)

@@ -10,6 +10,7 @@ import { second } from '../../time/units.ts'
 import { noiseEncrypters } from './encrypters.ts'
 import { announcement, listenMultiaddrs } from './listen-addresses.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
+import { PendingConnections } from './pending-connections.ts'
 
 const KAD_PROTOCOL = '/nabo/kad/1.0.0'
 
@@ -31,6 +32,7 @@ export function createHost(options: Libp2pOverlayOptions): Promise<Host> {
     connectionEncrypters: noiseEncrypters(options.overlayKeys),
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: connectionLimits(options.maxConnections),
+    connectionGater: options.pending ?? new PendingConnections(options),
     // the overlay's own heartbeat does it: this one costs milliseconds for each ping, and cuts whoever is late once
     connectionMonitor: { enabled: false },
     // addresses are as good as the connection they came by; the dialler forgets them
@@ -45,11 +47,13 @@ function connectionLimits(maxConnections: number) {
     maxConnections: maxConnections + Math.max(16, Math.ceil(maxConnections / 4)),
     // a whole cluster may come up at once, behind one address
     inboundConnectionThreshold: 1000,
-    maxIncomingPendingConnections: 200,
+    // The gater aborts the oldest pending connection before this many are pending; libp2p would refuse the new one.
+    maxIncomingPendingConnections: 1024,
     maxParallelDials: 16,
     dialTimeout: 10 * second,
     addressDialTimeout: 5 * second,
-    inboundUpgradeTimeout: 10 * second,
+    // A stranger's silent connection counts as pending for this long; a member needs a few round trips.
+    inboundUpgradeTimeout: 5 * second,
   }
 }
 

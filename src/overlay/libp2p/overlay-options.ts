@@ -1,4 +1,4 @@
-import type { PrivateKey } from '@libp2p/interface'
+import type { ConnectionGater, PrivateKey } from '@libp2p/interface'
 
 import type { BootstrapSource } from '../bootstrap/bootstrap-source.ts'
 import type { HostPort } from '../host-port.ts'
@@ -17,6 +17,8 @@ export interface Libp2pOverlayOptions {
   readonly identity: PrivateKey
   /** Above this many connections the overlay asks the DHT instead of knowing everybody. */
   readonly maxConnections: number
+  /** Limits the inbound connections before their handshake; with the default limits if absent. */
+  readonly pending?: ConnectionGater
   readonly log: OverlayLog
 }
 

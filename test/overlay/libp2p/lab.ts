@@ -10,6 +10,7 @@ import type { BootstrapSource } from '../../../src/overlay/bootstrap/bootstrap-s
 import type { HostPort } from '../../../src/overlay/host-port.ts'
 import { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
 import type { OverlayLog } from '../../../src/overlay/libp2p/overlay-options.ts'
+import type { PendingConnections } from '../../../src/overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../../../src/overlay/overlay.ts'
 
 export const silent: OverlayLog = { debug() {}, info() {}, warn() {} }
@@ -32,6 +33,7 @@ export interface NodeOptions {
   readonly log?: OverlayLog
   readonly peerPort?: number
   readonly listen?: readonly HostPort[]
+  readonly pending?: PendingConnections
 }
 
 export async function makeOverlay(options: NodeOptions = {}): Promise<Libp2pOverlay> {
@@ -43,6 +45,7 @@ export async function makeOverlay(options: NodeOptions = {}): Promise<Libp2pOver
     identity: options.identity ?? (await generateKeyPair('Ed25519')),
     maxConnections: options.maxConnections ?? 300,
     log: options.log ?? silent,
+    ...(options.pending === undefined ? {} : { pending: options.pending }),
     ...(options.overlayKeys === undefined ? {} : { overlayKeys: options.overlayKeys }),
   })
 }

@@ -1,0 +1,68 @@
+import type { ClusterKeys } from '../authentication/cluster-secret.ts'
+import type { ServeConfig } from '../config/serve-config.ts'
+import type { SendingLoad } from '../http/admission.ts'
+import type { HttpRequests } from '../http-client/http-requests.ts'
+import type { BufferPool } from '../mover/buffer-pool.ts'
+import { formatHostPort } from '../overlay/host-port.ts'
+import { loadIdentity } from '../overlay/libp2p/identity.ts'
+import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
+import type { Overlay } from '../overlay/overlay.ts'
+import { PeerClient } from '../peers/peer-client.ts'
+import type { QuotaExchange } from '../peers/quota-exchange.ts'
+import { indexTransport } from '../peers/transports.ts'
+import { ReplicatedIndex } from '../providers/replicated-index.ts'
+import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
+import type { Log } from '../telemetry/log.ts'
+import { VERSION } from '../version.ts'
+import { type Authentication, createAuthentication } from './create-authentication.ts'
+import { advertisedHosts, createOverlay } from './create-overlay.ts'
+import { createSwarm } from './create-swarm.ts'
+import { type Quota, shareQuota } from './quota.ts'
+import type { Teardown } from './teardown.ts'
+
+/** This node's part in the cluster. */
+export interface Cluster {
+  readonly authentication: Authentication
+  readonly overlay: Overlay
+  readonly peers: PeerClient
+  readonly index: ReplicatedIndex
+  readonly swarm: ReplicatedSwarm
+  readonly quotaExchange: QuotaExchange
+}
+
+interface ClusterParts {
+  /** undefined in a cluster without a secret. */
+  readonly secrets: readonly ClusterKeys[] | undefined
+  /** The port that the peer listener got. */
+  readonly peerPort: number
+  readonly requests: HttpRequests
+  readonly buffers: BufferPool
+  readonly pending: PendingConnections
+  readonly quota: Quota
+  readonly load: () => SendingLoad
+  readonly upstreamRate: (registry: string) => number | undefined
+  readonly log: Log
+}
+
+/** Nothing is started. */
+export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
+  const { secrets, peerPort, requests, buffers, quota, load, upstreamRate } = parts
+  const { indexReplicas: replicas } = config
+  const identity = await loadIdentity(config.dataDir)
+  const advertise = await advertisedHosts(config)
+  const overlay = createOverlay(config, { ...parts, identity, advertise })
+  const [, ...others] = advertise
+  const authentication = createAuthentication(identity, secrets, {
+    addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
+    zone: config.zone,
+    version: VERSION,
+  })
+  const { signer, joins: signatures, members } = authentication
+  const peers = new PeerClient({ signer, idleTimeout: config.upstreamTimeout, requests, buffers })
+  teardown.add(() => peers.close())
+  const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas })
+  members.onReplaced((id) => index.forget(id))
+  const quotaExchange = shareQuota(quota, { overlay, peers, replicas }, teardown)
+  const swarm = createSwarm(config, { overlay, index, peers, signatures, load, upstreamRate })
+  return { authentication, overlay, peers, index, swarm, quotaExchange }
+}
