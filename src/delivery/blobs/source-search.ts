@@ -1,4 +1,5 @@
 import type { OciError } from '../../oci/errors.ts'
+import type { Peer } from '../../overlay/overlay.ts'
 import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
@@ -9,6 +10,7 @@ import { type BrokenSource, RecalledError, type SourceStream, StalledError } fro
 import type { Sender } from './blob-trace.ts'
 import type { KnownSizes } from './known-sizes.ts'
 import type { Caution, Suspects } from '../integrity/suspects.ts'
+import type { VettedCopies } from '../integrity/vetted-copies.ts'
 import type { Transfer, Transfers } from './transfers.ts'
 import type { UpstreamRates } from './upstream-rates.ts'
 import { UpstreamTries } from './upstream-tries.ts'
@@ -20,6 +22,7 @@ export interface SourceSearchOptions {
   readonly swarm: Swarm
   readonly transfers: Transfers
   readonly suspects: Pick<Suspects, 'avoids'>
+  readonly vetted: Pick<VettedCopies, 'open'>
   readonly rights: Pick<Rights, 'mayShare' | 'blobComes'>
   readonly sizes: Pick<KnownSizes, 'of'>
   readonly rates: UpstreamRates
@@ -171,19 +174,16 @@ export class SourceSearch {
   }
 
   async #find(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
-    if (this.#for.caution === 'elsewhere') {
-      return (await this.#fromUpstream(position, signal)) ?? this.#fromHolders(position, signal)
+    if (this.#for.caution !== 'none') {
+      return (await this.#fromUpstream(position, signal)) ?? this.#fromVetted(position, signal)
     }
-    if (this.#for.caution === 'hash') {
-      const sound = (await this.#fromSound(position, signal)) ?? (await this.#fromUpstream(position, signal))
-      if (sound !== undefined) return sound
-    } else if (await this.#isShared(signal)) {
+    if (await this.#isShared(signal)) {
       const found = await this.#fromSwarm(position, signal)
       if (found !== 'alone') return found
     }
     const alone = (await this.#fromHolders(position, signal)) ?? (await this.#fromUpstream(position, signal))
-    // Last resort: peers that we avoid for this digest.
-    return alone ?? this.#fromHolders(position, signal, { avoided: true })
+    // Last resort: peers that this node avoids for the digest.
+    return alone ?? ((await this.#hasAvoided(signal)) ? this.#fromVetted(position, signal) : undefined)
   }
 
   /** Whether to ask the swarm: not for private content, and without the upstream only if a peer holds the blob. */
@@ -226,9 +226,8 @@ export class SourceSearch {
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
   #trusted(given: readonly SwarmSource[]): readonly SwarmSource[] {
-    const isAvoided = ({ peer }: SwarmSource) => this.#options.suspects.avoids(this.#request.digest, peer)
-    for (const { peer } of given.filter(isAvoided)) this.#left.push({ id: peer.id, reason: 'refused' })
-    return given.filter((source) => !isAvoided(source))
+    for (const { peer } of given) if (this.#avoids(peer)) this.#left.push({ id: peer.id, reason: 'refused' })
+    return given.filter(({ peer }) => !this.#avoids(peer))
   }
 
   #ask(position: number, signal: AbortSignal): Promise<Direction> {
@@ -252,26 +251,23 @@ export class SourceSearch {
     this.#membership = undefined
   }
 
-  async #fromHolders(
-    position: number,
-    signal: AbortSignal,
-    options: { avoided?: boolean } = {},
-  ): Promise<PeerStream | undefined> {
-    return this.#fromPeers(await this.#holders(signal, options), position, signal)
+  async #fromHolders(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
+    const holders = await this.#options.sources.holders(this.#request, { signal })
+    const wanted = holders.filter(({ peer }) => !this.#failedPeers.has(peer.id) && !this.#avoids(peer))
+    return this.#fromPeers(wanted, position, signal)
   }
 
-  /** A client that retries after wrong bytes must not get wrong bytes again: holders hash their copies first. */
-  async #fromSound(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
-    const sound = await this.#options.sources.sound(this.#request, await this.#holders(signal), { signal })
-    return this.#fromPeers(sound, position, signal)
+  async #hasAvoided(signal: AbortSignal): Promise<boolean> {
+    return (await this.#options.sources.holders(this.#request, { signal })).some(({ peer }) => this.#avoids(peer))
   }
 
-  async #holders(signal: AbortSignal, options: { avoided?: boolean } = {}): Promise<readonly SwarmSource[]> {
-    const { sources, suspects } = this.#options
-    return (await sources.holders(this.#request, { signal })).filter(
-      ({ peer }) =>
-        !this.#failedPeers.has(peer.id) && (options.avoided === true || !suspects.avoids(this.#request.digest, peer)),
-    )
+  #fromVetted(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
+    const attempt = { position, end: this.#for.end, size: this.#size, signal }
+    return this.#options.vetted.open(this.#request, attempt)
+  }
+
+  #avoids(peer: Peer): boolean {
+    return this.#options.suspects.avoids(this.#request.digest, peer)
   }
 
   #fromPeers(from: readonly SwarmSource[], position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
@@ -319,5 +315,5 @@ function isPeerStream(stream: SourceStream): stream is PeerStream {
 
 function stateOf(stream: SourceStream): TransferState {
   if (!isPeerStream(stream)) return 'upstream'
-  return stream.from[0]?.complete === true ? 'holder' : 'relay'
+  return stream.from.some(({ complete }) => !complete) ? 'relay' : 'holder'
 }
