@@ -155,7 +155,7 @@ export class SourceSearch {
   }
 
   get #why(): WhyNobody {
-    return { absent: this.#upstream.absent, error: this.#lastError }
+    return { absent: this.#upstream.absent, error: this.#lastError, isCautious: this.#for.caution !== 'none' }
   }
 
   /** A source whose size differs from the known one has wrong bytes: skip it now rather than break off in the middle. */

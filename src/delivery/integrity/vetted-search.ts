@@ -98,7 +98,7 @@ export class VettedSearch {
   /** undefined if the holder did not give the right bytes in time. Throws if there is no room for them, and the signal's reason. */
   async #fetch(holder: SwarmSource, size: number | undefined, signal: AbortSignal): Promise<VettedCopy | undefined> {
     const { sources, log } = this.#options
-    const timeout = HOLDER_TIMEOUT + ((size ?? 0) / MIN_BYTES_PER_SECOND) * second
+    const timeout = Math.ceil(HOLDER_TIMEOUT + ((size ?? 0) / MIN_BYTES_PER_SECOND) * second)
     const within = AbortSignal.any([signal, AbortSignal.timeout(timeout)])
     const attempt = { position: 0, end: undefined, signal: within, left: () => {} }
     let stream: PeerStream | undefined
