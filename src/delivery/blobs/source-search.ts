@@ -1,7 +1,9 @@
+import { hedge } from '../../async/hedge.ts'
 import type { OciError } from '../../oci/errors.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
+import { second } from '../../time/units.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
 import type { BlobSources, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
@@ -40,6 +42,8 @@ export interface SearchFor {
 
 /** So many useless answers in a row, and the coordinator is not worth asking. */
 const MAX_ASKS = 6
+/** Of the 9 s until the header, so that peers get a chance where a registry cannot be reached and does not refuse. */
+const UPSTREAM_PATIENCE = 2 * second
 
 /** The sources of one blob for one transfer: what was tried, and what may be tried next. */
 export class SourceSearch {
@@ -174,9 +178,7 @@ export class SourceSearch {
   }
 
   async #find(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
-    if (this.#for.caution !== 'none') {
-      return (await this.#fromUpstream(position, signal)) ?? this.#fromVetted(position, signal)
-    }
+    if (this.#for.caution !== 'none') return this.#fromProven(position, signal)
     if (await this.#isShared(signal)) {
       const found = await this.#fromSwarm(position, signal)
       if (found !== 'alone') return found
@@ -184,6 +186,23 @@ export class SourceSearch {
     const alone = (await this.#fromHolders(position, signal)) ?? (await this.#fromUpstream(position, signal))
     // Last resort: peers that this node avoids for the digest.
     return alone ?? ((await this.#hasAvoided(signal)) ? this.#fromVetted(position, signal) : undefined)
+  }
+
+  /** No byte of a peer is passed on unverified: from the upstream, and from a checked copy when the upstream fails or takes long. */
+  async #fromProven(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
+    const ways = [
+      (signal: AbortSignal) => this.#fromUpstream(position, signal),
+      (signal: AbortSignal): Promise<FoundStream | undefined> => this.#fromVetted(position, signal),
+    ]
+    const winner = await hedge(ways, (open, { signal }) => open(signal), {
+      delay: UPSTREAM_PATIENCE,
+      signal,
+      discard: (stream) => {
+        stream.cancel()
+        if (!isPeerStream(stream)) this.#upstream.ended(position)
+      },
+    })
+    return winner?.value
   }
 
   /** Whether to ask the swarm: not for private content, and without the upstream only if a peer holds the blob. */

@@ -2,12 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { errorText } from '../../telemetry/log.ts'
 import { makeDirectories } from '../../files/make-directories.ts'
 
 /** `f_type` of tmpfs, whose files are memory. https://man7.org/linux/man-pages/man2/statfs.2.html */
 const TMPFS = 0x01021994
 /** Cap on all spooled bytes where the directory is in memory. */
 const MAX_MEMORY = 64 * 1024 * 1024
+
+/** A temporary file cannot be written: the directory is missing, read-only or full. */
+export class SpoolError extends Error {
+  override readonly name = 'SpoolError'
+}
 
 /** Temporary files in one directory, within half of its free space. Each is unlinked when it is created, so that none outlives the process. */
 export class Spool {
@@ -19,13 +25,22 @@ export class Spool {
     this.#directory = directory
   }
 
-  /** A file for `size` bytes; undefined if there is no room. Throws the system's error if the directory cannot be written. */
-  async create(size: number): Promise<SpoolFile | undefined> {
+  /** A file for `size` bytes. Throws SpoolError. */
+  async create(size: number): Promise<SpoolFile> {
+    try {
+      return await this.#create(size)
+    } catch (cause) {
+      if (cause instanceof SpoolError) throw cause
+      throw new SpoolError(`no temporary file in ${this.#directory}: ${errorText(cause)}`, { cause })
+    }
+  }
+
+  async #create(size: number): Promise<SpoolFile> {
     await makeDirectories(this.#directory, { mode: 0o700 })
     const { type, bavail, bsize } = await statfs(this.#directory)
     // Bytes that are written already count twice, which errs on the safe side.
     const room = Math.min(type === TMPFS ? MAX_MEMORY : Infinity, (bavail * bsize) / 2) - this.#reserved
-    if (size > room) return undefined
+    if (size > room) throw new SpoolError(`${this.#directory} has no room for a temporary file of ${size} bytes`)
     this.#reserved += size
     try {
       const path = join(this.#directory, `.nabo-${randomUUID()}`)
@@ -49,10 +64,15 @@ export class SpoolFile {
     this.#onClose = onClose
   }
 
+  /** Throws SpoolError. */
   async write(chunk: Uint8Array, position: number): Promise<void> {
-    for (let done = 0; done < chunk.length;) {
-      const { bytesWritten } = await this.#handle.write(chunk, done, chunk.length - done, position + done)
-      done += bytesWritten
+    try {
+      for (let done = 0; done < chunk.length;) {
+        const { bytesWritten } = await this.#handle.write(chunk, done, chunk.length - done, position + done)
+        done += bytesWritten
+      }
+    } catch (cause) {
+      throw new SpoolError(`a temporary file cannot be written: ${errorText(cause)}`, { cause })
     }
   }
 

@@ -1,11 +1,12 @@
 import type { BufferPool } from '../../mover/buffer-pool.ts'
 import type { SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
+import { withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { BlobSources, PeerStream } from '../blobs/blob-sources.ts'
 import type { BlobRequest } from '../blobs/remote-blobs.ts'
 import { ResumingStream } from '../blobs/resuming-stream.ts'
-import type { Spool, SpoolFile } from './spool.ts'
+import { type Spool, SpoolError, type SpoolFile } from './spool.ts'
 import type { Suspects } from './suspects.ts'
 import { verifiedChunks, WrongBytesError } from './verified-stream.ts'
 
@@ -95,64 +96,46 @@ export class VettedSearch {
     return [...first.sort((a, b) => a.rank - b.rank), ...last].slice(0, MAX_HOLDERS).map(({ source }) => source)
   }
 
-  /** undefined if the holder did not give the right bytes in time. Throws if there is no room for them, and the signal's reason. */
+  /** undefined if the holder did not give the right bytes in time. Throws SpoolError, and the signal's reason. */
   async #fetch(holder: SwarmSource, size: number | undefined, signal: AbortSignal): Promise<VettedCopy | undefined> {
-    const { sources, log } = this.#options
-    const timeout = Math.ceil(HOLDER_TIMEOUT + ((size ?? 0) / MIN_BYTES_PER_SECOND) * second)
-    const within = AbortSignal.any([signal, AbortSignal.timeout(timeout)])
-    const attempt = { position: 0, end: undefined, signal: within, left: () => {} }
-    let stream: PeerStream | undefined
-    try {
-      stream = await sources.openPeer(this.#request, [holder], attempt)
-    } catch {
-      signal.throwIfAborted()
-    }
+    const { sources, spool, suspects, log } = this.#options
+    const attempt = { position: 0, end: undefined, signal, left: () => {} }
+    const stream = await sources.openPeer(this.#request, [holder], attempt)
     if (stream === undefined) return undefined
-    if (size !== undefined && stream.size !== size) {
-      stream.cancel()
-      return undefined
-    }
-    const file = await this.#createFile(stream)
+    let file: SpoolFile | undefined
     try {
-      await this.#fill(file, stream, within)
+      if (size !== undefined && stream.size !== size)
+        throw new Error(`${stream.size} bytes where ${size} were expected`)
+      file = await spool.create(stream.size)
+      await this.#fill(file, stream, signal)
       return { size: stream.size, file, from: stream }
     } catch (error) {
-      await file.close()
+      stream.cancel()
+      await file?.close()
       signal.throwIfAborted()
+      if (error instanceof SpoolError) throw error
       const { digest } = this.#request
-      if (error instanceof WrongBytesError) this.#options.suspects.wrong(digest, stream.from, { alone: true })
+      if (error instanceof WrongBytesError) suspects.wrong(digest, stream.from, { alone: true })
       log.debug({ digest, peer: holder.peer.address, err: errorText(error) }, 'a peer did not give the right bytes')
       return undefined
     }
   }
 
-  async #createFile(stream: PeerStream): Promise<SpoolFile> {
-    try {
-      const file = await this.#options.spool.create(stream.size)
-      if (file === undefined) throw new Error(`no room for ${stream.size} bytes in the directory for temporary files`)
-      return file
-    } catch (error) {
-      stream.cancel()
-      throw error
-    }
-  }
-
-  async #fill(file: SpoolFile, stream: PeerStream, signal: AbortSignal): Promise<void> {
+  async #fill(file: SpoolFile, stream: PeerStream, parent: AbortSignal): Promise<void> {
     const { digest } = this.#request
     const { size } = stream
-    const body = new ResumingStream({ first: stream, start: 0, signal, reopen: async () => undefined })
-    const onAbort = () => stream.cancel()
-    signal.addEventListener('abort', onAbort, { once: true })
-    try {
+    const timeout = HOLDER_TIMEOUT + Math.ceil(size / MIN_BYTES_PER_SECOND) * second
+    await withDeadline(timeout, `a blob of ${size} bytes from ${stream.name}`, parent, async (signal) => {
+      const onAbort = () => stream.cancel()
+      signal.addEventListener('abort', onAbort, { once: true })
+      const body = new ResumingStream({ first: stream, start: 0, signal, reopen: async () => undefined })
       let position = 0
       for await (const chunk of verifiedChunks(body.chunks(size), { digest, size, senders: () => stream.from })) {
         await file.write(chunk, position)
         position += chunk.length
         this.#options.buffers.giveBack(chunk)
       }
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    })
   }
 }
 

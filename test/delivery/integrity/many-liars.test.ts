@@ -4,10 +4,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 
 import { BlobSources, type BlobSourcesOptions } from '../../../src/delivery/blobs/blob-sources.ts'
 import { DeliveryCounters } from '../../../src/delivery/blobs/delivery-counters.ts'
-import { KnownSizes } from '../../../src/delivery/blobs/known-sizes.ts'
 import { RemoteBlobs, type RemoteBlobsOptions } from '../../../src/delivery/blobs/remote-blobs.ts'
 import { Transfers } from '../../../src/delivery/blobs/transfers.ts'
 import { UpstreamRates } from '../../../src/delivery/blobs/upstream-rates.ts'
@@ -18,6 +18,7 @@ import { BufferPool } from '../../../src/mover/buffer-pool.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { OciError } from '../../../src/oci/errors.ts'
 import type { Peer } from '../../../src/overlay/overlay.ts'
+import { abortable } from '../../../src/time/deadline.ts'
 import { FakeSwarm } from '../../support/fake-swarm.ts'
 import { MemoryStore } from '../../support/memory-store.ts'
 
@@ -39,6 +40,7 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
   /** Ids of the holders that were asked for bytes, or `upstream`. */
   let asked: string[]
   let hasUpstream: boolean
+  let upstreamHangs: boolean
   let suspects: Suspects
   let vetted: VettedCopies
   let remote: RemoteBlobs
@@ -53,14 +55,27 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
     fallback = new Set()
     asked = []
     hasUpstream = true
+    upstreamHangs = false
+    create(new Spool(directory))
+  })
+
+  function create(spool: Spool): void {
     const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
     const self = { id: 'self', address: '10.0.0.1:7951' }
     const body = async function* (bytes: Buffer, start: number, end = bytes.length) {
       for (let at = start; at < end; at += 65_536) yield Buffer.from(bytes.subarray(at, Math.min(at + 65_536, end)))
     }
+    const drops = async function* () {
+      for (;;) {
+        await setImmediate()
+        yield Buffer.from([0])
+      }
+    }
     const peers = {
       getBlob: async (peer: Peer, _repository: object, _digest: string, { start = 0, end }: BlobRange) => {
         asked.push(peer.id)
+        if (peer.id === 'slow')
+          return { size: BYTES.length, body: drops(), path: [], access: 'public', cancel: () => {} }
         const bytes = honest.has(peer.id) ? BYTES : WRONG
         return { size: bytes.length, body: body(bytes, start, end), path: [], access: 'public', cancel: () => {} }
       },
@@ -73,8 +88,9 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
       index: { find: async () => holders, disprove: () => {} },
       peers,
       upstream: {
-        getBlob: async (_repository, _digest, { start = 0, end }) => {
+        getBlob: async (_repository, _digest, { start, end, signal }) => {
           asked.push('upstream')
+          if (upstreamHangs) await abortable(new Promise<never>(() => {}), signal)
           if (!hasUpstream) return undefined
           const common = { size: BYTES.length, address: 'hub', anonymous: true, cancel: () => {} }
           return { ...common, body: body(BYTES, start, end) }
@@ -88,7 +104,7 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
       log,
     })
     suspects = new Suspects({ store: new MemoryStore(), log, onSuspect: () => {} })
-    vetted = new VettedCopies({ sources, suspects, spool: new Spool(directory), buffers: new BufferPool(), log })
+    vetted = new VettedCopies({ sources, suspects, spool, buffers: new BufferPool(), log })
     remote = new RemoteBlobs({
       sources,
       swarm: new FakeSwarm().member(self),
@@ -96,12 +112,12 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
       suspects,
       vetted,
       rights: { mayShare: () => false, blobComes: async () => {} },
-      sizes: new KnownSizes(),
+      sizes: { of: () => BYTES.length },
       rates: new UpstreamRates(),
       counters: new DeliveryCounters(),
       log,
     } satisfies RemoteBlobsOptions)
-  })
+  }
   afterEach(async () => {
     suspects.stop()
     await vetted.stop()
@@ -174,6 +190,39 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
     addHonest('10.0.0.7:7951')
     const results = await pulls()
     assert.ok(results.length <= 2 && results.at(-1) === 'right', results.join(' '))
+  })
+
+  it('comes right where the registry does not answer, from the honest holder', async () => {
+    fallback.add('docker.io')
+    upstreamHangs = true
+    addHonest('10.0.0.7:7951')
+    const results = await pulls()
+    assert.ok(results.length <= 2 && results.at(-1) === 'right', results.join(' '))
+  })
+
+  it('does not wait for a holder that sends drop by drop', async (test) => {
+    assert.equal(await pull(), 'wrong')
+    holders = [{ id: 'slow', address: '10.0.0.66:9000' }]
+    addHonest('10.0.0.7:7951')
+    test.mock.method(Math, 'random', () => 0)
+    test.mock.timers.enable({ apis: ['setTimeout'] })
+    const pulling = pull()
+    let seconds = 0
+    while (!asked.includes('honest')) {
+      for (let turn = 0; turn < 20; turn += 1) await setImmediate()
+      if (asked.includes('slow')) test.mock.timers.tick((seconds += 1) && 1_000)
+    }
+    assert.equal(await pulling, 'right')
+    assert.ok(seconds >= 10, `${seconds} s`)
+  })
+
+  it('is refused after one transfer where its node has no room to check it', async () => {
+    create(new Spool('/proc/nowhere'))
+    addHonest('10.0.0.7:7951')
+    honest.clear()
+    assert.equal(await pull(), 'wrong')
+    assert.equal(await pull(), 'refused')
+    assert.equal(asked.length, 2)
   })
 
   it('comes right in parallel parts as well, from one copy', async (test) => {
