@@ -62,7 +62,8 @@ const MAX_WARY = 1_000
 /**
  * Bulk bytes pass through unhashed, since containerd hashes what it commits. So it is remembered for ten minutes which bytes of a
  * blob were handed out and who sent them, until the blob turns up in the content store. A blob that does not turn up, or all of
- * whose bytes were handed out and that is asked for again, is suspect: its senders are avoided, and it is hashed on its way.
+ * whose bytes were handed out and that is asked for again, is suspect: its senders are avoided, and for ten minutes no peer's bytes
+ * are passed on unverified, neither of this blob nor of others of its repositories.
  */
 export class Suspects {
   readonly #options: SuspectsOptions
@@ -207,7 +208,7 @@ export class Suspects {
     const repositories = [...trace.repositories.values()]
     const isLikely = reason !== 'asked-again' || trace.committing
     // Whoever lies about one layer may lie about the others, and each of them would fail a pull of its own.
-    if (isLikely) for (const key of trace.repositories.keys()) this.#wary.set(key, performance.now() + MEMORY)
+    for (const key of trace.repositories.keys()) this.#wary.set(key, performance.now() + MEMORY)
     this.#options.onSuspect({ digest: trace.digest, repositories, reason, isLikely, senders })
   }
 
