@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os'
+
 import type { ServeConfig } from '../config/serve-config.ts'
 import { BlobDeliveries } from '../delivery/blobs/blob-delivery.ts'
 import { BlobSources } from '../delivery/blobs/blob-sources.ts'
@@ -7,7 +9,9 @@ import { GrowingDeliveries } from '../delivery/blobs/growing-deliveries.ts'
 import type { KnownSizes } from '../delivery/blobs/known-sizes.ts'
 import type { RegistryPolicy } from '../delivery/access/registry-policy.ts'
 import { type BlobRequest, RemoteBlobs } from '../delivery/blobs/remote-blobs.ts'
+import { Spool } from '../delivery/integrity/spool.ts'
 import type { Suspects } from '../delivery/integrity/suspects.ts'
+import { VettedCopies } from '../delivery/integrity/vetted-copies.ts'
 import { Transfers } from '../delivery/blobs/transfers.ts'
 import type { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import type { Rights } from '../delivery/access/rights.ts'
@@ -46,6 +50,7 @@ export interface BlobUseCases {
   readonly fills: Fills | undefined
   readonly growing: GrowingDeliveries
   readonly transfers: Transfers
+  readonly vetted: VettedCopies
 }
 
 /** The way of a blob, from wherever it is to this node's clients and neighbours. */
@@ -53,10 +58,12 @@ export function createBlobs(config: ServeConfig, parts: BlobParts): BlobUseCases
   const { store, cache } = parts.chosen
   const transfers = new Transfers()
   const sources = new BlobSources({ ...parts, peerStall: config.stallTimeout, upstreamStall: config.upstreamTimeout })
-  const remote = new RemoteBlobs({ ...parts, sources, transfers })
+  const directory = cache === undefined ? (config.dataDir ?? tmpdir()) : config.cacheDir
+  const vetted = new VettedCopies({ ...parts, sources, spool: new Spool(directory) })
+  const remote = new RemoteBlobs({ ...parts, sources, transfers, vetted })
   const fills = cache && createFills(cache, remote, parts)
   const growing = new GrowingDeliveries(store, transfers)
-  return { fills, growing, transfers, blobs: new BlobDeliveries({ ...parts, store, remote, growing, fills }) }
+  return { fills, growing, transfers, vetted, blobs: new BlobDeliveries({ ...parts, store, remote, growing, fills }) }
 }
 
 function createFills(

@@ -53,6 +53,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
 
   observe(parts, useCases)
   teardown.add(() => useCases.suspects.stop())
+  teardown.add(() => useCases.vetted.stop())
   teardown.add(await keepProofs(config.dataDir, useCases.publicProofs, log))
   await chosen.store.start()
   teardown.add(() => chosen.store.stop())

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { after, afterEach, before, beforeEach, describe, it, mock } from 'node:test'
 
+import { SelfCheck } from '../../src/delivery/integrity/self-check.ts'
 import { type Digest, digestHex, digestOf } from '../../src/oci/digest.ts'
 import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
@@ -196,5 +197,100 @@ describe('a node whose disk has damaged a layer', () => {
     const answers = await Promise.all(Array.from({ length: 50 }, async () => (await ask(about(layer))).json()))
     assert.equal(answers.filter((answer) => (answer as { accepted: boolean }).accepted).length, 1)
     await quarantined()
+  })
+})
+
+describe('holders that send wrong bytes and vouch for their copies', () => {
+  const LIARS = 5
+  let hub: Hub
+  let image: Image
+  let directory: string
+  let honest: TestDaemon
+  let liars: TestDaemon[]
+  let layer: Digest
+  let started = 0
+
+  before(async () => {
+    image = makeImage({ layers: [{ size: 300_000, seed: 'lies' }] })
+    layer = image.layers[0]?.descriptor.digest ?? assert.fail()
+    hub = await createHub({})
+    await hub.publish('app', '1', image)
+    directory = await mkdtemp(join(tmpdir(), 'nabo-lies-'))
+    await writeFile(join(directory, 'secret'), `${SECRET}\n`)
+    honest = await start()
+    liars = await Promise.all(Array.from({ length: LIARS }, () => start()))
+    for (const node of [honest, ...liars]) {
+      await eventually('it holds the image', async () => (await pull(node)) === 'right')
+    }
+    for (let number = 1; number <= LIARS; number += 1) await damage(number)
+    // The holders are in this process: none of them checks its copy, and all of them answer `sound`.
+    mock.method(SelfCheck.prototype, 'request', () => true)
+    mock.method(SelfCheck.prototype, 'verdict', async () => 'sound')
+  })
+  after(async () => {
+    mock.restoreAll()
+    await Promise.all([honest, ...liars].map((node) => node.stop()))
+    await hub.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  function start(flags: string[] = []): Promise<TestDaemon> {
+    const join = started === 0 ? [] : ['--bootstrap', `static:${honest.router}`]
+    const common = ['--upstream', `docker.io=${hub.registryUrl}`, '--cluster-secret-file', `${directory}/secret`]
+    return runDaemon([...common, ...join, ...flags], { directory: `${directory}/node-${started++}` })
+  }
+  async function damage(number: number): Promise<void> {
+    const names = await readdir(join(directory, `node-${number}`), { recursive: true })
+    const name = names.find((found) => found.endsWith(digestHex(layer))) ?? assert.fail()
+    const path = join(directory, `node-${number}`, name)
+    const bytes = await readFile(path)
+    bytes[1000] = ~(bytes[1000] ?? 0)
+    await writeFile(path, bytes)
+  }
+  async function pull(node: TestDaemon): Promise<'right' | 'wrong' | 'broken' | number> {
+    const manifest = await fetch(`${node.mirror}/v2/library/app/manifests/1?ns=docker.io`, { headers: { accept } })
+    await manifest.arrayBuffer()
+    if (!manifest.ok) return manifest.status
+    const response = await fetch(`${node.mirror}/v2/library/app/blobs/${layer}?ns=docker.io`)
+    const bytes = await response.arrayBuffer().catch(() => undefined)
+    if (bytes === undefined) return 'broken'
+    if (!response.ok) return response.status
+    return digestOf(new Uint8Array(bytes)) === layer ? 'right' : 'wrong'
+  }
+  /** The results of pulls by a new node that knows all holders, up to the first that succeeds. */
+  async function results(flags: string[], pulls: number): Promise<(string | number)[]> {
+    const node = await start(flags)
+    try {
+      await eventually('it knows all holders', async () => {
+        const { index } = await node.status()
+        return index.peersInSync === LIARS + 1
+      })
+      const all: (string | number)[] = []
+      while (all.length < pulls && !all.includes('right')) all.push(await pull(node))
+      return all
+    } finally {
+      await node.stop()
+    }
+  }
+
+  it('fail one pull at most where the registry may be asked', async () => {
+    const all = await results([], 25)
+    assert.ok(all.length <= 2 && all.at(-1) === 'right', all.join(' '))
+  })
+
+  it('fail one pull at most where one honest holder is among them and no registry may be asked', async () => {
+    const all = await results(['--fallback', 'none'], 25)
+    assert.ok(all.length <= 2 && all.at(-1) === 'right', all.join(' '))
+  })
+
+  it('fail one pull at most of a client whose blobs only pass through', async () => {
+    const all = await results(['--fallback', 'none', '--cache-size', '100KB'], 25)
+    assert.ok(all.length <= 2 && all.at(-1) === 'right', all.join(' '))
+  })
+
+  it('lead to a refusal, not to wrong bytes, where nothing else is left', async () => {
+    await damage(0)
+    const all = await results(['--fallback', 'none'], 3)
+    assert.deepEqual(all.slice(1), [404, 404], all.join(' '))
   })
 })

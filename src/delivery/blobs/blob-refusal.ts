@@ -8,17 +8,22 @@ import type { BlobRequest } from './remote-blobs.ts'
 export interface WhyNobody {
   readonly absent: boolean
   readonly error: unknown
+  /** Whether peers' bytes had to pass their hash first. */
+  readonly isCautious?: boolean
 }
 
 /** The error for a blob that no source delivered; its message appears in the pod's event. */
 export function refusalOf(
   { repository, digest }: BlobRequest,
   sources: Pick<BlobSources, 'fallsBack' | 'notFetched'>,
-  { absent, error }: WhyNobody,
+  { absent, error, isCautious = false }: WhyNobody,
 ): OciError {
   const cause = sources.fallsBack(repository) ? error : sources.notFetched(repository)
   const why = cause === undefined || absent ? `nor has ${repository.registry}` : `and ${errorText(cause)}`
-  return new OciError('BLOB_UNKNOWN', { message: `${digest}: no node has it, ${why}`, cause })
+  return new OciError('BLOB_UNKNOWN', {
+    message: `${digest}: no node ${isCautious ? 'sent the right bytes' : 'has it'}, ${why}`,
+    cause,
+  })
 }
 
 /** The failure that nodes waiting for the blob receive. */

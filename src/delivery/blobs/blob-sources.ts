@@ -1,4 +1,3 @@
-import { verify } from '../../contracts/node/verify.ts'
 import { hedge } from '../../async/hedge.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
 import type { Repository } from '../../oci/reference.ts'
@@ -22,7 +21,7 @@ import type { Holder } from './striping/holders.ts'
 export interface BlobSourcesOptions {
   readonly self: Peer
   readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
-  readonly peers: Pick<PeerClient, 'getBlob' | 'headBlob' | 'call'>
+  readonly peers: Pick<PeerClient, 'getBlob' | 'headBlob'>
   readonly upstream: Pick<Upstream, 'getBlob' | 'headBlob'>
   readonly policy: RegistryPolicy
   readonly rights: Pick<Rights, 'vouchesFor' | 'isRefused'>
@@ -66,8 +65,6 @@ const GROWING_HEADER_TIMEOUT = 3 * second
 /** What a stall waits longer for each node between the source and the root, so that only the child next to the fault moves. */
 const STALL_PER_LEVEL = 250
 const MAX_PEERS_TRIED = 8
-/** For a holder to check its own copy, before a suspect blob is fetched from the upstream. */
-const VERDICT_TIMEOUT = 4.5 * second
 /** Read at the same time. */
 const MAX_STRIPES = 4
 
@@ -97,30 +94,6 @@ export class BlobSources {
     if (isLocalRegistry(repository.registry)) return []
     const peers = await this.#options.index.find(keyOfDigest(digest), options)
     return peers.map((peer) => ({ peer, complete: true, level: 0 }))
-  }
-
-  /** The first of these holders that has hashed its copy without a mismatch; empty if none has in time. */
-  async sound(
-    { digest }: BlobRequest,
-    holders: readonly SwarmSource[],
-    { signal }: { signal: AbortSignal },
-  ): Promise<readonly SwarmSource[]> {
-    const found = new AbortController()
-    const within = AbortSignal.any([signal, found.signal, AbortSignal.timeout(VERDICT_TIMEOUT)])
-    const verdicts = holders.slice(0, MAX_PEERS_TRIED).map(async (source) => {
-      const request = { digest, waits: true }
-      const { verdict } = await this.#options.peers.call(source.peer, verify, request, { signal: within })
-      if (verdict !== 'sound') throw new AbsentError(`${source.peer.address} holds it ${verdict ?? 'unchecked'}`)
-      return source
-    })
-    try {
-      return [await Promise.any(verdicts)]
-    } catch {
-      signal.throwIfAborted()
-      return []
-    } finally {
-      found.abort()
-    }
   }
 
   /** The first of these that gives the blob from `position` on; undefined if none does. */

@@ -1,6 +1,9 @@
+import { hedge } from '../../async/hedge.ts'
 import type { OciError } from '../../oci/errors.ts'
+import type { Peer } from '../../overlay/overlay.ts'
 import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
+import { second } from '../../time/units.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
 import type { BlobSources, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
@@ -9,6 +12,7 @@ import { type BrokenSource, RecalledError, type SourceStream, StalledError } fro
 import type { Sender } from './blob-trace.ts'
 import type { KnownSizes } from './known-sizes.ts'
 import type { Caution, Suspects } from '../integrity/suspects.ts'
+import type { VettedCopies } from '../integrity/vetted-copies.ts'
 import type { Transfer, Transfers } from './transfers.ts'
 import type { UpstreamRates } from './upstream-rates.ts'
 import { UpstreamTries } from './upstream-tries.ts'
@@ -20,6 +24,7 @@ export interface SourceSearchOptions {
   readonly swarm: Swarm
   readonly transfers: Transfers
   readonly suspects: Pick<Suspects, 'avoids'>
+  readonly vetted: Pick<VettedCopies, 'open'>
   readonly rights: Pick<Rights, 'mayShare' | 'blobComes'>
   readonly sizes: Pick<KnownSizes, 'of'>
   readonly rates: UpstreamRates
@@ -37,6 +42,8 @@ export interface SearchFor {
 
 /** So many useless answers in a row, and the coordinator is not worth asking. */
 const MAX_ASKS = 6
+/** Of the 9 s until the header, so that peers get a chance where a registry cannot be reached and does not refuse. */
+const UPSTREAM_PATIENCE = 2 * second
 
 /** The sources of one blob for one transfer: what was tried, and what may be tried next. */
 export class SourceSearch {
@@ -152,7 +159,7 @@ export class SourceSearch {
   }
 
   get #why(): WhyNobody {
-    return { absent: this.#upstream.absent, error: this.#lastError }
+    return { absent: this.#upstream.absent, error: this.#lastError, isCautious: this.#for.caution !== 'none' }
   }
 
   /** A source whose size differs from the known one has wrong bytes: skip it now rather than break off in the middle. */
@@ -171,19 +178,31 @@ export class SourceSearch {
   }
 
   async #find(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
-    if (this.#for.caution === 'elsewhere') {
-      return (await this.#fromUpstream(position, signal)) ?? this.#fromHolders(position, signal)
-    }
-    if (this.#for.caution === 'hash') {
-      const sound = (await this.#fromSound(position, signal)) ?? (await this.#fromUpstream(position, signal))
-      if (sound !== undefined) return sound
-    } else if (await this.#isShared(signal)) {
+    if (this.#for.caution !== 'none') return this.#fromProven(position, signal)
+    if (await this.#isShared(signal)) {
       const found = await this.#fromSwarm(position, signal)
       if (found !== 'alone') return found
     }
     const alone = (await this.#fromHolders(position, signal)) ?? (await this.#fromUpstream(position, signal))
-    // Last resort: peers that we avoid for this digest.
-    return alone ?? this.#fromHolders(position, signal, { avoided: true })
+    // Last resort: peers that this node avoids for the digest.
+    return alone ?? ((await this.#hasAvoided(signal)) ? this.#fromVetted(position, signal) : undefined)
+  }
+
+  /** No byte of a peer is passed on unverified: from the upstream, and from a checked copy when the upstream fails or takes long. */
+  async #fromProven(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
+    const ways = [
+      (signal: AbortSignal) => this.#fromUpstream(position, signal),
+      (signal: AbortSignal): Promise<FoundStream | undefined> => this.#fromVetted(position, signal),
+    ]
+    const winner = await hedge(ways, (open, { signal }) => open(signal), {
+      delay: UPSTREAM_PATIENCE,
+      signal,
+      discard: (stream) => {
+        stream.cancel()
+        if (!isPeerStream(stream)) this.#upstream.ended(position)
+      },
+    })
+    return winner?.value
   }
 
   /** Whether to ask the swarm: not for private content, and without the upstream only if a peer holds the blob. */
@@ -226,9 +245,8 @@ export class SourceSearch {
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
   #trusted(given: readonly SwarmSource[]): readonly SwarmSource[] {
-    const isAvoided = ({ peer }: SwarmSource) => this.#options.suspects.avoids(this.#request.digest, peer)
-    for (const { peer } of given.filter(isAvoided)) this.#left.push({ id: peer.id, reason: 'refused' })
-    return given.filter((source) => !isAvoided(source))
+    for (const { peer } of given) if (this.#avoids(peer)) this.#left.push({ id: peer.id, reason: 'refused' })
+    return given.filter(({ peer }) => !this.#avoids(peer))
   }
 
   #ask(position: number, signal: AbortSignal): Promise<Direction> {
@@ -252,26 +270,23 @@ export class SourceSearch {
     this.#membership = undefined
   }
 
-  async #fromHolders(
-    position: number,
-    signal: AbortSignal,
-    options: { avoided?: boolean } = {},
-  ): Promise<PeerStream | undefined> {
-    return this.#fromPeers(await this.#holders(signal, options), position, signal)
+  async #fromHolders(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
+    const holders = await this.#options.sources.holders(this.#request, { signal })
+    const wanted = holders.filter(({ peer }) => !this.#failedPeers.has(peer.id) && !this.#avoids(peer))
+    return this.#fromPeers(wanted, position, signal)
   }
 
-  /** A client that retries after wrong bytes must not get wrong bytes again: holders hash their copies first. */
-  async #fromSound(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
-    const sound = await this.#options.sources.sound(this.#request, await this.#holders(signal), { signal })
-    return this.#fromPeers(sound, position, signal)
+  async #hasAvoided(signal: AbortSignal): Promise<boolean> {
+    return (await this.#options.sources.holders(this.#request, { signal })).some(({ peer }) => this.#avoids(peer))
   }
 
-  async #holders(signal: AbortSignal, options: { avoided?: boolean } = {}): Promise<readonly SwarmSource[]> {
-    const { sources, suspects } = this.#options
-    return (await sources.holders(this.#request, { signal })).filter(
-      ({ peer }) =>
-        !this.#failedPeers.has(peer.id) && (options.avoided === true || !suspects.avoids(this.#request.digest, peer)),
-    )
+  #fromVetted(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
+    const attempt = { position, end: this.#for.end, size: this.#size, signal }
+    return this.#options.vetted.open(this.#request, attempt)
+  }
+
+  #avoids(peer: Peer): boolean {
+    return this.#options.suspects.avoids(this.#request.digest, peer)
   }
 
   #fromPeers(from: readonly SwarmSource[], position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
@@ -319,5 +334,5 @@ function isPeerStream(stream: SourceStream): stream is PeerStream {
 
 function stateOf(stream: SourceStream): TransferState {
   if (!isPeerStream(stream)) return 'upstream'
-  return stream.from[0]?.complete === true ? 'holder' : 'relay'
+  return stream.from.some(({ complete }) => !complete) ? 'relay' : 'holder'
 }

@@ -24,12 +24,10 @@ export interface Suspicion {
 }
 
 /**
- * How a request must be fetched:
- * - `none`: as always.
- * - `hash`: the blob is suspect and asked for from byte 0 to its end: through `verifiedChunks`, from those that are not avoided;
- *   from avoided ones only if nobody else gives it, for the hash tells.
- * - `elsewhere`: the blob is suspect and only a part is asked for, which no hash can prove: from the upstream if the registry falls
- *   back, else from a complete holder that is not avoided; relays do not count, since the wrong bytes may come through them.
+ * How a request must be fetched. `none`: from wherever the swarm says. Otherwise no byte of a peer is passed on unverified: from the upstream
+ * if the registry falls back, else from a copy that this node has hashed (`VettedCopies`).
+ * - `hash`: from byte 0 to the end, so that bytes of the upstream go through `verifiedChunks`.
+ * - `elsewhere`: only a part, which no hash can prove.
  */
 export type Caution = 'none' | 'hash' | 'elsewhere'
 
@@ -59,11 +57,13 @@ const MAX_DIGESTS = 10_000
 /** From its last byte until a blob is in the store of the client that fetched it. */
 const COMMIT_PATIENCE = 10 * second
 const MAX_REPOSITORIES = 4
+const MAX_WARY = 1_000
 
 /**
  * Bulk bytes pass through unhashed, since containerd hashes what it commits. So it is remembered for ten minutes which bytes of a
  * blob were handed out and who sent them, until the blob turns up in the content store. A blob that does not turn up, or all of
- * whose bytes were handed out and that is asked for again, is suspect: its senders are avoided, and it is hashed on its way.
+ * whose bytes were handed out and that is asked for again, is suspect: its senders are avoided, and for ten minutes no peer's bytes
+ * are passed on unverified, neither of this blob nor of others of its repositories.
  */
 export class Suspects {
   readonly #options: SuspectsOptions
@@ -72,6 +72,8 @@ export class Suspects {
     ...atMost(MAX_DIGESTS),
     dispose: ({ patience }) => clearTimeout(patience),
   })
+  /** Until when all blobs of a repository are fetched with caution, by its key. */
+  readonly #wary = new LRUCache<string, number>(atMost(MAX_WARY))
   #suspectBlobs = 0
 
   constructor(options: SuspectsOptions) {
@@ -93,7 +95,8 @@ export class Suspects {
     }
     const trace = this.#of(digest) ?? this.#remember(digest)
     if (trace.repositories.size < MAX_REPOSITORIES) trace.repositories.set(repositoryKey(repository), repository)
-    const caution = !trace.suspect ? 'none' : asked.start === 0 && asked.toEnd ? 'hash' : 'elsewhere'
+    const isCautious = trace.suspect || (this.#wary.get(repositoryKey(repository)) ?? 0) > performance.now()
+    const caution = !isCautious ? 'none' : asked.start === 0 && asked.toEnd ? 'hash' : 'elsewhere'
     return this.#handOut(trace, asked.start, caution)
   }
 
@@ -204,6 +207,8 @@ export class Suspects {
     )
     const repositories = [...trace.repositories.values()]
     const isLikely = reason !== 'asked-again' || trace.committing
+    // Whoever lies about one layer may lie about the others, and each of them would fail a pull of its own.
+    for (const key of trace.repositories.keys()) this.#wary.set(key, performance.now() + MEMORY)
     this.#options.onSuspect({ digest: trace.digest, repositories, reason, isLikely, senders })
   }
 

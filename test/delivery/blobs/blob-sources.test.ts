@@ -46,7 +46,6 @@ describe('sources of a blob', () => {
           asked.push({ verified })
           return 100
         },
-        call: () => assert.fail('no message is sent'),
       },
       upstream: {
         getBlob: async (_repository, _digest, { start, end }) => {
