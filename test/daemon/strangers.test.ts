@@ -9,6 +9,9 @@ import { after, afterEach, before, describe, it } from 'node:test'
 import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { eventually } from '../support/poll.ts'
+import { TestMember } from '../support/test-member.ts'
+
+const BODY = Buffer.alloc(10)
 
 describe('a daemon among strangers', () => {
   const daemons: TestDaemon[] = []
@@ -82,11 +85,19 @@ describe('a daemon among strangers', () => {
   it('that hold all their connections with open requests makes the node not ready, until that ends', async () => {
     const nabo = await start([])
     assert.equal((await readiness(nabo)).status, 200)
-    const head = `POST ${NODE_PROTOCOL.announce.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n`
+    const node = { id: nabo.id, url: nabo.peer }
+    const target = NODE_PROTOCOL.announce.path
+    const member = await TestMember.create([])
+    await (await member.ask(node, '/v2/')).arrayBuffer()
+    const head = () => {
+      const signed = member.authentication.signer.sign(nabo.id, { method: 'POST', target, headers: {}, body: BODY })
+      const lines = Object.entries(signed?.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`)
+      return `POST ${target} HTTP/1.1\r\nHost: x\r\n${lines.join('')}Content-Length: ${BODY.length}\r\n\r\n`
+    }
     const holders = await dialMany(nabo.peer, 8, 128)
     await new Promise<void>((resolve) => {
       let written = 0
-      for (const socket of holders) socket.write(head, () => (written += 1) === holders.length && resolve())
+      for (const socket of holders) socket.write(head(), () => (written += 1) === holders.length && resolve())
     })
     const refused = await eventually('a new connection of another address is refused', async () => {
       await dialMany(nabo.peer, 1, 1, 99)

@@ -24,12 +24,19 @@ interface Client {
   isClosed: boolean
 }
 
-const [self, member] = [await TestMember.create(), await TestMember.create()]
-// The member knows the incarnation of the node, so that its first request is in step.
-member.authentication.members.introduce(self.id, self.authentication.local.recordText, '127.0.0.1')
+/** A node and a member that knows its incarnation, so that the first request is in step. */
+async function meet(secrets?: readonly string[]) {
+  const [self, member] = [await TestMember.create(secrets), await TestMember.create(secrets)]
+  member.authentication.members.introduce(self.id, self.authentication.local.recordText, '127.0.0.1')
+  return { self, member }
+}
 
-/** The head of a request that proves membership. */
-function provenHead(method: string, target: string, body: Uint8Array = NO_BODY): string {
+const closed = await meet()
+/** Without a secret everybody can be a member: all remain strangers. */
+const open = await meet([])
+
+/** The head of a request with its proof. */
+function provenHead(method: string, target: string, { self, member } = closed, body: Uint8Array = NO_BODY): string {
   const { headers = {} } = member.authentication.signer.sign(self.id, { method, target, headers: {}, body }) ?? {}
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   return `${method} ${target} HTTP/1.1\r\nHost: x\r\n${lines.join('')}`
@@ -48,20 +55,23 @@ describe('a peer listener among strangers', () => {
   })
 
   /** A peer listener with a secret, or with other routes. */
-  async function serve(options: Partial<StrangerConnectionsOptions> & { routes?: Routes } = {}) {
+  async function serve({
+    hasSecret = true,
+    ...options
+  }: Partial<StrangerConnectionsOptions> & { routes?: Routes; hasSecret?: boolean } = {}) {
     const log = recordedLog()
     const strangers = new StrangerConnections({ log, ...options })
-    const open = new OpenRequests()
-    listeners = new Listeners(open, strangers)
+    const requests = new OpenRequests()
+    listeners = new Listeners(requests, strangers)
     const port = await listeners.open('peer', [{ host: '127.0.0.1', port: 0 }])
     const routes =
       options.routes ??
       peerRoutes({
-        hasSecret: true,
-        verifier: self.authentication.verifier,
+        hasSecret,
+        verifier: (hasSecret ? closed : open).self.authentication.verifier,
         strangers,
       } as unknown as PeerListenerOptions)
-    const app = await createApp(routes, { open, log, finished: () => {} })
+    const app = await createApp(routes, { open: requests, log, finished: () => {} })
     listeners.serve({ mirror: app, peer: app, admin: app, metrics: app, operator: app })
     return { strangers, port, log }
   }
@@ -180,7 +190,7 @@ describe('a peer listener among strangers', () => {
     const refused = [
       ['POST /nabo/v1/announce HTTP/1.1\r\nContent-Length: 1073741824', 403],
       ['POST /nabo/v1/announce HTTP/1.1\r\nTransfer-Encoding: chunked', 403],
-      [`POST ${NODE_PROTOCOL.join.path} HTTP/1.1\r\nAuthorization: x\r\nContent-Length: 1073741824`, 413],
+      [`POST ${NODE_PROTOCOL.join.path} HTTP/1.1\r\nAuthorization: x\r\nContent-Length: 1073741824`, 403],
       ['POST /elsewhere HTTP/1.1\r\nContent-Length: 1073741824', 403],
     ] as const
     for (const [head, status] of refused) {
@@ -192,9 +202,8 @@ describe('a peer listener among strangers', () => {
   })
 
   it('reads no more bytes of bodies at a time than strangers may send together', async () => {
-    const { strangers, port } = await serve({ patience: LONG, maxBodyBytes: 1000 })
-    const post = (length: string) =>
-      `POST ${NODE_PROTOCOL.announce.path} HTTP/1.1\r\nHost: x\r\nAuthorization: x\r\n${length}\r\n\r\n`
+    const { strangers, port } = await serve({ patience: LONG, maxBodyBytes: 1000, hasSecret: false })
+    const post = (length: string) => `${provenHead('POST', NODE_PROTOCOL.announce.path, open)}${length}\r\n\r\n`
     const first = await dial(port)
     first.socket.write(post('Content-Length: 600'))
     for (const length of ['Content-Length: 600', 'Transfer-Encoding: chunked']) {
@@ -216,7 +225,7 @@ describe('a peer listener among strangers', () => {
     const url = `http://127.0.0.1:${port}${NODE_PROTOCOL.announce.path}`
     const response = await fetch(url, { method: 'POST', body: new Uint8Array(2 ** 20) })
     assert.equal(response.status, 403)
-    assert.match(await response.text(), /no proof of it/)
+    assert.match(await response.text(), /no proof of membership/)
   })
 
   it('refuses a head of more than 16 KiB', async () => {
