@@ -45,6 +45,11 @@ export interface Parts {
   readonly quota: Quota
   readonly quotaExchange: QuotaExchange
   readonly peers: PeerClient
+  /**
+   * True in a cluster with a secret. Without one, any host may be a node: then nothing is believed that another node says about tags, public
+   * access, quotas or orders.
+   */
+  readonly believesMembers: boolean
   readonly listeners: Listeners
   readonly open: OpenRequests
   /** Path of the Unix socket for commands; undefined without one. */
@@ -126,7 +131,9 @@ export async function buildParts(
   const adminSocket = await openAdminSocket(config, listeners, log)
   const overlay = await createOverlay(config, { secrets, peerPort, requests, log })
   const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas: config.indexReplicas })
-  const quotaExchange = shareQuota(quota, { overlay, peers, replicas: config.indexReplicas }, teardown)
+  const believesMembers = secrets !== undefined
+  const nodes = believesMembers ? peers : undefined
+  const quotaExchange = shareQuota(quota, { overlay, nodes, replicas: config.indexReplicas }, teardown)
   const admission = new Admission(config.peerMaxTransfers)
   const rates = new UpstreamRates()
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
@@ -144,6 +151,7 @@ export async function buildParts(
     registryLabels,
     open,
     adminSocket,
+    believesMembers,
   }
   return { ...known, chosen, owned, peers, listeners, overlay, index, swarm, admission, metrics, traffic, readiness }
 }
