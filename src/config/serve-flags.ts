@@ -135,6 +135,8 @@ const FLAGS: readonly Flag[] = [
     about:
       'without a cluster secret, listen on all addresses: every machine that reaches them can join; no effect with a secret',
     parse: parseBoolean,
+    // Not absent: commander takes an optional value that is empty in the environment for true.
+    default: 'false',
     preset: 'true',
   },
   {
@@ -265,13 +267,12 @@ export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
 
 /** The addresses of the peer and the router listener where no flag says them: loopback, where strangers could join. */
 function withListeners(config: ServeConfig): ServeConfig {
-  const { clusterSecretFile, insecureWithoutSecret = false } = config
+  const { clusterSecretFile, insecureWithoutSecret } = config
   const host = clusterSecretFile === undefined && !insecureWithoutSecret ? LOOPBACK : EVERY_ADDRESS
   const orDefault = (addresses: ServeConfig['peerAddr'], port: number) =>
     addresses.length === 0 ? [{ host, port }] : addresses
   return {
     ...config,
-    insecureWithoutSecret,
     peerAddr: orDefault(config.peerAddr, PEER_PORT),
     routerAddr: orDefault(config.routerAddr, DEFAULT_ROUTER_PORT),
   }

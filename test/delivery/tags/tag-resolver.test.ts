@@ -134,6 +134,24 @@ describe('a tag', () => {
     })
   }
 
+  for (const [title, options] of [
+    ['--tag-policy own', { tagPolicy: 'own' }],
+    ['no cluster secret', { believesPeers: false }],
+    ['neither', { tagPolicy: 'own', believesPeers: false }],
+    ['--tag-policy peers and no cluster secret', { tagPolicy: 'peers', believesPeers: false }],
+  ] as const) {
+    it(`is never what a neighbour says with ${title}`, async () => {
+      answers.set('a', { descriptor: descriptorOf('a'), asOf: 9000 })
+      const resolver = resolverOf(options)
+      assert.equal(resolver.asksNeighbours, false)
+      await assert.rejects(resolver.resolve(tag, [], signal), /this node does not know it, and docker\.io cannot/)
+      hold('mine', 3000)
+      const found = await resolver.resolve(tag, [], signal)
+      assert.deepEqual(found, { descriptor: descriptorOf('mine'), asOf: 3000, source: 'local' })
+      assert.ok(!asked.includes('a'))
+    })
+  }
+
   it('that nobody knows says why', async () => {
     await assert.rejects(resolverOf().resolve(tag, [], signal), /no node knows it, and docker\.io cannot be reached/)
     const nowhere = resolverOf({ policy: { mirrored: 'all', fallback: 'none' } })
@@ -256,7 +274,11 @@ describe('a tag that many nodes want at once', () => {
   })
   const found: UpstreamTag = { descriptor: descriptorOf('index'), date: 1000, anonymous: true }
 
-  function nodeOf(id: string, policy: 'verify' | 'share' = 'verify'): TagResolver {
+  function nodeOf(
+    id: string,
+    policy: 'verify' | 'share' = 'verify',
+    options: Partial<TagResolverOptions> = {},
+  ): TagResolver {
     const headManifest = async (_: object, __: string, { as = 'node', accept = [] }: UpstreamOptions) => {
       const who = typeof as === 'object' ? as.username : as
       asked.push(`${id} ${who}`)
@@ -280,6 +302,7 @@ describe('a tag that many nodes want at once', () => {
       rights,
       tags: new TagMemory(),
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+      ...options,
     })
   }
   const nodes = (policy?: 'share') => Array.from({ length: N }, (_, index) => nodeOf(`n${index}`, policy))
@@ -294,6 +317,18 @@ describe('a tag that many nodes want at once', () => {
     assert.equal(asked.length, 1)
     for (const rights of rightsOf.values()) assert.equal(rights.knownVerdict(tag), true)
   })
+
+  for (const options of [{ tagPolicy: 'own' }, { believesPeers: false }] as const) {
+    it(`is asked for by each node, once for all of its clients, with ${JSON.stringify(options)}`, async () => {
+      const all = [nodeOf('n0', 'verify', options), nodeOf('n1', 'verify', options), nodeOf('n2')]
+      const [liar] = [all[2] ?? assert.fail()]
+      answer = (node) => (node === 'n2' ? { ...found, descriptor: descriptorOf('forged') } : found)
+      await liar.resolve(tag, [], signal)
+      for (const node of [all[0], all[1], all[0]])
+        assert.deepEqual((await node?.resolve(tag, [], signal))?.descriptor, found.descriptor)
+      assert.deepEqual(asked, ['n2 node', 'n0 node', 'n1 node'])
+    })
+  }
 
   it('is asked for once by a node whose clients ask at the same time, even when the first one goes', async () => {
     const gate = Promise.withResolvers<UpstreamTag>()
