@@ -17,7 +17,7 @@ export interface ServeConfig {
   readonly adminSocket?: string
   /** Further names by which clients may address the mirror and admin listeners. */
   readonly allowedHost: readonly string[]
-  /** Addresses of this node that peers are told; those of this machine's default routes if empty. */
+  /** Addresses of this node that peers are told; if empty, those of `peerAddr`, or of the default routes if that is every address. */
   readonly advertiseAddr: readonly string[]
   readonly bootstrap: BootstrapSpec
   readonly bootstrapDns?: HostPort

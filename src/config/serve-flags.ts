@@ -87,7 +87,8 @@ const FLAGS: readonly Flag[] = [
   },
   {
     flags: '--advertise-addr <ip>',
-    about: 'what peers are told (default: the address of the default route)',
+    about:
+      'what peers are told (default: the address of --peer-addr, or those of the default routes if it is every address)',
     parse: ip,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
