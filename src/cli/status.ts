@@ -68,7 +68,7 @@ function listenerFields({ mirror, peer, router, admin, adminSocket, metrics }: S
 
 function clusterText({ peers, hasSecret }: StatusAnswer): string {
   const others = peers === 0 ? 'no other node' : counted(peers, 'other node')
-  return `${others}${hasSecret ? '' : '; no secret: whoever reaches the peer and router ports can join'}`
+  return `${others}${hasSecret ? '' : '; no cluster secret: what other nodes say about tags is ignored'}`
 }
 
 function indexText({ index }: StatusAnswer): string {

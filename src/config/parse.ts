@@ -50,6 +50,13 @@ export function parseBandwidth(text: string): number {
   return value
 }
 
+/** `true` or `false`. Throws for anything else: a variable such as `no` must not count as set. */
+export function parseBoolean(text: string): boolean {
+  const value = text.trim()
+  if (value !== 'true' && value !== 'false') throw new InvalidArgumentError('true or false is expected.')
+  return value === 'true'
+}
+
 export function parseCount(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,9}$/.test(text.trim()) ? Number(text) : Number.NaN

@@ -3,6 +3,9 @@ import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
 import type { HostPort } from '../overlay/host-port.ts'
 import type { LOG_LEVELS } from '../telemetry/log.ts'
 
+/** Who is asked what a tag names: the registry first, the registry only when no node knows the tag, or the registry and this node alone. */
+export type TagPolicy = 'fresh' | 'peers' | 'own'
+
 /** The parsed flags of `nabo serve`. Times are in milliseconds, sizes in bytes. */
 export interface ServeConfig {
   readonly mirrorAddr: readonly HostPort[]
@@ -14,7 +17,7 @@ export interface ServeConfig {
   readonly adminSocket?: string
   /** Further names by which clients may address the mirror and admin listeners. */
   readonly allowedHost: readonly string[]
-  /** Addresses of this node that peers are told; those of this machine's default routes if empty. */
+  /** Addresses of this node that peers are told; if empty, those of `peerAddr`, or of the default routes if that is every address. */
   readonly advertiseAddr: readonly string[]
   readonly bootstrap: BootstrapSpec
   readonly bootstrapDns?: HostPort
@@ -30,6 +33,8 @@ export interface ServeConfig {
   readonly cacheSize: number
   readonly dataDir?: string
   readonly clusterSecretFile?: string
+  /** Lets the peer and router listeners leave loopback in a cluster without a secret. No effect with a secret. */
+  readonly insecureWithoutSecret: boolean
   readonly registries: RegistrySet
   readonly fallback: RegistrySet
   readonly upstream: ReadonlyMap<string, readonly URL[]>
@@ -37,7 +42,7 @@ export interface ServeConfig {
   readonly credentialsFile?: string
   readonly privateImages: 'verify' | 'share' | 'skip'
   readonly mirrorTokenFile?: string
-  readonly tagPolicy: 'fresh' | 'peers'
+  readonly tagPolicy: TagPolicy
   readonly zone?: string
   readonly indexReplicas: number
   readonly treeChildren: number

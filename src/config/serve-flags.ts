@@ -2,11 +2,12 @@ import { isIP } from 'node:net'
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
-import { parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
+import { DEFAULT_ROUTER_PORT, parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import {
   parseAddress,
   parseBandwidth,
+  parseBoolean,
   parseCount,
   parseDuration,
   parseHostName,
@@ -21,12 +22,18 @@ import { withoutUserinfo } from './userinfo.ts'
 /** Flags of the design that this version refuses, since ignoring them would break a promise in silence. */
 const NOT_YET = ['--peer-tls'] as const
 
+const PEER_PORT = 7951
+const LOOPBACK = '127.0.0.1'
+const EVERY_ADDRESS = '::'
+
 interface Flag {
   readonly flags: string
   readonly about: string
   readonly parse?: (text: string) => unknown
   readonly choices?: readonly string[]
   readonly default?: string
+  /** The value of the flag without one. */
+  readonly preset?: string
   /** May be given more than once; in the environment, values stand with blanks between them. */
   readonly repeatable?: 'list' | 'map'
   /** The pattern between values; blanks if absent. */
@@ -43,16 +50,14 @@ const FLAGS: readonly Flag[] = [
   },
   {
     flags: '--peer-addr <address>',
-    about: 'where other nodes ask for content',
-    parse: parseAddress(7951),
-    default: '[::]:7951',
+    about: `where other nodes ask for content (${listenerDefaults(PEER_PORT)})`,
+    parse: parseAddress(PEER_PORT),
     repeatable: 'list',
   },
   {
     flags: '--router-addr <address>',
-    about: 'where the overlay listens',
-    parse: parseAddress(7952),
-    default: '[::]:7952',
+    about: `where the overlay listens (${listenerDefaults(DEFAULT_ROUTER_PORT)})`,
+    parse: parseAddress(DEFAULT_ROUTER_PORT),
     repeatable: 'list',
   },
   {
@@ -82,7 +87,8 @@ const FLAGS: readonly Flag[] = [
   },
   {
     flags: '--advertise-addr <ip>',
-    about: 'what peers are told (default: the address of the default route)',
+    about:
+      'what peers are told (default: the address of --peer-addr, or those of the default routes if it is every address)',
     parse: ip,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
@@ -120,7 +126,20 @@ const FLAGS: readonly Flag[] = [
     flags: '--data-dir <path>',
     about: "directory for the node's identity and the proofs of public access (default: both are lost at a restart)",
   },
-  { flags: '--cluster-secret-file <path>', about: 'the secret that all nodes of the cluster share' },
+  {
+    flags: '--cluster-secret-file <path>',
+    about:
+      'the secret that all nodes of the cluster share; without it the peer and router listeners stay on loopback, and what other nodes say about tags and public access is ignored',
+  },
+  {
+    flags: '--insecure-without-secret [boolean]',
+    about:
+      'without a cluster secret, listen on all addresses: every machine that reaches them can join; no effect with a secret',
+    parse: parseBoolean,
+    // Not absent: commander takes an optional value that is empty in the environment for true.
+    default: 'false',
+    preset: 'true',
+  },
   {
     flags: '--registries <list>',
     about: 'registries that the mirror serves: all, none or a list',
@@ -157,8 +176,9 @@ const FLAGS: readonly Flag[] = [
   { flags: '--mirror-token-file <path>', about: 'a secret that clients must send in the Nabo-Token header' },
   {
     flags: '--tag-policy <policy>',
-    about: 'fresh asks the upstream first, peers only when no node knows the tag',
-    choices: ['fresh', 'peers'],
+    about:
+      'fresh asks the upstream first, once for all nodes; peers asks it only when no node knows the tag; own asks it on each node and never takes a tag from another node',
+    choices: ['fresh', 'peers', 'own'],
     default: 'fresh',
   },
   { flags: '--zone <name>', about: 'the zone of this node' },
@@ -243,12 +263,30 @@ export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
     if (flag.repeatable === 'map') config[name] = new Map((config[name] as [string, unknown][] | undefined) ?? [])
   }
   // Every value has gone through the parser or the choices of its flag above.
-  return config as unknown as ServeConfig
+  return withListeners(config as unknown as ServeConfig)
+}
+
+/** The addresses of the peer and the router listener where no flag says them: loopback, where strangers could join. */
+function withListeners(config: ServeConfig): ServeConfig {
+  const { clusterSecretFile, insecureWithoutSecret } = config
+  const host = clusterSecretFile === undefined && !insecureWithoutSecret ? LOOPBACK : EVERY_ADDRESS
+  const orDefault = (addresses: ServeConfig['peerAddr'], port: number) =>
+    addresses.length === 0 ? [{ host, port }] : addresses
+  return {
+    ...config,
+    peerAddr: orDefault(config.peerAddr, PEER_PORT),
+    routerAddr: orDefault(config.routerAddr, DEFAULT_ROUTER_PORT),
+  }
+}
+
+function listenerDefaults(port: number): string {
+  return `default: [${EVERY_ADDRESS}]:${port} with a cluster secret, else ${LOOPBACK}:${port}`
 }
 
 function optionOf(flag: Flag): Option {
   const option = new Option(flag.flags, flag.about).env(environmentName(flag.flags))
   if (flag.choices !== undefined) option.choices([...flag.choices])
+  if (flag.preset !== undefined) option.preset(flag.preset)
   const parse = flag.parse ?? ((text: string) => text)
   const value = flag.default === undefined || flag.choices !== undefined ? flag.default : parse(flag.default)
   const defaults = flag.repeatable === undefined || value === undefined ? undefined : [value]

@@ -33,6 +33,7 @@ export interface Cluster {
 interface ClusterParts {
   /** undefined in a cluster without a secret. */
   readonly secrets: readonly ClusterKeys[] | undefined
+  readonly believesMembers: boolean
   /** The port that the peer listener got. */
   readonly peerPort: number
   readonly requests: HttpRequests
@@ -46,7 +47,7 @@ interface ClusterParts {
 
 /** Nothing is started. */
 export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
-  const { secrets, peerPort, requests, buffers, quota, load, upstreamRate } = parts
+  const { secrets, believesMembers, peerPort, requests, buffers, quota, load, upstreamRate } = parts
   const { indexReplicas: replicas } = config
   const identity = await loadIdentity(config.dataDir)
   const advertise = await advertisedHosts(config)
@@ -62,7 +63,7 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
   teardown.add(() => peers.close())
   const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas })
   members.onReplaced((id) => index.forget(id))
-  const quotaExchange = shareQuota(quota, { overlay, peers, replicas }, teardown)
+  const quotaExchange = shareQuota(quota, { overlay, nodes: believesMembers ? peers : undefined, replicas }, teardown)
   const swarm = createSwarm(config, { overlay, index, peers, signatures, load, upstreamRate })
   return { authentication, overlay, peers, index, swarm, quotaExchange }
 }

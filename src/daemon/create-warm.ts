@@ -26,6 +26,7 @@ export interface WarmParts {
   readonly chosen: ChosenStore
   readonly overlay: Overlay
   readonly peers: PeerClient
+  readonly believesMembers: boolean
   readonly traffic: MirrorTraffic
   readonly useCases: UseCases
   readonly isMirror: IsMirror
@@ -43,7 +44,7 @@ export interface Warm {
 const MANIFESTS_TIMEOUT = 5 * second
 
 export async function createWarm(config: ServeConfig, parts: WarmParts, teardown: Teardown): Promise<Warm> {
-  const { chosen, overlay, peers, traffic, useCases, isMirror, log } = parts
+  const { chosen, overlay, peers, believesMembers, traffic, useCases, isMirror, log } = parts
   const stopping = new AbortController()
   const jobs = new WarmJobs({
     puller: await createPuller(config, parts),
@@ -59,7 +60,7 @@ export async function createWarm(config: ServeConfig, parts: WarmParts, teardown
   })
   teardown.add(() => jobs.stop())
   // A stranger could have nodes pull whatever it likes.
-  const nodes = config.clusterSecretFile === undefined ? undefined : peers
+  const nodes = believesMembers ? peers : undefined
   const rollOut: WarmCommandOptions['rollOut'] = (order, tell, { signal }) =>
     new Rollout(order, { overlay, self: jobs, nodes }).run(tell, {
       signal: AbortSignal.any([signal, stopping.signal]),

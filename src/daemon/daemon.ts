@@ -10,6 +10,7 @@ import { createApps } from './create-apps.ts'
 import { createChecks } from './create-checks.ts'
 import { createWarm } from './create-warm.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
+import { refuseExposure, warnOfExposure } from './exposure.ts'
 import { keepProofs } from './kept-proofs.ts'
 import { observeChecks } from './node-checks.ts'
 import { observeSwarm } from './swarm-metrics.ts'
@@ -23,9 +24,6 @@ export interface Daemon {
   /** Drains transfers, withdraws from the cluster, closes everything. */
   stop(): Promise<void>
 }
-
-const NO_SECRET =
-  'no --cluster-secret-file: every machine that reaches the peer and router ports can join and read what this node shares'
 
 /** Time for telling the other nodes that this one leaves. */
 const WITHDRAW_TIMEOUT = 2 * second
@@ -42,9 +40,10 @@ export async function startDaemon(config: ServeConfig, log: Logger): Promise<Dae
 }
 
 async function start(config: ServeConfig, log: Logger, teardown: Teardown): Promise<Daemon> {
+  refuseExposure(config)
   const secrets =
     config.clusterSecretFile === undefined ? undefined : await readClusterSecrets(config.clusterSecretFile)
-  if (secrets === undefined) log.warn({}, NO_SECRET)
+  warnOfExposure(config, log)
   const token = config.mirrorTokenFile === undefined ? undefined : await readMirrorToken(config.mirrorTokenFile)
   let stopping = false
   const parts = await buildParts(config, { log, secrets, teardown, isStopping: () => stopping })

@@ -1,6 +1,6 @@
 import type { QuotaAnswer } from '../contracts/admin/quota.ts'
+import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import type { PeerClient } from '../peers/peer-client.ts'
 import { QuotaExchange } from '../peers/quota-exchange.ts'
 import type { Log } from '../telemetry/log.ts'
 import { QuotaBook } from '../upstream/quota/quota-book.ts'
@@ -20,14 +20,14 @@ export function createQuota(log: Pick<Log, 'info' | 'warn'>, teardown: Teardown)
   return { book, gate: new QuotaGate(book) }
 }
 
-/** Shares it with the other nodes from now on. */
+/** Shares it with the other nodes from now on. `nodes`: undefined in a cluster without a secret, where nothing is shared. */
 export function shareQuota(
   { book, gate }: Quota,
-  parts: { overlay: Overlay; peers: PeerClient; replicas: number },
+  parts: { overlay: Overlay; nodes: NodeCaller | undefined; replicas: number },
   teardown: Teardown,
 ): QuotaExchange {
-  const { overlay, peers, replicas } = parts
-  const exchange = new QuotaExchange({ overlay, nodes: peers, book, replicas })
+  const { overlay, nodes, replicas } = parts
+  const exchange = new QuotaExchange({ overlay, nodes, book, replicas })
   gate.askNeighbours((view, options) => exchange.ask(view, options))
   teardown.add(() => exchange.stop())
   return exchange

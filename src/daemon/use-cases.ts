@@ -39,14 +39,18 @@ export function createUseCases(
     readonly overlay: Overlay
     readonly quota: Quota
     readonly isMirrorHost: (host: string) => boolean
+    readonly believesMembers: boolean
   },
 ): UseCases {
-  const { chosen, peers, provenance, upstream, log } = parts
+  const { chosen, peers, provenance, upstream, believesMembers: believesPeers, log } = parts
   const { store, cache, quarantine } = chosen
   const policy = registryPolicy(config)
   const hasCredentials = config.credentialsFile !== undefined
-  const believesPeers = config.clusterSecretFile !== undefined
-  const publicProofs = new PublicProofs({ upstream, cluster: clusterProofs(config, parts), believesPeers })
+  const publicProofs = new PublicProofs({
+    upstream,
+    cluster: believesPeers ? clusterProofs(config, parts) : undefined,
+    believesPeers,
+  })
   const callers = new CallerProofs({
     upstream,
     onAnonymous: (repository, reference) => publicProofs.shown(repository, reference),
@@ -87,7 +91,7 @@ export function createUseCases(
     staleTags: new StaleTags(),
     countedAs: (registry: string) => parts.quota.book.sourcesAt(registry),
   }
-  const tags = new TagResolver({ ...shared, tagPolicy: config.tagPolicy })
+  const tags = new TagResolver({ ...shared, tagPolicy: config.tagPolicy, believesPeers })
   return {
     policy,
     suspects,
@@ -110,12 +114,10 @@ export function createUseCases(
   }
 }
 
-/** undefined without a cluster secret: a peer's answer that a repository is public cannot be authenticated. */
 function clusterProofs(
   config: ServeConfig,
   { overlay, peers, log }: Pick<BlobParts, 'peers' | 'log'> & { readonly overlay: Overlay },
-): SharedProofs | undefined {
-  if (config.clusterSecretFile === undefined) return undefined
+): SharedProofs {
   return new SharedProofs({ overlay, nodes: peers, replicas: config.indexReplicas, log })
 }
 

@@ -1,10 +1,15 @@
 import { DEFAULT_MIRROR_URL } from '../cli/runtime-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
+import { openAddresses } from './exposure.ts'
 
+const ALONE = `
+  No cluster secret is set, so the peer and router listeners are on loopback, and other machines cannot join.
+  --cluster-secret-file <file> with the same secret on every node makes a cluster.
+`
 const OPEN = `
-  No cluster secret is set: whoever reaches ports 7951 and 7952 of this machine can read its cache.
-  --peer-addr 127.0.0.1 --router-addr 127.0.0.1 keeps it to yourself, --cluster-secret-file <file> to your nodes.
+  No cluster secret is set: every machine that reaches the peer and router listeners can join and read what this node
+  shares. What other nodes say about tags is ignored. --cluster-secret-file <file> keeps strangers out.
 `
 
 /** The first screen: what runs where, and what to try next. */
@@ -18,7 +23,7 @@ export function welcome(summary: DaemonSummary, config: ServeConfig): string {
       : `in containerd at ${config.containerdSocket}`
   const cluster =
     config.bootstrap.type === 'none'
-      ? 'this node is alone; --bootstrap static:<ip> joins others'
+      ? 'this node is alone; --bootstrap static:<ip> and a cluster secret join others'
       : `other nodes find this one at ${summary.self.address}`
   return `
   Nabo runs.
@@ -27,7 +32,7 @@ export function welcome(summary: DaemonSummary, config: ServeConfig): string {
     admin    http://${admin}   health, metrics, a page
     content  ${kept}
     cluster  ${cluster}
-${config.clusterSecretFile === undefined ? OPEN : ''}
+${clusterSecretText(config)}
   Try:
 
     curl http://${mirror}/v2/library/alpine/manifests/latest
@@ -43,4 +48,9 @@ ${config.clusterSecretFile === undefined ? OPEN : ''}
   One JSON line a request follows, with where its bytes came from. Ctrl-C ends it.
 
 `
+}
+
+function clusterSecretText(config: ServeConfig): string {
+  if (config.clusterSecretFile !== undefined) return ''
+  return openAddresses(config).length === 0 ? ALONE : OPEN
 }

@@ -1,5 +1,7 @@
 import { isIP } from 'node:net'
 
+import { isLocalhostName } from '../oci/hosts.ts'
+
 export interface HostPort {
   /** An IP address without brackets, or a name. */
   readonly host: string
@@ -29,6 +31,12 @@ export function parseHostPort(text: string, defaultPort: number): HostPort | und
 /** Whether an IP address, without brackets, is 127.0.0.0/8 or `::1`. False for names. */
 export function isLoopbackAddress(text: string): boolean {
   return text === '::1' || (isIP(text) === 4 && text.startsWith('127.'))
+}
+
+/** Whether a host to listen on is loopback: 127.0.0.0/8, `::1`, or a `localhost` name (RFC 6761). */
+export function isLoopbackHost(host: string): boolean {
+  const canonical = canonicalHost(host)
+  return canonical !== undefined && (isLoopbackAddress(canonical) || isLocalhostName(canonical))
 }
 
 /** Whether a text is an IPv4 address or a name; digits and dots alone must be an address. */

@@ -19,7 +19,8 @@ export interface QuotaHandler {
 
 export interface QuotaExchangeOptions {
   readonly overlay: Pick<Overlay, 'self' | 'peers' | 'closest'>
-  readonly nodes: NodeCaller
+  /** undefined in a cluster without a secret: a stranger could say that a quota is used up, so nobody is asked or told. */
+  readonly nodes: NodeCaller | undefined
   readonly book: QuotaBook
   /** How many nodes keep a quota where not everybody does. */
   readonly replicas: number
@@ -73,7 +74,7 @@ export class QuotaExchange implements QuotaHandler {
   /** Has the book learn what the nodes that keep a quota know; returns with the first answer. */
   ask(view: QuotaView, options: { signal: AbortSignal }): Promise<void> {
     // Everybody is told of everything: nobody knows more.
-    if (view.source === THIS_ADDRESS || this.#isSmall()) return Promise.resolve()
+    if (this.#options.nodes === undefined || view.source === THIS_ADDRESS || this.#isSmall()) return Promise.resolve()
     const key = quotaKey(view)
     let asking = this.#asking.get(key)
     if (asking === undefined) {
@@ -105,6 +106,7 @@ export class QuotaExchange implements QuotaHandler {
   /** Sends it to all that keep it; resolves with the first answer, and learns from each. Rejects if there is none. */
   async #post(view: QuotaView): Promise<void> {
     const { nodes, book } = this.#options
+    if (nodes === undefined) return
     const peers = await this.#keepers(view)
     if (peers.length === 0) return
     const answers = peers.map((peer) =>

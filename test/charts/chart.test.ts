@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 
+import { refuseExposure } from '../../src/daemon/exposure.ts'
 import { parseServeFlags } from '../support/daemon.ts'
 import { CHART, findHelm, Helm, type KubernetesObject, only, type RenderOptions } from '../support/helm.ts'
 import { schemaErrors } from '../support/kubernetes-schema.ts'
@@ -50,7 +51,13 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
     imagePullSecrets: [{ name: 'pull' }],
   },
   'with its admin socket in the pod alone': { adminSocketDir: '', allowedHosts: ['mirror.example', 'fd00::1'] },
-  'without a cluster secret': { clusterSecret: { create: false } },
+  'without a cluster secret': { clusterSecret: { create: false }, insecureWithoutSecret: true },
+  'with a cluster secret from elsewhere': {
+    clusterSecret: { create: false },
+    extraEnv: [{ name: 'NABO_CLUSTER_SECRET_FILE', value: '/mnt/secret' }],
+    extraVolumes: [{ name: 'mine', secret: { secretName: 'mine' } }],
+    extraVolumeMounts: [{ name: 'mine', mountPath: '/mnt' }],
+  },
   'with registries of its own': {
     registries: ['docker.io', 'registry.example.com:5000'],
     fallback: 'all',
@@ -93,7 +100,7 @@ function assertSound(objects: readonly KubernetesObject[]): void {
   const pod = podSpecOf(objects)
   const daemon = daemonOf(pod)
   assert.equal(daemon.args[0], 'serve')
-  parseServeFlags(flagsOf(daemon))
+  refuseExposure(parseServeFlags(flagsOf(daemon)))
   const volumes = new Set(pod.volumes.map(({ name }) => name))
   assert.equal(volumes.size, pod.volumes.length, 'two volumes have one name')
   for (const { volumeMounts } of [daemon, ...(pod.initContainers ?? [])]) {

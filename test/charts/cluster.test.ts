@@ -111,7 +111,8 @@ describe('what an installation says at its end', { skip: 'skip' in found && foun
   })
 
   it('warns of what is missing', async () => {
-    const notes = await notesOf({ clusterSecret: { create: false }, configure: { enabled: false } })
+    const open = { clusterSecret: { create: false }, insecureWithoutSecret: true }
+    const notes = await notesOf({ ...open, configure: { enabled: false } })
     assert.match(notes, /WARNING: there is no cluster secret/)
     assert.match(notes, /WARNING: the address of the cluster's DNS was not found/)
     assert.match(notes, /name http:\/\/127\.0\.0\.1:7950 in containerd's hosts\.toml files yourself/)

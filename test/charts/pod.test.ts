@@ -326,6 +326,15 @@ describe('what stands around the pod', { skip: 'skip' in found && found.skip }, 
       [],
     )
     assert.match(JSON.stringify(podSpecOf(own).volumes), /"secretName":"mine"/)
+    const none = daemonOf(
+      podSpecOf(await helm.render({ clusterSecret: { create: false }, insecureWithoutSecret: true })),
+    )
+    assert.deepEqual(
+      [flagOf(none, 'insecure-without-secret'), flagOf(none, 'cluster-secret-file')],
+      ['true', undefined],
+    )
+    const both = daemonOf(podSpecOf(await helm.render({ insecureWithoutSecret: true })))
+    assert.equal(flagOf(both, 'insecure-without-secret'), undefined)
   })
 
   it('is, without host networking, a policy that lets peers reach peers and nobody the mirror', async () => {

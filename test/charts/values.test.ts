@@ -96,6 +96,7 @@ describe('a value that makes no sense', { skip: 'skip' in found && found.skip },
     [{ adminSocketDir: 'run/nabo' }, /at '\/adminSocketDir': .* does not match pattern/],
     [{ adminSocketDir: `/run/${'n'.repeat(92)}` }, /at '\/adminSocketDir': maxLength: got 97, want 96/],
     [{ allowedHosts: ['mirror.example:7950'] }, /at '\/allowedHosts\/0': .* does not match pattern/],
+    [{ clusterSecret: { create: false } }, /there is no cluster secret.*existingSecret or insecureWithoutSecret/],
     [{ clusterDNS: 'kube-dns' }, /at '\/clusterDNS': .* does not match pattern/],
     [{ peerBandwidth: '50 MB/s' }, /at '\/peerBandwidth': .* does not match pattern/],
   ]

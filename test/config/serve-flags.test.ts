@@ -25,8 +25,9 @@ describe('the flags of serve', () => {
   it('have the defaults of the design', () => {
     assert.deepEqual(parseServeFlags([]), {
       mirrorAddr: [{ host: '127.0.0.1', port: 7950 }],
-      peerAddr: [{ host: '::', port: 7951 }],
-      routerAddr: [{ host: '::', port: 7952 }],
+      peerAddr: [{ host: '127.0.0.1', port: 7951 }],
+      routerAddr: [{ host: '127.0.0.1', port: 7952 }],
+      insecureWithoutSecret: false,
       adminAddr: [{ host: '127.0.0.1', port: 7953 }],
       metricsAddr: [],
       allowedHost: [],
@@ -54,6 +55,29 @@ describe('the flags of serve', () => {
       shutdownGrace: 20_000,
       logLevel: 'info',
     })
+  })
+
+  it('listen for other nodes on all addresses with a secret or when that is allowed, else on loopback', () => {
+    const hostsOf = (...flags: string[]) => {
+      const { peerAddr, routerAddr } = parseServeFlags(flags)
+      return [...peerAddr, ...routerAddr].map(({ host, port }) => `${host} ${port}`)
+    }
+    const open = [':: 7951', ':: 7952']
+    const closed = ['127.0.0.1 7951', '127.0.0.1 7952']
+    assert.deepEqual(hostsOf(), closed)
+    assert.deepEqual(hostsOf('--cluster-secret-file', 'secret'), open)
+    assert.deepEqual(hostsOf('--insecure-without-secret'), open)
+    assert.deepEqual(hostsOf('--insecure-without-secret', 'true'), open)
+    assert.deepEqual(hostsOf('--insecure-without-secret', 'false'), closed)
+    assert.deepEqual(hostsOf('--insecure-without-secret', '--peer-addr', '127.0.0.1:1'), ['127.0.0.1 1', ':: 7952'])
+    for (const [value, expected] of [
+      ['true', open],
+      ['false', closed],
+      ['', closed],
+    ] as const) {
+      process.env['NABO_INSECURE_WITHOUT_SECRET'] = value
+      assert.deepEqual(hostsOf(), expected, value)
+    }
   })
 
   it('take the addresses of a dual-stack node as Kubernetes writes them', () => {
@@ -128,7 +152,7 @@ describe('the flags of serve', () => {
 
   it('do not remember what was given the last time', () => {
     parseServeFlags(['--peer-addr', '127.0.0.1:1'])
-    assert.deepEqual(parseServeFlags([]).peerAddr, [{ host: '::', port: 7951 }])
+    assert.deepEqual(parseServeFlags([]).peerAddr, [{ host: '127.0.0.1', port: 7951 }])
   })
 
   it('that are wrong are refused in a sentence which says what is expected', () => {
@@ -157,7 +181,8 @@ describe('the flags of serve', () => {
       ['--registry-ca', 'docker.io', /<registry>=<file> is expected/],
       ['--registry-ca', 'a b=c', /<registry>=<file> is expected/],
       ['--private-images', 'yes', /Allowed choices are verify, share, skip/],
-      ['--tag-policy', 'stale', /Allowed choices are fresh, peers/],
+      ['--tag-policy', 'stale', /Allowed choices are fresh, peers, own/],
+      ['--insecure-without-secret', 'yes', /true or false is expected/],
       ['--index-replicas', '0', /a whole number from 1 to 20/],
       ['--tree-children', '1.5', /a whole number from 1 to 100/],
       ['--peer-max-transfers', 'all', /a whole number/],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,13 +22,19 @@ const MEMORY_MARGIN = 100_000_000
 describe('a daemon that has answered many', () => {
   it('holds no more descriptors or memory than before', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'nabo-leaks-'))
+    const secretFile = join(directory, 'secret')
+    await writeFile(secretFile, 'a secret that both nodes share\n')
     await using hub = await createHub()
     const image = makeImage({ layers: Array.from({ length: LAYERS }, (_, seed) => ({ size: 200_000, seed })) })
     await hub.publish('app', '1', image)
     const start = (flags: readonly string[]) =>
-      new NaboProcess({ flags: [...anyPorts(hub.registryUrl), ...flags], fetch: ask })
+      new NaboProcess({
+        flags: [...anyPorts(hub.registryUrl), '--cluster-secret-file', secretFile, ...flags],
+        fetch: ask,
+      })
     // One that fills a cache and gives to its peer, and one that keeps nothing and asks its peer each time.
-    const holder = start(['--router-addr', '127.0.0.1:17962', '--cache-dir', directory, '--store', 'directory'])
+    const cache = ['--store', 'directory', '--cache-dir', join(directory, 'cache')]
+    const holder = start(['--router-addr', '127.0.0.1:17962', ...cache])
     let asker: NaboProcess | undefined
     try {
       await holder.ready()

@@ -31,7 +31,9 @@ describe('the metrics of a daemon', () => {
     // No connection to an invented registry leaves this machine: nothing listens there.
     proxy = process.env[PROXY]
     process.env[PROXY] = `http://127.0.0.1:${await freePort()}`
-    nabo = await runDaemon(['--fallback', 'docker.io,named.test', '--upstream', 'mirrored.test=https://elsewhere.test'])
+    const flags = ['--fallback', 'docker.io,named.test', '--upstream', 'mirrored.test=https://elsewhere.test']
+    // Without a secret, so that this process may read from its peer listener.
+    nabo = await runDaemon(flags, { secret: false })
   })
   after(async () => {
     await nabo.stop()

@@ -75,7 +75,7 @@ describe('the checks in a daemon', () => {
   })
 
   it('show in the API, the probes, the metrics and the page, and make no node unready', async () => {
-    const daemon = await runDaemon()
+    const daemon = await runDaemon([], { secret: false })
     try {
       const get = async (path: string) => (await fetch(`${daemon.admin}${path}`)).text()
       const report = JSON.parse(await get('/api/v1/checks')) as {

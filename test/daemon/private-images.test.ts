@@ -72,7 +72,11 @@ describe('an image that is not public', () => {
     const join = nodes[0] === undefined ? [] : ['--bootstrap', `static:${nodes[0].router}`]
     const secret = options.secret === false ? [] : ['--cluster-secret-file', `${directory}/secret`]
     const store = options.cache === undefined ? {} : { directory: options.cache }
-    const node = await runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...secret, ...join, ...flags], store)
+    const hasSecret = options.secret === undefined ? {} : { secret: options.secret }
+    const node = await runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...secret, ...join, ...flags], {
+      ...store,
+      ...hasSecret,
+    })
     nodes.push(node)
     return node
   }

@@ -157,7 +157,13 @@ describe('the process', () => {
       await writeFile(join(directory, 'file'), '')
       for (const [flags, sentence] of [
         [['--mirror-addr', `127.0.0.1:${port}`], /127\.0\.0\.1:\d+ is taken by another program.*--mirror-addr/],
-        [['--peer-addr', '192.0.2.77:7951'], /192\.0\.2\.77:7951 is no address of this machine.*--peer-addr/],
+        [
+          ['--peer-addr', '192.0.2.77:7951', '--insecure-without-secret'],
+          /192\.0\.2\.77:7951 is no address of this machine.*--peer-addr/,
+        ],
+        [['--peer-addr', '0.0.0.0:0'], /--peer-addr 0\.0\.0\.0:0 needs a cluster secret.*--insecure-without-secret/],
+        [['--router-addr', '[::]:0'], /--router-addr \[::\]:0 needs a cluster secret.*--cluster-secret-file/],
+        [['--bootstrap', 'static:10.0.0.1'], /--bootstrap names other machines.*--cluster-secret-file/],
         [['--cluster-secret-file', join(directory, 'none')], /cluster secret file .* cannot be read: ENOENT/],
         [['--cluster-secret-file', join(directory, 'short')], /at least 16 characters/],
         [['--credentials-file', join(directory, 'short')], /is not a Docker config\.json/],
@@ -180,6 +186,13 @@ describe('the process', () => {
     const overruled = start(['serve', ...free()], { env: { NABO_STORE: 'containerd' } })
     await overruled.serving()
     assert.equal(overruled.lines().at(-1)?.['store'], 'directory')
+    const open = { NABO_PEER_ADDR: '0.0.0.0:0' }
+    const refused = start(['serve'], { env: open })
+    assert.equal((await refused.exited).code, 1)
+    assert.match(refused.stderr, /--peer-addr 0\.0\.0\.0:0 needs a cluster secret/)
+    const flags = [...free(), '--peer-addr', '0.0.0.0:0', '--cache-dir', join(directory, 'other')]
+    const allowed = start(['serve', ...flags], { env: { NABO_INSECURE_WITHOUT_SECRET: 'true' } })
+    await allowed.serving()
   })
 
   it('is ready without containerd only when containerd is there, and says why not', async () => {

@@ -211,9 +211,9 @@ describe('an image that is brought to nodes without a cluster secret', () => {
     stack.defer(() => hub.close())
     await hub.publish('library/app', '1', makeImage({ layers: [{ size: 1000, seed: 'x' }] }))
     const flags = ['--upstream', `docker.io=${hub.registryUrl}`]
-    const first = await runDaemon(flags)
+    const first = await runDaemon(flags, { secret: false })
     stack.defer(() => first.stop())
-    const second = await runDaemon([...flags, '--bootstrap', `static:${first.router}`])
+    const second = await runDaemon([...flags, '--bootstrap', `static:${first.router}`], { secret: false })
     stack.defer(() => second.stop())
     await eventually('they know each other', async () => (await first.status()).peers === 1)
     const { outcomes, summary } = await warm(first, { reference: 'app:1' })

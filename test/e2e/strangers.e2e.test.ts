@@ -67,7 +67,8 @@ describe('an image pulled with credentials', { skip }, () => {
 
 async function startStranger(fleet: Fleet, secret: 'another secret' | 'none'): Promise<NaboProcess> {
   const flags = ['--store', 'directory', '--log-level', 'debug']
-  if (secret === 'none') return fleet.node(2).startNabo(flags, ['--cluster-secret-file'])
+  if (secret === 'none')
+    return fleet.node(2).startNabo([...flags, '--insecure-without-secret'], ['--cluster-secret-file'])
   const file = join(fleet.cluster.directory, 'another-secret')
   await writeFile(file, 'what some other cluster has for a secret\n')
   return fleet.node(2).startNabo([...flags, '--cluster-secret-file', file])

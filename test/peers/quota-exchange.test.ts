@@ -75,6 +75,18 @@ describe('nodes that a registry counts together', () => {
     await eventually('everybody knows', () => nodes.every((_, n) => remainingAt(n) === 40))
   })
 
+  it('neither tell nor ask without a cluster secret', async () => {
+    await start(41)
+    const { peer } = at(0)
+    const book = new QuotaBook()
+    const overlay = { self: peer, peers: () => nodes.map(({ peer }) => peer), closest: async () => [peer] }
+    const exchange = new QuotaExchange({ overlay, nodes: undefined, book, replicas: 3 })
+    book.note(seat, said(40))
+    await exchange.ask(book.of(seat) ?? assert.fail(), { signal })
+    exchange.stop()
+    assert.deepEqual(sent, [])
+  })
+
   it('are told of the last of many changes, and of few in between', async () => {
     await start(2)
     at(1).book.note(seat, said(100))

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -34,14 +34,23 @@ export interface TestDaemon {
   stop(): Promise<void>
 }
 
-/** Starts one. `directory` keeps its cache from one start to the next; without it the cache goes at the end. */
+/** The cluster secret of all daemons that are not given another one. */
+const SECRET = 'the secret of all test daemons'
+
+/**
+ * Starts one. `directory` keeps its cache from one start to the next; without it the cache goes at the end. All daemons share a cluster secret,
+ * unless their flags name another one; `secret: false` starts one without.
+ */
 export async function runDaemon(
   flags: readonly string[] = [],
-  options: { directory?: string } = {},
+  options: { directory?: string; secret?: boolean } = {},
 ): Promise<TestDaemon> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'nabo-daemon-')))
   const socketDirectory = await mkdtemp(join(tmpdir(), 'nabo-socket-'))
   const adminSocket = join(socketDirectory, 'admin.sock')
+  const secretFile = join(socketDirectory, 'secret')
+  await writeFile(secretFile, `${SECRET}\n`, { mode: 0o600 })
+  const hasSecret = options.secret !== false && !flags.includes('--cluster-secret-file')
   const routerPort = await freePort()
   const config = parseServeFlags([
     ...['--mirror-addr', '127.0.0.1:0', '--peer-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0'],
@@ -56,6 +65,7 @@ export async function runDaemon(
       '--shutdown-grace',
       '1s',
     ],
+    ...(hasSecret ? ['--cluster-secret-file', secretFile] : []),
     ...flags,
   ])
   const lines: Record<string, unknown>[] = []

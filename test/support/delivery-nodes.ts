@@ -151,7 +151,7 @@ export class DeliveryNodes {
       sizes,
       warnings,
       manifests: new Manifests({ ...common, cache: undefined, peers, sizes, ...rest }),
-      tags: new TagResolver({ ...common, peers, tagPolicy: 'fresh' }),
+      tags: new TagResolver({ ...common, peers, tagPolicy: 'fresh', believesPeers: true }),
     }
     this.nodes.push(node)
     return node

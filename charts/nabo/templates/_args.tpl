@@ -24,6 +24,10 @@
 {{- end }}
 {{- if include "nabo.clusterSecretName" . }}
 - --cluster-secret-file=/etc/nabo/cluster-secret/secret
+{{- else if .Values.insecureWithoutSecret }}
+- --insecure-without-secret=true
+{{- else if not (include "nabo.hasOwnSecretFlag" .) }}
+{{- fail "there is no cluster secret, so every machine that reaches the peer and router ports could join: set clusterSecret.create, clusterSecret.existingSecret or insecureWithoutSecret" }}
 {{- end }}
 {{- with .Values.dataDir }}
 - --data-dir={{ . }}

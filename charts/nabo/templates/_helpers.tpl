@@ -50,6 +50,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Whether extraEnv or extraArgs say where the cluster secret is, or that there is none; empty if not. */}}
+{{- define "nabo.hasOwnSecretFlag" -}}
+{{- range .Values.extraEnv }}
+{{- if has .name (list "NABO_CLUSTER_SECRET_FILE" "NABO_INSECURE_WITHOUT_SECRET") }}true{{ end }}
+{{- end }}
+{{- range .Values.extraArgs }}
+{{- if or (hasPrefix "--cluster-secret-file" .) (hasPrefix "--insecure-without-secret" .) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* The cluster's DNS: what is said, else what the cluster calls so; empty where Helm sees no cluster. */}}
 {{- define "nabo.clusterDNS" -}}
 {{- if .Values.clusterDNS }}

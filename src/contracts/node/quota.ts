@@ -40,4 +40,6 @@ export const quota: NodeContract<QuotaView, QuotaView> = {
   path: '/nabo/v1/quota',
   request: { schema: quotaSchema, maxBytes: 4_096 },
   answer: { schema: quotaSchema, maxBytes: 4_096 },
+  // A stranger could say that a quota is used up, and this node would stop fetching.
+  needsSecret: true,
 }

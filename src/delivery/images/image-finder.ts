@@ -25,7 +25,7 @@ import type { SourceKind } from '../blobs/transfer-record.ts'
 
 export interface ImageFinderOptions extends ContentLocatorOptions {
   readonly store: Pick<ContentStore, 'open' | 'resolve'>
-  readonly tags: Pick<TagResolver, 'resolve'>
+  readonly tags: Pick<TagResolver, 'resolve' | 'asksNeighbours'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly peers: Pick<PeerClient, 'getManifest' | 'resolveTag'>
   readonly policy: RegistryPolicy & { readonly mirrored: RegistrySet }
@@ -122,6 +122,7 @@ export class ImageFinder {
     if (isShown !== undefined) throw failure
     const own = await store.resolve(tag, { signal }).catch(() => undefined)
     if (own !== undefined) return { ...own, source: 'local' }
+    if (!tags.asksNeighbours) throw failure
     const { holders } = await index.survey(keyOfTag(tag), { signal })
     for (const peer of holders.slice(0, MAX_PEERS_ASKED)) {
       const known = await within(signal, (limit) => peers.resolveTag(peer, tag, { signal: limit, verified: true }))

@@ -1,6 +1,10 @@
+import { LRUCache } from 'lru-cache'
+
+import { atMost } from '../../async/at-most.ts'
 import { MANIFEST_ACCEPT } from '../../oci/manifest.ts'
 import { type TagReference, tagKey } from '../../oci/reference.ts'
 import type { KnownTag } from '../../store/content-store.ts'
+import { TAG_TTL } from '../../swarm/limits.ts'
 import type { Membership, SharedTag, Swarm } from '../../swarm/swarm.ts'
 import { errorText } from '../../telemetry/log.ts'
 import { abortable, withDeadline } from '../../time/deadline.ts'
@@ -16,6 +20,8 @@ export interface SharedTagsOptions {
   readonly upstream: Pick<Upstream, 'headManifest'>
   readonly rights: Rights
   readonly tags: Pick<TagMemory, 'note'>
+  /** False: this node asks the upstream for itself, and takes no other node's answer. */
+  readonly isShared: boolean
 }
 
 /** What the upstream said, and whether it said it to this node. */
@@ -31,13 +37,19 @@ const SWARM_PATIENCE = 5 * second
 const LATE_UPSTREAM_TIMEOUT = 2 * second
 /** A clock that runs ahead must not win for ever. */
 export const MAX_SKEW = 10 * minute
+const MAX_RECENT = 1000
 /** No longer text is told to other nodes. */
 const MAX_REASON_LENGTH = 300
 
-/** What the upstream says about tags now, asked once for all nodes that want to know it at the same time. */
+/**
+ * What the upstream says about tags now, asked once for all nodes that want to know it at the same time; once for this node alone if answers are
+ * not shared.
+ */
 export class SharedTags {
   readonly #options: SharedTagsOptions
   readonly #pending = new Map<string, Promise<FreshTag | undefined>>()
+  /** This node's own answers where it shares none, for as long as the swarm keeps a shared one. */
+  readonly #recent = new LRUCache<string, FreshTag>({ ...atMost(MAX_RECENT), ttl: TAG_TTL })
 
   constructor(options: SharedTagsOptions) {
     this.#options = options
@@ -71,6 +83,7 @@ export class SharedTags {
     const { signal } = new AbortController()
     const { swarm, rights } = this.#options
     if (!rights.mayShare(tag)) return this.askFor(tag, MANIFEST_ACCEPT, signal)
+    if (!this.#options.isShared) return this.#askAlone(tag, signal)
     const membership = swarm.enter({ repository: tag, content: { kind: 'tag', tag: tag.tag } })
     const began = performance.now()
     const direction = await askWithin(SWARM_PATIENCE, membership, { serves: false, left: [] }, signal)
@@ -87,6 +100,15 @@ export class SharedTags {
       case 'follow':
         return this.#lead(tag, membership, late ? LATE_UPSTREAM_TIMEOUT : UPSTREAM_TIMEOUT)
     }
+  }
+
+  async #askAlone(tag: TagReference, signal: AbortSignal): Promise<FreshTag | undefined> {
+    const key = tagKey(tag)
+    const recent = this.#recent.get(key)
+    if (recent !== undefined) return recent
+    const found = await this.askFor(tag, MANIFEST_ACCEPT, signal)
+    if (found !== undefined) this.#recent.set(key, found)
+    return found
   }
 
   async #lead(tag: TagReference, membership: Membership, timeout: number): Promise<FreshTag | undefined> {

@@ -32,7 +32,10 @@ export interface TagResolverOptions {
   readonly upstream: Pick<Upstream, 'headManifest'>
   readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
   readonly policy: RegistryPolicy
-  readonly tagPolicy: 'fresh' | 'peers'
+  /** `own`: what a tag names comes from the registry and from this node alone. */
+  readonly tagPolicy: 'fresh' | 'peers' | 'own'
+  /** False in a cluster without a secret, where any host could name another digest for a tag. */
+  readonly believesPeers: boolean
   readonly rights: Rights
   readonly tags: TagMemory
   /** Told of each tag that is answered without its upstream though that was asked. */
@@ -43,14 +46,20 @@ export interface TagResolverOptions {
 const PEER_TIMEOUT = 2 * second
 const MAX_PEERS_ASKED = 8
 
-/** What a tag names: fresh from the upstream when it answers, else the latest that this node or a neighbour knows. */
+/**
+ * What a tag names: fresh from the upstream when it answers, else the latest that this node or a neighbour knows. Neighbours count only where
+ * {@link TagResolver.asksNeighbours}.
+ */
 export class TagResolver {
+  /** Whether what other nodes say about tags counts. */
+  readonly asksNeighbours: boolean
   readonly #options: TagResolverOptions
   readonly #shared: SharedTags
 
   constructor(options: TagResolverOptions) {
     this.#options = options
-    this.#shared = new SharedTags(options)
+    this.asksNeighbours = options.believesPeers && options.tagPolicy !== 'own'
+    this.#shared = new SharedTags({ ...options, isShared: this.asksNeighbours })
   }
 
   /** Throws OciError if no source knows the tag. `accept` is what the client sent, if it sent anything. */
@@ -61,7 +70,7 @@ export class TagResolver {
     caller?: Caller,
   ): Promise<ResolvedTag> {
     if (this.#options.tagPolicy === 'peers') {
-      const known = await this.#fromNeighbours(tag, caller, signal)
+      const known = await this.#fromNodes(tag, caller, signal)
       if (known !== undefined) return known
     }
     const { policy } = this.#options
@@ -122,11 +131,11 @@ export class TagResolver {
     // The registry has just refused the caller: neighbours must not answer in its place.
     const isRefused = caller !== undefined && failure instanceof UpstreamError && failure.reason === 'denied'
     const isAsked = this.#options.tagPolicy !== 'peers' && !isRefused
-    const known = isAsked ? await this.#fromNeighbours(tag, caller, signal) : undefined
+    const known = isAsked ? await this.#fromNodes(tag, caller, signal) : undefined
     const why = errorText(failure)
     if (known === undefined) {
       throw new OciError('MANIFEST_UNKNOWN', {
-        message: `${tagKey(tag)}: no node knows it, and ${why}`,
+        message: `${tagKey(tag)}: ${this.asksNeighbours ? 'no node knows it' : 'this node does not know it'}, and ${why}`,
         cause: failure,
       })
     }
@@ -139,7 +148,8 @@ export class TagResolver {
     return known
   }
 
-  async #fromNeighbours(
+  /** The latest that this node and its neighbours know. */
+  async #fromNodes(
     tag: TagReference,
     caller: Caller | undefined,
     signal: AbortSignal,
@@ -149,7 +159,8 @@ export class TagResolver {
       () => undefined,
     )
     // A local registry (`localhost`) is a different registry on each peer.
-    const found = isLocalRegistry(tag.registry) ? [] : await this.#options.index.find(keyOfTag(tag), { signal })
+    const mayAsk = this.asksNeighbours && !isLocalRegistry(tag.registry)
+    const found = mayAsk ? await this.#options.index.find(keyOfTag(tag), { signal }) : []
     const peers = found.slice(0, MAX_PEERS_ASKED)
     const probe = { kind: 'manifests', reference: tag.tag } as const
     const verified = peers.length > 0 && (await this.#options.rights.vouchesFor(caller, tag, probe, { signal }))

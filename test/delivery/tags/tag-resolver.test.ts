@@ -83,6 +83,7 @@ describe('a tag', () => {
       swarm: new FakeSwarm().member(peerOf('self')),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       tagPolicy: 'fresh',
+      believesPeers: true,
       rights: makeRights({ store, upstream: { shows } }),
       tags: new TagMemory(),
       log,
@@ -130,6 +131,24 @@ describe('a tag', () => {
       // What this node recorded as public is not shown any longer once the registry refuses the repository.
       const isHidden = reason === 'denied'
       assert.equal((await resolverOf().resolve(tag, [], signal)).source, isHidden ? 'peer' : 'local')
+    })
+  }
+
+  for (const [title, options] of [
+    ['--tag-policy own', { tagPolicy: 'own' }],
+    ['no cluster secret', { believesPeers: false }],
+    ['neither', { tagPolicy: 'own', believesPeers: false }],
+    ['--tag-policy peers and no cluster secret', { tagPolicy: 'peers', believesPeers: false }],
+  ] as const) {
+    it(`is never what a neighbour says with ${title}`, async () => {
+      answers.set('a', { descriptor: descriptorOf('a'), asOf: 9000 })
+      const resolver = resolverOf(options)
+      assert.equal(resolver.asksNeighbours, false)
+      await assert.rejects(resolver.resolve(tag, [], signal), /this node does not know it, and docker\.io cannot/)
+      hold('mine', 3000)
+      const found = await resolver.resolve(tag, [], signal)
+      assert.deepEqual(found, { descriptor: descriptorOf('mine'), asOf: 3000, source: 'local' })
+      assert.ok(!asked.includes('a'))
     })
   }
 
@@ -255,7 +274,11 @@ describe('a tag that many nodes want at once', () => {
   })
   const found: UpstreamTag = { descriptor: descriptorOf('index'), date: 1000, anonymous: true }
 
-  function nodeOf(id: string, policy: 'verify' | 'share' = 'verify'): TagResolver {
+  function nodeOf(
+    id: string,
+    policy: 'verify' | 'share' = 'verify',
+    options: Partial<TagResolverOptions> = {},
+  ): TagResolver {
     const headManifest = async (_: object, __: string, { as = 'node', accept = [] }: UpstreamOptions) => {
       const who = typeof as === 'object' ? as.username : as
       asked.push(`${id} ${who}`)
@@ -275,9 +298,11 @@ describe('a tag that many nodes want at once', () => {
       swarm: swarm.member(peerOf(id)),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       tagPolicy: 'fresh',
+      believesPeers: true,
       rights,
       tags: new TagMemory(),
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+      ...options,
     })
   }
   const nodes = (policy?: 'share') => Array.from({ length: N }, (_, index) => nodeOf(`n${index}`, policy))
@@ -292,6 +317,18 @@ describe('a tag that many nodes want at once', () => {
     assert.equal(asked.length, 1)
     for (const rights of rightsOf.values()) assert.equal(rights.knownVerdict(tag), true)
   })
+
+  for (const options of [{ tagPolicy: 'own' }, { believesPeers: false }] as const) {
+    it(`is asked for by each node, once for all of its clients, with ${JSON.stringify(options)}`, async () => {
+      const all = [nodeOf('n0', 'verify', options), nodeOf('n1', 'verify', options), nodeOf('n2')]
+      const [liar] = [all[2] ?? assert.fail()]
+      answer = (node) => (node === 'n2' ? { ...found, descriptor: descriptorOf('forged') } : found)
+      await liar.resolve(tag, [], signal)
+      for (const node of [all[0], all[1], all[0]])
+        assert.deepEqual((await node?.resolve(tag, [], signal))?.descriptor, found.descriptor)
+      assert.deepEqual(asked, ['n2 node', 'n0 node', 'n1 node'])
+    })
+  }
 
   it('is asked for once by a node whose clients ask at the same time, even when the first one goes', async () => {
     const gate = Promise.withResolvers<UpstreamTag>()
