@@ -1,5 +1,7 @@
 import { ReplayWindow } from './replay-window.ts'
 import { minute } from '../time/units.ts'
+import type { Log } from '../telemetry/log.ts'
+import { PacedWarnings } from '../telemetry/paced-warnings.ts'
 import type { LocalMember } from '../membership/local-member.ts'
 import { type MemberRecord, readRecord } from '../membership/member-record.ts'
 
@@ -24,6 +26,7 @@ export interface KnownMembersOptions {
   readonly limit?: number
   /** Members behind one address at most. */
   readonly limitPerAddress?: number
+  readonly log: Pick<Log, 'warn'>
 }
 
 const MAX_MEMBERS = 20_000
@@ -42,20 +45,16 @@ export class KnownMembers {
   readonly #byAddress = new Map<string, string>()
   readonly #perSource = new Map<string, number>()
   readonly #listeners = new Set<(id: string) => void>()
+  readonly #warnings: PacedWarnings<'full'>
   #sweptAt = performance.now()
-  #refused = 0
 
   constructor(options: KnownMembersOptions) {
     this.#options = { limit: MAX_MEMBERS, limitPerAddress: MAX_MEMBERS_PER_ADDRESS, ...options }
+    this.#warnings = new PacedWarnings(options.log)
   }
 
   get size(): number {
     return this.#members.size
-  }
-
-  /** Members that were not taken because of the limits, ever. */
-  get refused(): number {
-    return this.#refused
   }
 
   get(id: string): KnownMember | undefined {
@@ -94,7 +93,11 @@ export class KnownMembers {
     const { limit, limitPerAddress } = this.#options
     const count = this.#perSource.get(from) ?? 0
     if (this.#members.size >= limit || count >= limitPerAddress) {
-      this.#refused++
+      this.#warnings.warn(
+        'full',
+        'this node knows as many members as it can, or as may be at one address, and refuses others for ten minutes: one host may invent them',
+        () => ({ address: from, members: count, limit: limitPerAddress, total: this.#members.size }),
+      )
       return 'full'
     }
     const entry: Entry = { record, recordText, from, heardAt: performance.now(), requests: new ReplayWindow() }

@@ -51,6 +51,15 @@ const MESSAGES: Readonly<Record<Refusal, string>> = {
 
 /** Checks the heads of requests from other members before anything of their bodies is read. */
 export class RequestVerifier {
+  /** The requests that were refused since the start. */
+  readonly refused: Record<Refusal, number> = {
+    'no-proof': 0,
+    'other-target': 0,
+    'wrong-secret': 0,
+    'wrong-proof': 0,
+    'no-record': 0,
+    'too-many-members': 0,
+  }
   readonly #options: RequestVerifierOptions
 
   constructor(options: RequestVerifierOptions) {
@@ -59,6 +68,12 @@ export class RequestVerifier {
 
   /** Verifies the head of a request that came from an IP address. An accepted request is accepted once. */
   verify(head: RequestHead, remoteAddress: string): Verification {
+    const verification = this.#verify(head, remoteAddress)
+    if (verification.type === 'refused') this.refused[verification.reason]++
+    return verification
+  }
+
+  #verify(head: RequestHead, remoteAddress: string): Verification {
     const { local, keys, gates, members } = this.#options
     const proof = readRequestProof(head.header('authorization') ?? '')
     if (proof === undefined) return refused('no-proof')

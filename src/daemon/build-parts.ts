@@ -107,7 +107,8 @@ export async function buildParts(
     },
     registryLabels,
   )
-  observeStrangers(metrics.registry, { peer: strangers, router: pending })
+  const refusedRequests = () => cluster.authentication.verifier.refused
+  observeStrangers(metrics.registry, { peer: strangers, router: pending }, refusedRequests)
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),

@@ -9,6 +9,7 @@ import { RequestVerifier } from '../authentication/request-verifier.ts'
 import { LocalMember } from '../membership/local-member.ts'
 import type { MemberRecord } from '../membership/member-record.ts'
 import { NodeIdentity } from '../membership/node-identity.ts'
+import type { Log } from '../telemetry/log.ts'
 import { JoinSignatures } from '../peers/join-signatures.ts'
 
 /** How this node proves itself to the other members, and checks them. */
@@ -24,10 +25,11 @@ export function createAuthentication(
   privateKey: Ed25519PrivateKey,
   secrets: readonly ClusterKeys[] | undefined,
   about: Pick<MemberRecord, 'addresses' | 'zone' | 'version'>,
+  log: Pick<Log, 'warn'>,
 ): Authentication {
   const identity = new NodeIdentity(privateKey)
   const local = new LocalMember(identity, about)
-  const members = new KnownMembers({ local })
+  const members = new KnownMembers({ local, log })
   const keys = new PairKeys(
     identity,
     secrets?.map((secret) => secret.peer),

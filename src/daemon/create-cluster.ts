@@ -13,6 +13,7 @@ import { indexTransport } from '../peers/transports.ts'
 import { ReplicatedIndex } from '../providers/replicated-index.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 import type { Log } from '../telemetry/log.ts'
+import { PacedWarnings } from '../telemetry/paced-warnings.ts'
 import { VERSION } from '../version.ts'
 import { type Authentication, createAuthentication } from './create-authentication.ts'
 import { advertisedHosts, createOverlay } from './create-overlay.ts'
@@ -29,6 +30,9 @@ export interface Cluster {
   readonly swarm: ReplicatedSwarm
   readonly quotaExchange: QuotaExchange
 }
+
+const CLAIMS_IGNORED =
+  'other nodes announce more content than this node keeps in its index, and the rest is ignored: pulls may go to the registry; if no node holds so much, one host invents claims'
 
 interface ClusterParts {
   /** undefined in a cluster without a secret. */
@@ -47,23 +51,31 @@ interface ClusterParts {
 
 /** Nothing is started. */
 export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
-  const { secrets, believesMembers, peerPort, requests, buffers, quota, load, upstreamRate } = parts
+  const { secrets, believesMembers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
   const { indexReplicas: replicas } = config
   const identity = await loadIdentity(config.dataDir)
   const advertise = await advertisedHosts(config)
   const overlay = createOverlay(config, { ...parts, identity, advertise })
   const [, ...others] = advertise
-  const authentication = createAuthentication(identity, secrets, {
+  const about = {
     addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
     zone: config.zone,
     version: VERSION,
-  })
+  } as const
+  const authentication = createAuthentication(identity, secrets, about, log)
   const { signer, joins: signatures, members } = authentication
   const peers = new PeerClient({ signer, idleTimeout: config.upstreamTimeout, requests, buffers })
   teardown.add(() => peers.close())
-  const index = new ReplicatedIndex(overlay, indexTransport(peers), { replicas })
-  members.onReplaced((id) => index.forget(id))
+  const warnings = new PacedWarnings<'claims'>(log)
+  const index = new ReplicatedIndex(overlay, indexTransport(peers), {
+    replicas,
+    onIgnored: (address) => warnings.warn('claims', CLAIMS_IGNORED, () => ({ address, claims: index.stats().claims })),
+  })
   const quotaExchange = shareQuota(quota, { overlay, nodes: believesMembers ? peers : undefined, replicas }, teardown)
   const swarm = createSwarm(config, { overlay, index, peers, signatures, load, upstreamRate })
+  members.onReplaced((id) => {
+    index.forget(id)
+    swarm.forget(id)
+  })
   return { authentication, overlay, peers, index, swarm, quotaExchange }
 }

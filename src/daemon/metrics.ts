@@ -16,6 +16,7 @@ export interface MetricSources {
     peersInSync: number
     ownKeys: number
     claims: number
+    claimsIgnored: number
     membersHeard: number
     announcementsSent: number
     announcementsFailed: number
@@ -114,6 +115,11 @@ export class Metrics {
     gauge('nabo_store_blobs', 'Blobs in the content store.', () => sources.storedBlobs())
     gauge('nabo_index_own_keys', 'Keys that this node announces: digests and tags.', () => sources.index().ownKeys)
     gauge('nabo_index_claims', 'Claims of other nodes that are known here.', () => sources.index().claims)
+    gauge(
+      'nabo_index_claims_ignored',
+      'Claims of other nodes that were ignored since the start because of the limits per node, per address or in total.',
+      () => sources.index().claimsIgnored,
+    )
     gauge(
       'nabo_index_peers_in_sync',
       'Other nodes that know all that they should of this one.',

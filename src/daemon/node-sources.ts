@@ -54,7 +54,7 @@ async function probeSigner(file: string | undefined): Promise<RequestSigner> {
   // The check of the secret reports a file that cannot be read.
   const secrets = file === undefined ? undefined : await readClusterSecrets(file).catch(() => undefined)
   const about = { addresses: [NOWHERE], version: VERSION } as const
-  return createAuthentication(await loadIdentity(undefined), secrets, about).signer
+  return createAuthentication(await loadIdentity(undefined), secrets, about, { warn: () => {} }).signer
 }
 
 async function askPeer({ id, address }: Peer, signer: RequestSigner, signal: AbortSignal): Promise<PeerLook> {

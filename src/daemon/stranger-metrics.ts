@@ -1,5 +1,6 @@
-import { Counter, Gauge, type Registry } from 'prom-client'
+import { Counter, Gauge, type Metric, type Registry } from 'prom-client'
 
+import type { Refusal as RequestRefusal } from '../authentication/request-verifier.ts'
 import type { Refusal } from '../strangers/stranger-table.ts'
 
 interface Strangers {
@@ -7,8 +8,12 @@ interface Strangers {
   readonly refused: Readonly<Record<Refusal, number>>
 }
 
-/** Registers the metrics of connections that have not proved membership. */
-export function observeStrangers(registry: Registry, listeners: Readonly<Record<'peer' | 'router', Strangers>>): void {
+/** Registers the metrics of connections that have not proved membership, and of requests whose proof does not hold. */
+export function observeStrangers(
+  registry: Registry,
+  listeners: Readonly<Record<'peer' | 'router', Strangers>>,
+  requests: () => Readonly<Record<RequestRefusal, number>>,
+): void {
   const entries = Object.entries(listeners)
   const refused = new Counter({
     name: 'nabo_strangers_refused_total',
@@ -30,5 +35,15 @@ export function observeStrangers(registry: Registry, listeners: Readonly<Record<
       for (const [listener, { size }] of entries) this.set({ listener }, size)
     },
   })
-  for (const metric of [refused, open]) registry.registerMetric(metric)
+  const unproved = new Counter({
+    name: 'nabo_peer_requests_refused_total',
+    help: 'Requests to the peer listener without a valid proof, by reason: no-proof, wrong-secret, wrong-proof, other-target (for another node), no-record, too-many-members.',
+    labelNames: ['reason'],
+    registers: [],
+    collect() {
+      this.reset()
+      for (const [reason, count] of Object.entries(requests())) this.inc({ reason }, count)
+    },
+  })
+  for (const metric of [refused, open, unproved] as Metric[]) registry.registerMetric(metric)
 }

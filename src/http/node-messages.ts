@@ -1,7 +1,6 @@
 import type { Sender } from '../authentication/request-verifier.ts'
 import type { AccessAnswer, AccessMessage } from '../contracts/node/access.ts'
 import type { About } from '../contracts/node/about.ts'
-import { VERDICT_PATIENCE, type VerifyAnswer, type VerifyRequest } from '../contracts/node/verify.ts'
 import type { NodeHandlers } from '../contracts/node-protocol.ts'
 import type { PublicProofs } from '../delivery/access/public-proofs.ts'
 import type { SelfCheck } from '../delivery/integrity/self-check.ts'
@@ -12,7 +11,6 @@ import type { QuotaHandler } from '../peers/quota-exchange.ts'
 import type { IndexHandler } from '../providers/index-transport.ts'
 import type { JoinMessage, JoinRequest } from '../swarm/messages.ts'
 import type { SwarmHandler } from '../swarm/swarm-transport.ts'
-import { withDeadline } from '../time/deadline.ts'
 import type { WarmHandler } from '../warm/warm-jobs.ts'
 
 /** The parts of this node that answer the messages of other nodes. */
@@ -20,7 +18,7 @@ export interface NodeMessageParts {
   readonly index: IndexHandler
   readonly swarm: SwarmHandler
   readonly joins: Pick<JoinSignatures, 'accepts'>
-  readonly selfCheck: Pick<SelfCheck, 'request' | 'verdict'>
+  readonly selfCheck: Pick<SelfCheck, 'request'>
   readonly quota: QuotaHandler
   /** This node's self-description, and the state of its fetches of these digests. */
   readonly about: (digests: readonly Digest[]) => About
@@ -37,7 +35,7 @@ export function nodeHandlers(parts: NodeMessageParts): NodeHandlers {
     join: (message, options) => swarm.handleJoin(joinRequest(joins, message, options.from), options),
     report: ({ member, ...report }, { from: { id, address } }) =>
       swarm.handleReport({ ...report, member: { ...member, id, address } }),
-    verify: (request, { signal }) => hashCopy(selfCheck, request, signal),
+    verify: ({ digest }) => ({ accepted: selfCheck.request(digest) }),
     quota: (view) => quota.handleQuota(view),
     about: (digests) => about(digests),
     access: (message) => answerAccess(publicProofs, message),
@@ -65,20 +63,4 @@ async function answerAccess(
   if (found === 'closed') proofs.forget(repository)
   if (content === undefined) return { age: proofs.publicAge(repository) }
   return proofs.proveFor(repository, content)
-}
-
-async function hashCopy(
-  selfCheck: NodeMessageParts['selfCheck'],
-  { digest, waits }: VerifyRequest,
-  signal: AbortSignal,
-): Promise<VerifyAnswer> {
-  const accepted = selfCheck.request(digest)
-  if (!waits) return { accepted }
-  try {
-    const what = 'hashing a stored blob'
-    return { accepted, verdict: await withDeadline(VERDICT_PATIENCE, what, signal, () => selfCheck.verdict(digest)) }
-  } catch {
-    signal.throwIfAborted()
-    return { accepted }
-  }
 }

@@ -28,6 +28,8 @@ interface Account {
 }
 
 export interface ClaimLimits {
+  /** Called for each claim that is ignored because of the limits. */
+  readonly onIgnored?: ((remoteAddress: string) => void) | undefined
   readonly maxClaims: number
   readonly maxClaimsPerPeer: number
   readonly maxClaimsPerAddress: number
@@ -80,6 +82,7 @@ export class ClaimTable {
     if (!owner.live || held === owner || (Array.isArray(held) && held.includes(owner))) return
     if (this.#isFull(owner)) {
       this.#ignored++
+      this.#limits.onIgnored?.(owner.account.remoteAddress)
       return
     }
     owner.claims++

@@ -32,6 +32,8 @@ export interface IndexOptions {
   readonly maxClaims: number
   readonly maxClaimsPerPeer: number
   readonly maxClaimsPerAddress: number
+  /** Called for each claim that is ignored because of these limits, with the address of the connection that it came by. */
+  readonly onIgnored?: ((remoteAddress: string) => void) | undefined
 }
 
 export const INDEX_DEFAULTS: IndexOptions = {

@@ -1,5 +1,6 @@
 import type { Log } from '../telemetry/log.ts'
-import { minute, second } from '../time/units.ts'
+import { PacedWarnings } from '../telemetry/paced-warnings.ts'
+import { second } from '../time/units.ts'
 
 export interface StrangerLimits {
   readonly perAddress: number
@@ -35,8 +36,6 @@ interface Stranger {
 const PROOF_TIME = 1 * second
 /** Two periods of the chart's readiness probe: readiness does not flap between two refusals of one episode. */
 const MEMORY = 10 * second
-/** An attack lasts hours and refuses thousands of connections a second: one warning per limit and minute says enough. */
-const WARNING_PAUSE = 1 * minute
 
 const FULL_ADVICE =
   'find the program that opens so many connections, and keep it from the port by a firewall or a NetworkPolicy'
@@ -57,12 +56,13 @@ export class StrangerTable<C extends object> {
   /** The oldest first. */
   readonly #strangers = new Map<C, Stranger>()
   readonly #countByAddress = new Map<string, number>()
-  readonly #warnedAt = new Map<Refusal, number>()
+  readonly #warnings: PacedWarnings<Refusal>
   #keptMembersOutAt = -Infinity
 
   constructor(options: StrangerTableOptions<C>) {
     this.#options = options
     this.#clock = options.clock ?? (() => performance.now())
+    this.#warnings = new PacedWarnings(options.log, this.#clock)
   }
 
   get size(): number {
@@ -107,15 +107,15 @@ export class StrangerTable<C extends object> {
   /** Counts a refusal, and warns of it at most once a minute. */
   note(refusal: Refusal, at?: string): void {
     this.refused[refusal] += 1
-    const now = this.#clock()
-    if (refusal === 'full') this.#keptMembersOutAt = now
-    if (refusal === 'silent' || now - (this.#warnedAt.get(refusal) ?? -Infinity) < WARNING_PAUSE) return
-    this.#warnedAt.set(refusal, now)
-    const { listener, limits, log } = this.#options
-    const limit = refusal === 'address' ? limits.perAddress : refusal === 'total' ? limits.total : undefined
-    const address = at ?? this.#addressOfMost()
-    const connections = address === undefined ? 0 : this.#countByAddress.get(address)
-    log.warn({ listener, ...(limit === undefined ? {} : { limit }), address, connections }, WARNINGS[refusal])
+    if (refusal === 'full') this.#keptMembersOutAt = this.#clock()
+    if (refusal === 'silent') return
+    this.#warnings.warn(refusal, WARNINGS[refusal], () => {
+      const { listener, limits } = this.#options
+      const limit = refusal === 'address' ? limits.perAddress : refusal === 'total' ? limits.total : undefined
+      const address = at ?? this.#addressOfMost()
+      const connections = address === undefined ? 0 : this.#countByAddress.get(address)
+      return { listener, ...(limit === undefined ? {} : { limit }), address, connections }
+    })
   }
 
   /** Whether connections of members were possibly refused in the last 10 s. */

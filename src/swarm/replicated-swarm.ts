@@ -133,6 +133,11 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
     return this.#coordinator.handleReport(request)
   }
 
+  /** Forgets the transfers of a node that another one has replaced at its address. */
+  forget(peerId: string): void {
+    if (!this.#overlay.peers().some(({ id }) => id === peerId)) this.#table.drop(peerId)
+  }
+
   stats(): SwarmStats {
     const { sent, failed, recalls } = this.#reporter.counters
     return {

@@ -11,27 +11,20 @@ const VERIFY = NODE_PROTOCOL.verify
 describe('a request to hash a blob', () => {
   it('carries the digest of either algorithm', () => {
     for (const algorithm of ['sha256', 'sha512'] as const) {
-      const request = { digest: digestOf(Buffer.from('a blob'), algorithm), waits: true }
+      const request = { digest: digestOf(Buffer.from('a blob'), algorithm) }
       assert.deepEqual(decoded(VERIFY.request, encoded(VERIFY.request, request)), request)
     }
   })
 
-  it('of an older version does not wait for the verdict', () => {
-    const digest = digestOf(Buffer.from('a blob'))
-    assert.deepEqual(decoded(VERIFY.request, JSON.stringify({ digest })), { digest, waits: false })
-  })
-
   it('is refused without a digest', () => {
     for (const digest of ['', 'latest', 'sha256:short', `sha256:${'G'.repeat(64)}`, 'x'.repeat(500)])
-      assert.throws(() => decoded(VERIFY.request, JSON.stringify({ digest, waits: false })), InvalidMessage)
+      assert.throws(() => decoded(VERIFY.request, JSON.stringify({ digest })), InvalidMessage)
   })
 
-  it('is answered with the verdict, if the node knows it in time', async () => {
-    const request = { digest: digestOf(Buffer.from('a blob')), waits: true }
-    for (const verdict of ['sound', 'damaged', 'absent', undefined] as const) {
-      const answer = await answered(VERIFY, request, encoded(VERIFY.answer, { accepted: true, verdict }))
-      assert.equal(answer.verdict, verdict)
-    }
+  it('is answered with whether the node is going to do it', async () => {
+    const request = { digest: digestOf(Buffer.from('a blob')) }
+    for (const accepted of [true, false])
+      assert.deepEqual(await answered(VERIFY, request, encoded(VERIFY.answer, { accepted })), { accepted })
     for (const body of ['', '[]', '{"accepted":"yes"}', '{"accepted":true,"x":1}', `"${'x'.repeat(2000)}"`])
       await assert.rejects(answered(VERIFY, request, body), InvalidMessage)
   })

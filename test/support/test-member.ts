@@ -31,7 +31,9 @@ export class TestMember {
   ): Promise<TestMember> {
     const keys = secrets.length === 0 ? undefined : secrets.map(deriveKeys)
     const about = { addresses: [address], version: 'test' } as const
-    return new TestMember(createAuthentication(identity ?? (await loadIdentity(undefined)), keys, about))
+    return new TestMember(
+      createAuthentication(identity ?? (await loadIdentity(undefined)), keys, about, { warn: () => {} }),
+    )
   }
 
   get id(): string {

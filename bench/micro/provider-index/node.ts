@@ -39,7 +39,7 @@ export async function createNode(first: BenchNode | undefined, options: Partial<
     log: silent,
   })
   const about = { addresses: [overlay.self.address], version: 'bench' } as const
-  const { signer, verifier } = createAuthentication(identity, [secrets], about)
+  const { signer, verifier } = createAuthentication(identity, [secrets], about, silent)
   const client = new PeerClient({ signer, idleTimeout: 5_000 })
   const index = new ReplicatedIndex(overlay, indexTransport(client), options)
   await overlay.start()

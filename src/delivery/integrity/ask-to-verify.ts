@@ -19,7 +19,7 @@ export async function askToVerify(
     holders.map(async ({ peer }) => {
       try {
         const signal = AbortSignal.timeout(TIMEOUT)
-        const { accepted } = await nodes.call(peer, verify, { digest, waits: false }, { signal })
+        const { accepted } = await nodes.call(peer, verify, { digest }, { signal })
         log.debug({ digest, peer: peer.address, accepted }, 'a holder was asked to check its blob')
       } catch (error) {
         // The holder is avoided anyway; the next node that gets wrong bytes from it asks it again.

@@ -19,15 +19,6 @@ export interface SelfCheckOptions {
   readonly log: Pick<Log, 'info' | 'warn'>
 }
 
-/** The result of hashing a stored blob. */
-export type Verdict = 'sound' | 'damaged' | 'absent'
-
-interface Check {
-  readonly begun: number
-  /** undefined if the check had no result. */
-  readonly verdict: PromiseWithResolvers<Verdict | undefined>
-}
-
 /** A blob is read again no sooner, however many ask for it. */
 const PAUSE = 10 * minute
 const MAX_REMEMBERED = 10_000
@@ -43,11 +34,8 @@ const READ_TIMEOUT = 30 * second
  */
 export class SelfCheck {
   readonly #options: SelfCheckOptions
-  /** The last check of each blob. A check that is dropped before it has a verdict gets none, so that its callers do not wait for ever. */
-  readonly #checks = new LRUCache<Digest, Check>({
-    ...atMost(MAX_REMEMBERED),
-    dispose: ({ verdict }) => verdict.resolve(undefined),
-  })
+  /** When the last check of each blob was requested, in milliseconds. */
+  readonly #requestedAt = new LRUCache<Digest, number>(atMost(MAX_REMEMBERED))
   readonly #waiting: Digest[] = []
   readonly #stopping = new AbortController()
   readonly #unsubscribe: () => void
@@ -65,19 +53,13 @@ export class SelfCheck {
 
   /** Returns at once; true if the blob will be checked, should it be held here. */
   request(digest: Digest): boolean {
-    const known = this.#checks.get(digest)
-    if (known !== undefined && performance.now() - known.begun < PAUSE) return false
+    const requestedAt = this.#requestedAt.get(digest)
+    if (requestedAt !== undefined && performance.now() - requestedAt < PAUSE) return false
     if (this.#waiting.length >= MAX_WAITING || this.#stopping.signal.aborted) return false
-    this.#checks.set(digest, { begun: performance.now(), verdict: Promise.withResolvers() })
+    this.#requestedAt.set(digest, performance.now())
     this.#waiting.push(digest)
     if (this.#waiting.length === 1 && this.#current === undefined) this.#running = this.#run()
     return true
-  }
-
-  /** What the last check said, once it has ended, or a new one if that was long ago; undefined if it cannot be told. */
-  async verdict(digest: Digest): Promise<Verdict | undefined> {
-    this.request(digest)
-    return this.#checks.get(digest)?.verdict.promise
   }
 
   /** Drops the checks that wait. */
@@ -85,7 +67,6 @@ export class SelfCheck {
     this.#stopping.abort()
     this.#unsubscribe()
     this.#waiting.length = 0
-    this.#checks.clear()
     await this.#running
   }
 
@@ -93,23 +74,19 @@ export class SelfCheck {
     for (let digest = this.#waiting.shift(); digest !== undefined; digest = this.#waiting.shift()) {
       this.#current = digest
       this.#changedMeanwhile = false
-      const verdict = await this.#check(digest).catch((error: unknown) => {
-        if (!this.#stopping.signal.aborted) {
+      await this.#check(digest).catch((error: unknown) => {
+        if (!this.#stopping.signal.aborted)
           this.#options.log.warn({ digest, err: errorText(error) }, 'a stored blob could not be checked')
-        }
-        return undefined
       })
-      this.#checks.get(digest)?.verdict.resolve(verdict)
-      // A repeated check of an absent blob costs nothing, and the blob may be held then.
-      if (verdict === 'absent') this.#checks.delete(digest)
       this.#current = undefined
     }
   }
 
-  async #check(digest: Digest): Promise<Verdict | undefined> {
+  async #check(digest: Digest): Promise<void> {
     const { store, quarantine, discard, log } = this.#options
     const blob = await store.open(digest, { signal: this.#stopping.signal })
-    if (blob === undefined) return 'absent'
+    // A repeated check of an absent blob costs nothing, and the blob may be held then.
+    if (blob === undefined) return void this.#requestedAt.delete(digest)
     let right: boolean
     try {
       right = await this.#matches(blob, digest)
@@ -117,14 +94,10 @@ export class SelfCheck {
       await blob.close()
     }
     // What was read may have been replaced since.
-    if (this.#changedMeanwhile) return undefined
-    if (right) {
-      log.info({ digest, bytes: blob.size }, 'a stored blob that another node suspected is right')
-      return 'sound'
-    }
+    if (this.#changedMeanwhile) return
+    if (right) return log.info({ digest, bytes: blob.size }, 'a stored blob that another node suspected is right')
     quarantine.add(digest)
     await discard?.(digest)
-    return 'damaged'
   }
 
   async #matches(blob: OpenBlob, digest: Digest): Promise<boolean> {

@@ -81,7 +81,7 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
       },
       headBlob: async () => BYTES.length,
       // All of them answer so; no use case may believe it.
-      call: async () => ({ accepted: true, verdict: 'sound' }),
+      call: async () => ({ accepted: true }),
     } as unknown as BlobSourcesOptions['peers']
     const sources = new BlobSources({
       self,

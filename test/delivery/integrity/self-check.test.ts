@@ -177,19 +177,6 @@ describe('checks of stored blobs', () => {
     assert.equal(opened.length, 2)
   })
 
-  it('give no verdict when a new check replaces them before they end', async (test) => {
-    gate = Promise.withResolvers()
-    let now = 0
-    test.mock.method(performance, 'now', () => now)
-    const digest = hold('a')
-    const first = check.verdict(digest)
-    now = 11 * MINUTE
-    const second = check.verdict(digest)
-    assert.equal(await first, undefined)
-    gate.resolve()
-    assert.equal(await second, 'sound')
-  })
-
   it('run one at a time, and the others wait', async () => {
     gate = Promise.withResolvers()
     const digests = ['a', 'b', 'c'].map(hold)
@@ -250,22 +237,6 @@ describe('checks of stored blobs', () => {
     await checked(digest)
     assert.equal(kept.lines[0]?.level, 'warn')
     assert.equal(quarantine.total, 0)
-  })
-
-  it('tell who asks what came of them, also later and to many', async () => {
-    const [sound, damaged] = [hold('a'), hold('b')]
-    const bytes = Buffer.from('c')
-    const replaced = store.put(bytes)
-    const absent = digestOf(Buffer.from('absent'))
-    const open = store.open.bind(store)
-    store.open = async (digest, options) => open(digest === damaged ? sound : digest, options)
-    const verdicts = () => Promise.all([sound, damaged, absent, sound].map((digest) => check.verdict(digest)))
-    assert.deepEqual(await verdicts(), ['sound', 'damaged', 'absent', 'sound'])
-    assert.deepEqual(await verdicts(), ['sound', 'damaged', 'absent', 'sound'])
-    gate = Promise.withResolvers()
-    const asked = check.verdict(replaced)
-    await check.stop()
-    assert.equal(await asked, undefined)
   })
 
   it('end when the node stops', async () => {

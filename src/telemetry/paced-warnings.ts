@@ -1,0 +1,26 @@
+import { minute } from '../time/units.ts'
+import type { Log } from './log.ts'
+
+/** An attack lasts hours and may cause thousands of warnings a second: one a minute for each kind says enough. */
+const PAUSE = 1 * minute
+
+/** Logs each kind of warning at most once a minute. */
+export class PacedWarnings<Kind extends string> {
+  readonly #log: Pick<Log, 'warn'>
+  readonly #clock: () => number
+  readonly #warnedAt = new Map<Kind, number>()
+
+  /** `clock`: in milliseconds, monotonic. */
+  constructor(log: Pick<Log, 'warn'>, clock: () => number = () => performance.now()) {
+    this.#log = log
+    this.#clock = clock
+  }
+
+  /** `fields` is called only if the warning is logged. */
+  warn(kind: Kind, message: string, fields: () => object = () => ({})): void {
+    const now = this.#clock()
+    if (now - (this.#warnedAt.get(kind) ?? -Infinity) < PAUSE) return
+    this.#warnedAt.set(kind, now)
+    this.#log.warn(fields(), message)
+  }
+}
