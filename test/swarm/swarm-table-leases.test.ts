@@ -255,6 +255,29 @@ describe('tags and failures', () => {
   })
 })
 
+describe('the answer about a tag', () => {
+  const value = (hex: string) =>
+    ({ descriptor: { digest: `sha256:${hex}`, size: 2, mediaType: 'x' }, date: 5, anonymous: true }) as never
+
+  it('counts from the lease holder only', () => {
+    const swarm = new TableFixture()
+    assert.equal(swarm.join('a', { kind: 'tag' }).type, 'upstream')
+    assert.equal(swarm.join('b', { kind: 'tag' }).type, 'wait')
+    const invented = { lease: { epoch: 0, rank: 0 }, kind: 'tag' } as const
+    for (const [liar, entry] of [
+      ['b', { kind: 'tag' }],
+      ['b', invented],
+      ['x', { kind: 'tag' }],
+      ['x', invented],
+    ] as const) {
+      swarm.leave(liar, { type: 'resolved', value: value('bad') }, entry)
+      assert.equal(swarm.join('c', { kind: 'tag' }).type, 'wait', `${liar} is not believed`)
+    }
+    swarm.leave('a', { type: 'resolved', value: value('good') }, { kind: 'tag' })
+    assert.deepEqual(swarm.join('c', { kind: 'tag' }), { type: 'known', value: value('good') })
+  })
+})
+
 describe('a coordinator that knows nothing yet', () => {
   it('learns leases and the tree from reports', () => {
     const swarm = new TableFixture({ treeChildren: 1 })

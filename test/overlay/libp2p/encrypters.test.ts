@@ -14,8 +14,8 @@ describe('noise with overlay keys', () => {
   const hosts: Libp2p[] = []
   afterEach(() => Promise.all(hosts.splice(0).map(async (host) => host.stop())))
 
-  async function host(keys: readonly Uint8Array[] | undefined, protocol?: string): Promise<Libp2p> {
-    const encrypters = noiseEncrypters(keys).map((factory) => (components: NoiseComponents) => {
+  async function host(keys: readonly Uint8Array[] | undefined, protocol?: string, version?: number): Promise<Libp2p> {
+    const encrypters = noiseEncrypters(keys, version).map((factory) => (components: NoiseComponents) => {
       const encrypter = factory(components)
       encrypter.protocol = protocol ?? encrypter.protocol
       return encrypter
@@ -45,6 +45,17 @@ describe('noise with overlay keys', () => {
       await assert.rejects(dial(stranger, member))
       await assert.rejects(dial(member, stranger))
       assert.equal(member.getConnections().length, 0)
+    }
+  })
+
+  it('parts nodes of different wire versions, with and without a secret', async () => {
+    const key = randomBytes(32)
+    for (const keys of [[key], undefined]) {
+      const [older, newer] = [await host(keys, undefined, 1), await host(keys, undefined, 2)]
+      await assert.rejects(dial(older, newer))
+      await assert.rejects(dial(newer, older))
+      assert.deepEqual([older.getConnections(), newer.getConnections()], [[], []])
+      assert.equal((await dial(newer, await host(keys, undefined, 2))).status, 'open')
     }
   })
 
