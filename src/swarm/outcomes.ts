@@ -38,7 +38,7 @@ export function leaveItem(
     case 'cancelled':
       break
   }
-  state.keep(item)
+  state.keep(item, node.peer.id)
   if (member) state.remove(item, member)
 }
 

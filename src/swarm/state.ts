@@ -9,6 +9,8 @@ import { Nodes } from './nodes.ts'
 export class SwarmState {
   readonly items = new Map<string, ItemState>()
   readonly nodes = new Nodes()
+  /** How many items are remembered because of each node, by its id. */
+  readonly #kept = new Map<string, number>()
   /** Of all items together. */
   members = 0
   overflows = 0
@@ -31,7 +33,9 @@ export class SwarmState {
   /** Remembers a member, and its item. False if there is no room. A lease is `always` remembered: an item has one. */
   enter(item: ItemState, member: MemberState, { always = false }: { always?: boolean } = {}): boolean {
     if (item.members.get(member.id) === member) return true
-    if (!this.keep(item) || (this.members >= this.#limits.maxMembers && !always)) {
+    const { node } = member
+    const isFull = this.members >= this.#limits.maxMembers || node.memberships >= this.#limits.maxItemsPerNode
+    if (!this.keep(item, node.peer.id) || (isFull && !always)) {
       this.overflows++
       return false
     }
@@ -41,11 +45,15 @@ export class SwarmState {
     return true
   }
 
-  /** Remembers an item if there is room. */
-  keep(item: ItemState): boolean {
+  /** Remembers an item because of a node, if there is room. */
+  keep(item: ItemState, nodeId: string): boolean {
     if (this.items.get(item.name) === item) return true
-    if (this.items.size >= this.#limits.maxItems) return false
+    const { maxItems, maxItemsPerNode } = this.#limits
+    const kept = this.#kept.get(nodeId) ?? 0
+    if (this.items.size >= maxItems || kept >= maxItemsPerNode) return false
     this.items.set(item.name, item)
+    item.keptFor = nodeId
+    this.#kept.set(nodeId, kept + 1)
     return true
   }
 
@@ -54,7 +62,7 @@ export class SwarmState {
     item.delete(member)
     this.nodes.exit(member.node)
     this.members--
-    if (item.empty) this.items.delete(item.name)
+    if (item.empty) this.#forget(item)
   }
 
   drop(peerId: string): void {
@@ -65,11 +73,18 @@ export class SwarmState {
     }
   }
 
+  #forget(item: ItemState): void {
+    if (!this.items.delete(item.name) || item.keptFor === undefined) return
+    const kept = (this.#kept.get(item.keptFor) ?? 1) - 1
+    if (kept > 0) this.#kept.set(item.keptFor, kept)
+    else this.#kept.delete(item.keptFor)
+  }
+
   expire(now: number): void {
     for (const item of this.items.values()) {
       for (const member of item.members.values()) if (isOver(member, now)) this.remove(item, member)
       item.expire(now)
-      if (item.empty) this.items.delete(item.name)
+      if (item.empty) this.#forget(item)
     }
   }
 }

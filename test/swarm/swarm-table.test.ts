@@ -20,6 +20,24 @@ describe('the bounds of a swarm table', () => {
     assert.deepEqual({ members, overflows }, { members: 2, overflows: 50 })
   })
 
+  it('leave room for others, whatever one node joins or reports', () => {
+    const swarm = new TableFixture({ limits: { maxItems: 20, maxItemsPerNode: 5 } })
+    const failure = { absent: true, message: 'no' }
+    for (let n = 0; n < 50; n++) {
+      swarm.join('a', { item: `joined ${n}` })
+      swarm.leave('b', { type: 'suspect', senders: ['h'] }, { item: `suspect ${n}` })
+      swarm.leave('c', { type: 'failed', failure }, { item: `failed ${n}` })
+    }
+    assert.equal(swarm.table.stats().items, 15)
+    assert.equal(swarm.join('d').type, 'upstream')
+    assert.deepEqual(sources(swarm.join('e')), ['d'])
+    swarm.now += 20 * 60_000
+    swarm.table.expire()
+    assert.equal(swarm.table.stats().items, 0)
+    for (let n = 0; n < 5; n++) swarm.join('a', { item: `later ${n}` })
+    assert.equal(swarm.table.stats().items, 5, 'what is over counts no more')
+  })
+
   it('who asks for one item too many goes to a holder, or upstream', () => {
     const swarm = new TableFixture({ limits: { maxItems: 1 } })
     swarm.join('a')
