@@ -13,6 +13,8 @@ import { listen } from './index-listener.ts'
 export interface BenchNode {
   readonly overlay: Libp2pOverlay
   readonly index: ReplicatedIndex
+  /** The requests that the node was sent since its start. */
+  received(): number
   stop(): Promise<void>
 }
 
@@ -24,6 +26,8 @@ const loopback = '127.0.0.1'
 export async function createNode(first: BenchNode | undefined, options: Partial<IndexOptions>): Promise<BenchNode> {
   const identity = await loadIdentity(undefined)
   const server = await listen(() => ({ index, verifier }))
+  let received = 0
+  server.on('request', () => received++)
   const overlay = new Libp2pOverlay({
     listen: [{ host: loopback, port: 0 }],
     advertise: [loopback],
@@ -47,6 +51,7 @@ export async function createNode(first: BenchNode | undefined, options: Partial<
   return {
     overlay,
     index,
+    received: () => received,
     stop: async () => {
       await index.stop({ signal: AbortSignal.timeout(1_000) })
       await overlay.stop()

@@ -33,6 +33,8 @@ interface Figures {
   readonly 'lookup CPU ms': string
   readonly 'announce ms': string
   readonly 'CPU a digest ms': string
+  /** Requests between nodes: to announce all digests, and for one lookup (hit / miss). */
+  readonly requests: string
   readonly 'idle CPU ms/s': string
 }
 
@@ -55,6 +57,10 @@ function cpuNow(): number {
   return (user + system) / 1_000
 }
 
+function requestsOf(nodes: readonly BenchNode[]): number {
+  return nodes.reduce((sum, node) => sum + node.received(), 0)
+}
+
 function isSettled(nodes: readonly BenchNode[]): boolean {
   return nodes.every(({ index }) => {
     const { members, peersFed, peersInSync, membersHeard, scope } = index.stats()
@@ -72,6 +78,7 @@ async function announce(nodes: readonly BenchNode[], keys: readonly IndexKey[]) 
   assert.ok(announcer)
   const started = performance.now()
   const cpu = cpuNow()
+  const before = requestsOf(nodes)
   announcer.index.announce(keys)
   const wanted = claimsWanted(nodes, keys.length)
   const claims = () => others.reduce((sum, { index }) => sum + index.stats().claims, 0)
@@ -81,12 +88,13 @@ async function announce(nodes: readonly BenchNode[], keys: readonly IndexKey[]) 
     await until(() => claims() >= 2 * keys.length && isSettled(nodes), 'all claims are placed')
     assert.ok(claims() <= 3 * keys.length, 'no more copies than told')
   }
-  return { wall: performance.now() - started, cpu: cpuNow() - cpu }
+  return { wall: performance.now() - started, cpu: cpuNow() - cpu, requests: requestsOf(nodes) - before }
 }
 
 async function lookUp(nodes: readonly BenchNode[], keys: readonly IndexKey[], holder: string | undefined) {
   const times: number[] = []
   const cpu = cpuNow()
+  const before = requestsOf(nodes)
   for (let n = 0; n < lookups; n++) {
     const asker = nodes[1 + (n % (nodes.length - 1))]
     const key = keys[(n * 7) % keys.length]
@@ -102,7 +110,8 @@ async function lookUp(nodes: readonly BenchNode[], keys: readonly IndexKey[], ho
   }
   times.sort((a, b) => a - b)
   const at = (share: number): string => (times[Math.floor(times.length * share)] ?? Number.NaN).toFixed(3)
-  return { p50: at(0.5), p99: at(0.99), cpu: (cpuNow() - cpu) / lookups }
+  const requests = (requestsOf(nodes) - before) / lookups
+  return { p50: at(0.5), p99: at(0.99), cpu: (cpuNow() - cpu) / lookups, requests }
 }
 
 async function idle(): Promise<number> {
@@ -138,6 +147,7 @@ async function measure(count: number, kept: string, options: Partial<IndexOption
       'miss p99 ms': miss.p99,
       'lookup CPU ms': `${hit.cpu.toFixed(3)} / ${miss.cpu.toFixed(3)}`,
       'announce ms': announced.wall.toFixed(0),
+      requests: `${announced.requests}, ${hit.requests.toFixed(2)} / ${miss.requests.toFixed(2)}`,
       // What the overlay burns meanwhile is not the announcement's.
       'CPU a digest ms': ((announced.cpu - (idleCpu * announced.wall) / 1_000) / keys.length).toFixed(4),
       'idle CPU ms/s': idleCpu.toFixed(1),
