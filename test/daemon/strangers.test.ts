@@ -30,8 +30,8 @@ describe('a daemon among strangers', () => {
     await Promise.all(daemons.splice(0).map((one) => one.stop()))
   })
 
-  async function start(flags: readonly string[]): Promise<TestDaemon> {
-    const daemon = await runDaemon(['--fallback', 'none', ...flags])
+  async function start(flags: readonly string[], options: { secret?: boolean } = {}): Promise<TestDaemon> {
+    const daemon = await runDaemon(['--fallback', 'none', ...flags], options)
     daemons.push(daemon)
     return daemon
   }
@@ -83,7 +83,7 @@ describe('a daemon among strangers', () => {
   })
 
   it('that hold all their connections with open requests makes the node not ready, until that ends', async () => {
-    const nabo = await start([])
+    const nabo = await start([], { secret: false })
     assert.equal((await readiness(nabo)).status, 200)
     const node = { id: nabo.id, url: nabo.peer }
     const target = NODE_PROTOCOL.announce.path

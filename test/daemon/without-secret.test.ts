@@ -13,6 +13,7 @@ import { createHub, everywhere } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
+import { TestMember } from '../support/test-member.ts'
 
 const accept = MANIFEST_ACCEPT.join(', ')
 const ANN = { authorization: `Basic ${Buffer.from('ann:kept-to-herself').toString('base64')}` }
@@ -166,8 +167,8 @@ describe('a node without a cluster secret', () => {
     const node = await start(hub)
     const seen = { registry: 'docker.io', host: 'registry-1.docker.io', source: 'ann', limit: 100, remaining: 0 }
     const body = encodeMessage(quota.request, { ...seen, windowSeconds: 21_600, asOf: Date.now() })
-    const headers = { 'content-type': 'application/json' }
-    const response = await fetch(`${node.peer}${quota.path}`, { method: 'POST', headers, body })
+    const stranger = await TestMember.create([])
+    const response = await stranger.ask({ id: node.id, url: node.peer }, quota.path, { method: 'POST', body })
     await response.arrayBuffer()
     assert.equal(response.status, 405)
     assert.ok(!(await (await fetch(`${node.admin}/api/v1/quota`)).text()).includes('docker.io'))
