@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ANSWER_PROOF_HEADER, bodyHash } from '../authentication/proofs.ts'
 import type { ProveAnswer, RequestVerifier, Sender } from '../authentication/request-verifier.ts'
 import { OciError } from '../oci/errors.ts'
+import { addressKey } from '../overlay/host-port.ts'
 
 /** A member that sent a request, and the hash that its proof names for the body. */
 export interface AuthenticatedSender {
@@ -41,7 +42,7 @@ export function authenticate(
     const value = headers[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
-  const verified = verifier.verify({ method, target, header }, socket.remoteAddress ?? '')
+  const verified = verifier.verify({ method, target, header }, addressKey(socket.remoteAddress))
   switch (verified.type) {
     case 'accepted':
       proveAnswer(response, verified.prove)
