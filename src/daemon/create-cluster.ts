@@ -37,7 +37,7 @@ const CLAIMS_IGNORED =
 interface ClusterParts {
   /** undefined in a cluster without a secret. */
   readonly secrets: readonly ClusterKeys[] | undefined
-  readonly believesMembers: boolean
+  readonly believesPeers: boolean
   /** The port that the peer listener got. */
   readonly peerPort: number
   readonly requests: HttpRequests
@@ -51,7 +51,7 @@ interface ClusterParts {
 
 /** Nothing is started. */
 export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
-  const { secrets, believesMembers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
+  const { secrets, believesPeers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
   const { indexReplicas: replicas } = config
   const identity = await loadIdentity(config.dataDir)
   const advertise = await advertisedHosts(config)
@@ -71,7 +71,7 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
     replicas,
     onIgnored: (address) => warnings.warn('claims', CLAIMS_IGNORED, () => ({ address, claims: index.stats().claims })),
   })
-  const quotaExchange = shareQuota(quota, { overlay, nodes: believesMembers ? peers : undefined, replicas }, teardown)
+  const quotaExchange = shareQuota(quota, { overlay, nodes: believesPeers ? peers : undefined, replicas }, teardown)
   const swarm = createSwarm(config, { overlay, index, peers, signatures, load, upstreamRate })
   members.onReplaced((id) => {
     index.forget(id)
