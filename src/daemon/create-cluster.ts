@@ -32,7 +32,7 @@ export interface Cluster {
 }
 
 const CLAIMS_IGNORED =
-  'other nodes announce more content than this node keeps in its index, and the rest is ignored: pulls may go to the registry; if no node holds so much, one host invents claims'
+  'other nodes announce more content than this node keeps in its index, and the rest is ignored: pulls may go to the registry; if the nodes at this address hold less, one of them invents claims, so keep the host from the peer port'
 
 interface ClusterParts {
   /** undefined in a cluster without a secret. */
@@ -49,7 +49,7 @@ interface ClusterParts {
   readonly log: Log
 }
 
-/** Nothing is started. */
+/** Builds this node's part in the cluster, and starts nothing. */
 export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
   const { secrets, believesPeers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
   const { indexReplicas: replicas } = config
