@@ -61,7 +61,7 @@ export class KnownMembers {
     return this.#members.get(id)
   }
 
-  /** Calls `listener` with the id of each member whose advertised address a later member has taken over. Returns a function that ends it. */
+  /** Tells of each member whose advertised address a member with a newer incarnation has taken over. Returns its own end. */
   onReplaced(listener: (id: string) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
