@@ -1,10 +1,11 @@
 import type { BufferPool } from '../../mover/buffer-pool.ts'
+import { parseHostPort } from '../../overlay/host-port.ts'
 import type { SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { BlobSources, PeerStream } from '../blobs/blob-sources.ts'
-import type { BlobRequest } from '../blobs/remote-blobs.ts'
+import type { BlobRequest } from '../blobs/blob-request.ts'
 import { ResumingStream } from '../blobs/resuming-stream.ts'
 import { type Spool, SpoolError, type SpoolFile } from './spool.ts'
 import type { Suspects } from './suspects.ts'
@@ -33,6 +34,8 @@ export const SEARCH_TIMEOUT = 4 * minute
 /** Time for one holder, plus that for the blob at {@link MIN_BYTES_PER_SECOND}: a slow holder must not use up the time of the others. */
 const HOLDER_TIMEOUT = 10 * second
 const MIN_BYTES_PER_SECOND = 4 * 1024 * 1024
+/** For an address without a port, which peers do not advertise: only the host counts. */
+const ANY_PORT = 1
 
 /** Tries the holders of one blob until one has sent the right bytes. */
 export class VettedSearch {
@@ -139,7 +142,7 @@ export class VettedSearch {
   }
 }
 
-/** The host of `host:port`. */
+/** The host of `host:port`, as a key. */
 function hostOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(':'))
+  return parseHostPort(address, ANY_PORT)?.host ?? address
 }
