@@ -69,8 +69,7 @@ export function peerRoutes(options: PeerListenerOptions): Routes {
       const bytes = Math.min(Number(raw.headers['content-length'] ?? longest), longest)
       if (bytes > 0 && options.strangers?.acceptsBody(reply.raw, bytes) === false)
         throw new OciError('UNAVAILABLE', {
-          message:
-            'this node is receiving as many bytes of messages without a proof as it accepts at a time: send the message again later',
+          message: 'this node receives as many bytes of messages as it accepts at a time: send the message again later',
         })
       done()
     })
