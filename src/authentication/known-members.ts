@@ -22,9 +22,9 @@ interface Entry extends KnownMember {
 
 export interface KnownMembersOptions {
   readonly local: LocalMember
-  /** Members at most; more than the largest cluster has. */
+  /** Cap on members: more than the largest cluster has. */
   readonly limit?: number
-  /** Members behind one address at most. */
+  /** Cap on members whose first request came from one IP address. */
   readonly limitPerAddress?: number
   readonly log: Pick<Log, 'warn'>
 }
@@ -32,12 +32,12 @@ export interface KnownMembersOptions {
 const MAX_MEMBERS = 20_000
 /** Several nodes may share an address (NAT, labs), and a node that restarts without `--data-dir` has a new id. */
 const MAX_MEMBERS_PER_ADDRESS = 512
-/** A member that was silent for this long is forgotten: live members announce themselves every 20 s. */
+/** A member that is silent for this long may be forgotten: live members announce themselves every 20 s. */
 const MEMORY = 10 * minute
 
 /**
- * The members whose requests this node has accepted, with their records and the counters that they have used. Forgetting a member's counters
- * would make its old requests valid again, so this node then begins a new incarnation.
+ * The members whose requests this node has accepted, with their records and the counters that they have used. A node that forgets a member's
+ * counters would accept its old requests again, so it begins a new incarnation then.
  */
 export class KnownMembers {
   readonly #options: Required<KnownMembersOptions>
@@ -67,15 +67,15 @@ export class KnownMembers {
     return () => this.#listeners.delete(listener)
   }
 
-  /** The member has sent a request that is authentic. */
+  /** Notes that the member has just sent an authentic request. */
   heard(id: string): void {
     const entry = this.#members.get(id)
     if (entry !== undefined) entry.heardAt = performance.now()
   }
 
   /**
-   * Takes a member in by the record that came with its request from an IP address. undefined if the record is not the member's own;
-   * `full` if there is no room.
+   * Adds the member `id` by the record that came with its request, or updates its record. `from`: the IP address of the connection. undefined
+   * if the record is not the member's own; `full` at a limit.
    */
   introduce(id: string, recordText: string, from: string): KnownMember | 'full' | undefined {
     const known = this.#members.get(id)
@@ -95,7 +95,7 @@ export class KnownMembers {
     if (this.#members.size >= limit || count >= limitPerAddress) {
       this.#warnings.warn(
         'full',
-        'this node knows as many members as it can, or as may be at one address, and refuses others for ten minutes: one host may invent them',
+        'this node knows as many members as it can, or as may be at one address, and refuses others until silent ones are forgotten after ten minutes; if there are not so many nodes at this address, one of them invents identities, so keep the host from the peer port',
         () => ({ address: from, members: count, limit: limitPerAddress, total: this.#members.size }),
       )
       return 'full'

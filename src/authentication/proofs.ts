@@ -30,7 +30,7 @@ export const ANSWER_HEADERS = [
   COUNTER_HEADER,
 ] as const
 
-/** The head of a request, by header names in small letters. */
+/** The head of a request, by header names in lower case. */
 export interface RequestHead {
   readonly method: string
   /** The path with its query. */
@@ -70,7 +70,7 @@ export function bodyHash(body: Uint8Array): string {
   return createHash('sha256').update(body).digest('hex')
 }
 
-/** The key of the cheap check, from the node protocol's key of a cluster secret. */
+/** The key of the gate MAC, derived from the node protocol's key of a cluster secret. */
 export function gateKey(secret: Uint8Array | undefined): Buffer {
   return Buffer.from(hkdfSync('sha256', secret ?? NO_SECRET, '', `nabo gate ${WIRE_VERSION}`, 32))
 }

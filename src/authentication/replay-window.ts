@@ -1,5 +1,5 @@
 /**
- * Requests that may be on their way between two nodes at a time: those that are overtaken by more than so many are refused, and sent again with
+ * Counters that are remembered of one sender. A request that more than this many later ones overtake is refused, and its sender repeats it with
  * a new counter.
  */
 const WINDOW = 1_024

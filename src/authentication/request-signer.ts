@@ -20,7 +20,7 @@ import {
 export interface RequestSignerOptions {
   readonly local: LocalMember
   readonly keys: PairKeys
-  /** The key of the cheap check, of the current secret. */
+  /** The key of the gate MAC, of the current secret. */
   readonly gate: Buffer
   /** Where the incarnations of members that asked this node are known. */
   readonly members: Pick<KnownMembers, 'get'>
@@ -46,11 +46,11 @@ export interface SignedRequest {
   accepts(answer: AnswerHead): boolean
 }
 
-/** What is known of one target. */
+/** The state of this node's requests to one target. */
 interface Target {
   incarnation: number
   counter: number
-  /** The target has this node's record, of the incarnation that it was sent with. */
+  /** The incarnation of this node whose record the target has; undefined: the next request carries the record. */
   introduced: number | undefined
 }
 

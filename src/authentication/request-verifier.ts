@@ -17,7 +17,7 @@ import {
 export interface RequestVerifierOptions {
   readonly local: LocalMember
   readonly keys: PairKeys
-  /** The keys of the cheap check, one for each secret. */
+  /** The keys of the gate MAC, one for each secret. */
   readonly gates: readonly Buffer[]
   readonly members: KnownMembers
 }
@@ -33,7 +33,7 @@ export type ProveAnswer = (status: number, header: (name: string) => string | un
 
 export type Verification =
   | { readonly type: 'accepted'; readonly sender: Sender; readonly body: string; readonly prove: ProveAnswer }
-  /** The sender is a member, but its incarnation of this node or its counter is not the next one: it may send the request again. */
+  /** The proof is right, but names another incarnation of this node, or a counter that was used or is too old: the sender may send it again. */
   | { readonly type: 'out-of-step'; readonly headers: Readonly<Record<string, string>>; readonly prove: ProveAnswer }
   | { readonly type: 'refused'; readonly reason: Refusal; readonly message: string }
 
@@ -49,7 +49,7 @@ const MESSAGES: Readonly<Record<Refusal, string>> = {
   'too-many-members': 'this node knows as many members as it can, or as may be at one address',
 }
 
-/** Checks the heads of requests from other members before anything of their bodies is read. */
+/** Checks the heads of requests from other members, before their bodies are read. */
 export class RequestVerifier {
   /** The requests that were refused since the start. */
   readonly refused: Record<Refusal, number> = {

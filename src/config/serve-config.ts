@@ -1,10 +1,8 @@
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
+import type { TagPolicy } from '../delivery/tags/tag-resolver.ts'
 import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
 import type { HostPort } from '../overlay/host-port.ts'
 import type { LOG_LEVELS } from '../telemetry/log.ts'
-
-/** Who is asked what a tag names: the registry first, the registry only when no node knows the tag, or the registry and this node alone. */
-export type TagPolicy = 'fresh' | 'peers' | 'own'
 
 /** The parsed flags of `nabo serve`. Times are in milliseconds, sizes in bytes. */
 export interface ServeConfig {
@@ -17,7 +15,7 @@ export interface ServeConfig {
   readonly adminSocket?: string
   /** Further names by which clients may address the mirror and admin listeners. */
   readonly allowedHost: readonly string[]
-  /** Addresses of this node that peers are told; if empty, those of `peerAddr`, or of the default routes if that is every address. */
+  /** Addresses of this node that peers are told; if empty, those of `peerAddr`, or those of the default routes if `peerAddr` is every address. */
   readonly advertiseAddr: readonly string[]
   readonly bootstrap: BootstrapSpec
   readonly bootstrapDns?: HostPort

@@ -32,7 +32,7 @@ interface Flag {
   readonly parse?: (text: string) => unknown
   readonly choices?: readonly string[]
   readonly default?: string
-  /** The value of the flag without one. */
+  /** The value of the flag when it is given without one. */
   readonly preset?: string
   /** May be given more than once; in the environment, values stand with blanks between them. */
   readonly repeatable?: 'list' | 'map'
@@ -136,7 +136,7 @@ const FLAGS: readonly Flag[] = [
     about:
       'without a cluster secret, listen on all addresses: every machine that reaches them can join; no effect with a secret',
     parse: parseBoolean,
-    // Not absent: commander takes an optional value that is empty in the environment for true.
+    // Without a default, commander reads an empty environment variable as true.
     default: 'false',
     preset: 'true',
   },
@@ -263,11 +263,11 @@ export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
     if (flag.repeatable === 'map') config[name] = new Map((config[name] as [string, unknown][] | undefined) ?? [])
   }
   // Every value has gone through the parser or the choices of its flag above.
-  return withListeners(config as unknown as ServeConfig)
+  return withDefaultListeners(config as unknown as ServeConfig)
 }
 
-/** The addresses of the peer and the router listener where no flag says them: loopback, where strangers could join. */
-function withListeners(config: ServeConfig): ServeConfig {
+/** Adds the default addresses of the peer and router listeners: loopback in a cluster without a secret, which every host could join. */
+function withDefaultListeners(config: ServeConfig): ServeConfig {
   const { clusterSecretFile, insecureWithoutSecret } = config
   const host = clusterSecretFile === undefined && !insecureWithoutSecret ? LOOPBACK : EVERY_ADDRESS
   const orDefault = (addresses: ServeConfig['peerAddr'], port: number) =>

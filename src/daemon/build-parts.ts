@@ -43,7 +43,7 @@ export interface Parts extends Cluster {
    * True in a cluster with a secret. Without one, any host may be a node: then nothing is believed that another node says about tags, public
    * access, quotas or orders.
    */
-  readonly believesMembers: boolean
+  readonly believesPeers: boolean
   readonly listeners: Listeners
   readonly open: OpenRequests
   /** The connections of the peer listener that have not proved membership. */
@@ -131,8 +131,8 @@ export async function buildParts(
   const admission = new Admission(config.peerMaxTransfers)
   const rates = new UpstreamRates()
   const [load, upstreamRate] = [() => admission.load(), (registry: string) => rates.of(registry)]
-  const believesMembers = secrets !== undefined
-  const given = { secrets, believesMembers, peerPort, requests, buffers, pending, quota, load, upstreamRate, log }
+  const believesPeers = secrets !== undefined
+  const given = { secrets, believesPeers, peerPort, requests, buffers, pending, quota, load, upstreamRate, log }
   const cluster = await createCluster(config, given, teardown)
   const { overlay, index } = cluster
   const counters = new DeliveryCounters()
@@ -149,7 +149,7 @@ export async function buildParts(
     open,
     strangers,
     adminSocket,
-    believesMembers,
+    believesPeers,
   }
   return { ...known, chosen, owned, listeners, admission, metrics, traffic, readiness }
 }

@@ -12,7 +12,7 @@ import { NodeIdentity } from '../membership/node-identity.ts'
 import type { Log } from '../telemetry/log.ts'
 import { JoinSignatures } from '../peers/join-signatures.ts'
 
-/** How this node proves itself to the other members, and checks them. */
+/** The parts that prove this node's messages, and check those of other members. */
 export interface Authentication {
   readonly local: LocalMember
   readonly members: KnownMembers
@@ -21,6 +21,10 @@ export interface Authentication {
   readonly joins: JoinSignatures
 }
 
+/**
+ * Builds the proofs of this node from its identity. `secrets`: the current one first; undefined in a cluster without a secret. `about`: the
+ * addresses, zone and version for this node's record.
+ */
 export function createAuthentication(
   privateKey: Ed25519PrivateKey,
   secrets: readonly ClusterKeys[] | undefined,

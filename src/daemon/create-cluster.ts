@@ -32,12 +32,12 @@ export interface Cluster {
 }
 
 const CLAIMS_IGNORED =
-  'other nodes announce more content than this node keeps in its index, and the rest is ignored: pulls may go to the registry; if no node holds so much, one host invents claims'
+  'other nodes announce more content than this node keeps in its index, and the rest is ignored: pulls may go to the registry; if the nodes at this address hold less, one of them invents claims, so keep the host from the peer port'
 
 interface ClusterParts {
   /** undefined in a cluster without a secret. */
   readonly secrets: readonly ClusterKeys[] | undefined
-  readonly believesMembers: boolean
+  readonly believesPeers: boolean
   /** The port that the peer listener got. */
   readonly peerPort: number
   readonly requests: HttpRequests
@@ -49,9 +49,9 @@ interface ClusterParts {
   readonly log: Log
 }
 
-/** Nothing is started. */
+/** Builds this node's part in the cluster, and starts nothing. */
 export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
-  const { secrets, believesMembers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
+  const { secrets, believesPeers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
   const { indexReplicas: replicas } = config
   const identity = await loadIdentity(config.dataDir)
   const advertise = await advertisedHosts(config)
@@ -71,7 +71,7 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
     replicas,
     onIgnored: (address) => warnings.warn('claims', CLAIMS_IGNORED, () => ({ address, claims: index.stats().claims })),
   })
-  const quotaExchange = shareQuota(quota, { overlay, nodes: believesMembers ? peers : undefined, replicas }, teardown)
+  const quotaExchange = shareQuota(quota, { overlay, nodes: believesPeers ? peers : undefined, replicas }, teardown)
   const swarm = createSwarm(config, { overlay, index, peers, signatures, load, upstreamRate })
   members.onReplaced((id) => {
     index.forget(id)

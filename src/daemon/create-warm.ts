@@ -26,7 +26,7 @@ export interface WarmParts {
   readonly chosen: ChosenStore
   readonly overlay: Overlay
   readonly peers: PeerClient
-  readonly believesMembers: boolean
+  readonly believesPeers: boolean
   readonly traffic: MirrorTraffic
   readonly useCases: UseCases
   readonly isMirror: IsMirror
@@ -44,7 +44,7 @@ export interface Warm {
 const MANIFESTS_TIMEOUT = 5 * second
 
 export async function createWarm(config: ServeConfig, parts: WarmParts, teardown: Teardown): Promise<Warm> {
-  const { chosen, overlay, peers, believesMembers, traffic, useCases, isMirror, log } = parts
+  const { chosen, overlay, peers, believesPeers, traffic, useCases, isMirror, log } = parts
   const stopping = new AbortController()
   const jobs = new WarmJobs({
     puller: await createPuller(config, parts),
@@ -60,7 +60,7 @@ export async function createWarm(config: ServeConfig, parts: WarmParts, teardown
   })
   teardown.add(() => jobs.stop())
   // A stranger could have nodes pull whatever it likes.
-  const nodes = believesMembers ? peers : undefined
+  const nodes = believesPeers ? peers : undefined
   const rollOut: WarmCommandOptions['rollOut'] = (order, tell, { signal }) =>
     new Rollout(order, { overlay, self: jobs, nodes }).run(tell, {
       signal: AbortSignal.any([signal, stopping.signal]),

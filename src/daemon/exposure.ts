@@ -1,6 +1,7 @@
+import { openAddresses } from '../config/open-addresses.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { BootstrapTarget } from '../overlay/bootstrap/bootstrap-source.ts'
-import { type HostPort, formatHostPort, isLoopbackHost } from '../overlay/host-port.ts'
+import { formatHostPort, isLoopbackHost } from '../overlay/host-port.ts'
 import type { Log } from '../telemetry/log.ts'
 
 type ExposureConfig = Pick<
@@ -8,11 +9,11 @@ type ExposureConfig = Pick<
   'peerAddr' | 'routerAddr' | 'bootstrap' | 'clusterSecretFile' | 'insecureWithoutSecret' | 'privateImages'
 >
 
-const CURES = 'set --cluster-secret-file <file> on every node, or --insecure-without-secret'
+const ADVICE = 'set --cluster-secret-file <file> on every node, or --insecure-without-secret'
 
 /**
- * Refuses flags that would let other machines in without a cluster secret, and flags that ask for a cluster which cannot come about without one.
- * Throws an Error with one sentence for the operator.
+ * Refuses flags by which other machines could join without a cluster secret, and a bootstrap that names machines which could not reach this
+ * node. Throws an Error with one sentence for the operator.
  */
 export function refuseExposure(config: ExposureConfig): void {
   if (config.clusterSecretFile !== undefined || config.insecureWithoutSecret) return
@@ -23,16 +24,16 @@ export function refuseExposure(config: ExposureConfig): void {
     const open = addresses.find((address) => !isLoopbackHost(address.host))
     if (open !== undefined)
       throw new Error(
-        `${flag} ${formatHostPort(open)} needs a cluster secret, since every machine that reaches it could join: ${CURES}`,
+        `${flag} ${formatHostPort(open)} needs a cluster secret, since every machine that reaches it could join: ${ADVICE}`,
       )
   }
   if (mayNameOtherMachines(config.bootstrap))
     throw new Error(
-      `--bootstrap names other machines, which cannot reach this node: without a cluster secret it listens on loopback; ${CURES}`,
+      `--bootstrap names other machines, which cannot reach this node: without a cluster secret it listens on loopback; ${ADVICE}`,
     )
 }
 
-/** Logs what a node without a cluster secret is open to. Logs nothing for a node with one. */
+/** Logs what other machines can do at a node without a cluster secret. Logs nothing for a node with one. */
 export function warnOfExposure(config: ExposureConfig, log: Pick<Log, 'info' | 'warn'>): void {
   if (config.clusterSecretFile !== undefined) return
   const open = openAddresses(config).map(formatHostPort)
@@ -48,12 +49,7 @@ export function warnOfExposure(config: ExposureConfig, log: Pick<Log, 'info' | '
   )
 }
 
-/** The addresses of the peer and router listeners that other machines may reach. */
-export function openAddresses({ peerAddr, routerAddr }: Pick<ServeConfig, 'peerAddr' | 'routerAddr'>): HostPort[] {
-  return [...peerAddr, ...routerAddr].filter(({ host }) => !isLoopbackHost(host))
-}
-
-/** Several daemons on one machine may form a cluster over loopback. What DNS or a list will say is not known. */
+/** Several daemons on one machine may form a cluster over loopback. DNS and lists may name any machine. */
 function mayNameOtherMachines(bootstrap: ServeConfig['bootstrap']): boolean {
   switch (bootstrap.type) {
     case 'none':

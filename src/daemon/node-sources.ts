@@ -21,9 +21,9 @@ import { createAuthentication } from './create-authentication.ts'
 const MAX_PEERS = 3
 const MAX_CANDIDATES = 5
 const CONNECT_TIMEOUT = 2 * second
-/** The first request learns the incarnation of the peer. */
+/** The first request only learns the incarnation of the peer; further ones are for a peer that restarts meanwhile. */
 const MAX_ATTEMPTS = 3
-/** The discard port of this machine. */
+/** The address in the record of the probe, which no node can ask: the discard port. */
 const NOWHERE = '127.0.0.1:9'
 
 /** What is looked at in the same way by the daemon and by `nabo doctor`. */
@@ -49,7 +49,7 @@ export function nodeSources(
   }
 }
 
-/** Proves requests by an identity of its own, which serves nothing. */
+/** Signs the requests of the checks, by a new identity that serves nothing. */
 async function probeSigner(file: string | undefined): Promise<RequestSigner> {
   // The check of the secret reports a file that cannot be read.
   const secrets = file === undefined ? undefined : await readClusterSecrets(file).catch(() => undefined)

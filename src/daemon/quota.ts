@@ -20,7 +20,7 @@ export function createQuota(log: Pick<Log, 'info' | 'warn'>, teardown: Teardown)
   return { book, gate: new QuotaGate(book) }
 }
 
-/** Shares it with the other nodes from now on. `nodes`: undefined in a cluster without a secret, where nothing is shared. */
+/** Shares the quotas with the other nodes from now on. `nodes`: undefined in a cluster without a secret, where nothing is shared. */
 export function shareQuota(
   { book, gate }: Quota,
   parts: { overlay: Overlay; nodes: NodeCaller | undefined; replicas: number },

@@ -39,10 +39,10 @@ export function createUseCases(
     readonly overlay: Overlay
     readonly quota: Quota
     readonly isMirrorHost: (host: string) => boolean
-    readonly believesMembers: boolean
+    readonly believesPeers: boolean
   },
 ): UseCases {
-  const { chosen, peers, provenance, upstream, believesMembers: believesPeers, log } = parts
+  const { chosen, peers, provenance, upstream, believesPeers, log } = parts
   const { store, cache, quarantine } = chosen
   const policy = registryPolicy(config)
   const hasCredentials = config.credentialsFile !== undefined

@@ -1,7 +1,7 @@
 import { DEFAULT_MIRROR_URL } from '../cli/runtime-flags.ts'
+import { openAddresses } from '../config/open-addresses.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
-import { openAddresses } from './exposure.ts'
 
 const ALONE = `
   No cluster secret is set, so the peer and router listeners are on loopback, and other machines cannot join.

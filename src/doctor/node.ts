@@ -55,7 +55,7 @@ export interface UpstreamLook {
   readonly clockAhead?: number
 }
 
-/** What another node answered when it was asked with the proof of the cluster secret. */
+/** What another node answered when it was asked with a proof of membership. */
 export interface PeerLook {
   readonly address: string
   /** undefined if it answers and lets this node in. */

@@ -1,4 +1,4 @@
-import { isLoopbackAddress } from '../overlay/host-port.ts'
+import { addressKey, isLoopbackAddress } from '../overlay/host-port.ts'
 
 /** The number of blobs that this node sends to peers now, and the cap on it. */
 export interface SendingLoad {
@@ -29,7 +29,7 @@ export class Admission {
    * given back once by {@link leave}.
    */
   enter(remoteAddress: string | undefined): boolean {
-    const address = slotHolder(remoteAddress)
+    const address = addressKey(remoteAddress)
     const held = this.#held.get(address) ?? 0
     const free = this.#capacity - this.#sending
     if (free <= 0 || (held >= free && !this.#isExempt(address))) return false
@@ -39,7 +39,7 @@ export class Admission {
   }
 
   leave(remoteAddress: string | undefined): void {
-    const address = slotHolder(remoteAddress)
+    const address = addressKey(remoteAddress)
     const held = this.#held.get(address) ?? 0
     if (held > 1) this.#held.set(address, held - 1)
     else this.#held.delete(address)
@@ -50,11 +50,4 @@ export class Admission {
   load(): SendingLoad {
     return { sending: this.#sending, capacity: this.#capacity }
   }
-}
-
-const MAPPED = '::ffff:'
-
-/** A listener on `[::]` sees IPv4 clients as `::ffff:192.0.2.1`. */
-function slotHolder(remoteAddress = ''): string {
-  return remoteAddress.startsWith(MAPPED) ? remoteAddress.slice(MAPPED.length) : remoteAddress
 }

@@ -5,8 +5,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ANSWER_PROOF_HEADER, bodyHash } from '../authentication/proofs.ts'
 import type { ProveAnswer, RequestVerifier, Sender } from '../authentication/request-verifier.ts'
 import { OciError } from '../oci/errors.ts'
+import { addressKey } from '../overlay/host-port.ts'
 
-/** A member that sent a request, and the hash that its proof names for the body. */
+/** A member that sent a request, and the SHA-256 of the body that its proof covers, hexadecimal. */
 export interface AuthenticatedSender {
   readonly sender: Sender
   readonly body: string
@@ -14,7 +15,7 @@ export interface AuthenticatedSender {
 
 export interface PeerAuthenticationOptions {
   readonly verifier: Pick<RequestVerifier, 'verify'>
-  /** Whether the cluster has a secret. Without one, everybody may read. */
+  /** Whether the cluster has a secret. Without one, reads need no proof. */
   readonly hasSecret: boolean
 }
 
@@ -26,8 +27,8 @@ declare module 'fastify' {
 }
 
 /**
- * Verifies the proof of a request before anything of its body is read, and proves the answer. Throws OciError: DENIED, or a proved 409 for a
- * member that is to send the request again.
+ * Verifies the proof of a request before its body is read, and adds a proof to the answer. Throws OciError DENIED: 403, or a proved 409 if the
+ * sender may send the request again.
  */
 export function authenticate(
   request: FastifyRequest,
@@ -41,7 +42,7 @@ export function authenticate(
     const value = headers[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
-  const verified = verifier.verify({ method, target, header }, socket.remoteAddress ?? '')
+  const verified = verifier.verify({ method, target, header }, addressKey(socket.remoteAddress))
   switch (verified.type) {
     case 'accepted':
       proveAnswer(response, verified.prove)
@@ -51,7 +52,7 @@ export function authenticate(
       proveAnswer(response, verified.prove)
       throw new OciError('DENIED', {
         status: 409,
-        message: 'the request was made for another incarnation of this node, or came before',
+        message: 'the request names another incarnation of this node, or a counter that was used or is too old',
         headers: verified.headers,
       })
     case 'refused':

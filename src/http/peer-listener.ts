@@ -48,7 +48,7 @@ export interface PeerListenerOptions extends NodeMessageParts, PeerAuthenticatio
   /** The upload slots; a peer that gets none is told to ask elsewhere. */
   readonly admission: Pick<Admission, 'enter' | 'leave'>
   readonly sending: BlobSending
-  /** Limits what strangers may hold; absent for no limit. */
+  /** Limits strangers' connections and the bodies that they send; absent for no limit. */
   readonly strangers?: Pick<StrangerConnections, 'recognise' | 'acceptsBody'>
 }
 
@@ -68,7 +68,9 @@ export function peerRoutes(options: PeerListenerOptions): Routes {
       const longest = raw.method === 'POST' ? (routeOptions.bodyLimit ?? 0) : 0
       const bytes = Math.min(Number(raw.headers['content-length'] ?? longest), longest)
       if (bytes > 0 && options.strangers?.acceptsBody(reply.raw, bytes) === false)
-        throw new OciError('UNAVAILABLE', { message: 'this node receives as many messages as it may' })
+        throw new OciError('UNAVAILABLE', {
+          message: 'this node receives as many bytes of messages as it accepts at a time: send the message again later',
+        })
       done()
     })
     for (const name of names) {

@@ -15,15 +15,15 @@ const KEEP_ALIVE = 75 * second
 export interface ServerLimits {
   /** Bytes of a request's line and headers. */
   readonly maxHeaderSize: number
-  /** How often Node looks for requests that are late, in milliseconds: a late request ends this much later at most. */
+  /** Interval at which Node looks for requests beyond their timeout, in milliseconds: such a request ends this much later at most. */
   readonly checkInterval: number
 }
 
-/** Long URLs of clients fit, and Node's own interval. */
+/** 32 KiB for long URLs of clients; the interval is Node's default. */
 const LOCAL_LIMITS: ServerLimits = { maxHeaderSize: 32 * 1024, checkInterval: 30 * second }
 /**
  * The longest head between nodes is below 4 KiB: a path of two names of 255 characters and a digest, the proof, `Nabo-Path`. Strangers reach
- * the peer listener: a short head bounds the memory that they can take, a short interval the time that a request without end takes.
+ * the peer listener: a short head bounds the memory that they can take, a short interval the time that an unfinished request takes.
  */
 export const PEER_LIMITS: ServerLimits = { maxHeaderSize: 16 * 1024, checkInterval: 5 * second }
 

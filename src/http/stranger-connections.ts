@@ -85,7 +85,7 @@ export class StrangerConnections {
     server.on('drop', () => this.#table.note('full'))
   }
 
-  /** Takes a connection for a member's from now on: a request on it has proved membership. */
+  /** Ends the limits for a connection, on which a request has proved membership. */
   recognise(socket: Socket): void {
     const connection = this.#connections.get(socket)
     if (connection === undefined) return

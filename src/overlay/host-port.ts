@@ -54,3 +54,11 @@ export function canonicalHost(text: string): string | undefined {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(host)?.[1]
   return mapped ?? URL.parse(`http://[${host}]`)?.hostname.slice(1, -1)
 }
+
+/**
+ * The IP address of the other end of a connection, as a key for limits: one spelling, since a listener on `[::]` sees IPv4 clients as
+ * `::ffff:192.0.2.1`. Empty for a connection that has ended.
+ */
+export function addressKey(remoteAddress = ''): string {
+  return canonicalHost(remoteAddress) ?? remoteAddress
+}

@@ -18,8 +18,8 @@ interface Seen {
 }
 
 /**
- * Signs this node's joins, and checks those of other nodes that a third one forwards. The proof of a request covers its sender only; a
- * coordinator that forwards a join speaks for another node, and must not be able to invent its words or to repeat them.
+ * Signs this node's joins, and checks the signatures of forwarded joins. The proof of a request covers its sender only: without the signature, a
+ * coordinator that forwards a join could invent or repeat one of another node.
  */
 export class JoinSignatures {
   readonly #identity: NodeIdentity
@@ -39,7 +39,7 @@ export class JoinSignatures {
     return { ...message, signed: { ...stamp, signature: this.#identity.sign(bytes).toString('base64url') } }
   }
 
-  /** Whether a forwarded message is that of `member`, which is named in it, and comes for the first time. */
+  /** Whether `member` has signed a forwarded message, and the message comes for the first time. */
   accepts(message: JoinMessage, member: Peer): boolean {
     const { signed } = message
     if (signed === undefined) return false

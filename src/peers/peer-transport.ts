@@ -50,7 +50,7 @@ export interface AskOptions {
   readonly verified?: boolean
 }
 
-/** A restart of the peer or of this node costs one repetition; more mean that two processes share an identity. */
+/** A restart of the peer or of this node costs one repetition. More are needed only where two processes share an identity. */
 const MAX_ATTEMPTS = 3
 const NO_BODY = new Uint8Array()
 const CONNECT_TIMEOUT = 1 * second
@@ -62,7 +62,7 @@ const MAX_DISCARDED = 16 * 1024
 const MAX_DISCARD_TIME = 1 * second
 
 export interface PeerTransportOptions {
-  /** Proves requests and checks answers. Absent: anonymous reading, whose answers anybody on the way may have written. */
+  /** Proves requests and checks answers. Absent: reads without a proof, whose answers any host on the path may have written. */
   readonly signer?: RequestSigner | undefined
   /** The longest silence inside a body, in milliseconds. */
   readonly idleTimeout: number

@@ -19,7 +19,7 @@ export interface QuotaHandler {
 
 export interface QuotaExchangeOptions {
   readonly overlay: Pick<Overlay, 'self' | 'peers' | 'closest'>
-  /** undefined in a cluster without a secret: a stranger could say that a quota is used up, so nobody is asked or told. */
+  /** undefined in a cluster without a secret: a stranger could say that a quota is used up, so no node is asked or told. */
   readonly nodes: NodeCaller | undefined
   readonly book: QuotaBook
   /** How many nodes keep a quota where not everybody does. */

@@ -28,9 +28,11 @@ export interface IndexOptions {
   readonly failureMemory: number
   /** How long a claim that proved wrong is not believed again. */
   readonly disproofMemory: number
-  /** Claims of all other nodes together, of one of them, and of all nodes whose connections come from one address. */
+  /** Claims of all other nodes together; further ones are ignored. */
   readonly maxClaims: number
+  /** Claims of one node. */
   readonly maxClaimsPerPeer: number
+  /** Claims of all nodes whose connections come from one IP address. */
   readonly maxClaimsPerAddress: number
   /** Called for each claim that is ignored because of these limits, with the address of the connection that it came by. */
   readonly onIgnored?: ((remoteAddress: string) => void) | undefined

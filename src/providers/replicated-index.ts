@@ -129,7 +129,7 @@ export class ReplicatedIndex implements ProviderIndex, IndexHandler {
     return result
   }
 
-  /** Forgets the claims of a node that another one has replaced at its address. */
+  /** Forgets the claims of a node that another one has replaced at its address, unless the overlay still knows the node. */
   forget(peerId: string): void {
     if (!this.#members.has(peerId)) this.#receiver.drop(peerId)
   }

@@ -1,3 +1,4 @@
+import { addressKey } from '../overlay/host-port.ts'
 import type { Log } from '../telemetry/log.ts'
 import { PacedWarnings } from '../telemetry/paced-warnings.ts'
 import { second } from '../time/units.ts'
@@ -70,12 +71,12 @@ export class StrangerTable<C extends object> {
   }
 
   /**
-   * Adds a new connection. At a limit it closes the oldest idle connection: that of a member proves itself within a round trip, so an old one
-   * is nobody's or an attacker's. Returns false, and adds nothing, if no connection is idle; the caller then closes the new one.
+   * Adds a new connection. At a limit it closes the oldest idle connection: a member proves itself within a round trip, so an old connection
+   * is no member's. Returns false, and adds nothing, if no connection is idle; the caller then closes the new one.
    */
   admit(connection: C, remoteAddress: string | undefined): boolean {
     const { perAddress, total } = this.#options.limits
-    const address = plainAddress(remoteAddress)
+    const address = addressKey(remoteAddress)
     if ((this.#countByAddress.get(address) ?? 0) >= perAddress) {
       const oldest = this.#oldestIdle((stranger) => stranger.address === address)
       this.note('address', address)
@@ -149,11 +150,4 @@ export class StrangerTable<C extends object> {
     for (const [address, count] of this.#countByAddress) if (count > most) [found, most] = [address, count]
     return found
   }
-}
-
-const MAPPED = '::ffff:'
-
-/** A listener on `[::]` sees IPv4 clients as `::ffff:192.0.2.1`. */
-function plainAddress(remoteAddress = ''): string {
-  return remoteAddress.startsWith(MAPPED) ? remoteAddress.slice(MAPPED.length) : remoteAddress
 }

@@ -1,7 +1,7 @@
 import { minute } from '../time/units.ts'
 import type { Log } from './log.ts'
 
-/** An attack lasts hours and may cause thousands of warnings a second: one a minute for each kind says enough. */
+/** Between two warnings of one kind: an attack may cause thousands a second, for hours. */
 const PAUSE = 1 * minute
 
 /** Logs each kind of warning at most once a minute. */

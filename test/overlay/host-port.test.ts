@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import * as fc from 'fast-check'
 
-import { formatHostPort, parseHostPort } from '../../src/overlay/host-port.ts'
+import { addressKey, formatHostPort, parseHostPort } from '../../src/overlay/host-port.ts'
 
 describe('host and port', () => {
   it('reads back what it wrote', () => {
@@ -37,5 +37,20 @@ describe('host and port', () => {
       'a/b',
     ]
     for (const text of refused) assert.equal(parseHostPort(text, 1), undefined, text)
+  })
+})
+
+describe('the address of a connection, as a key for limits', () => {
+  it('is the same for an IPv4 address and the IPv6 address that it is mapped to', () => {
+    assert.equal(addressKey('::ffff:192.0.2.1'), addressKey('192.0.2.1'))
+  })
+
+  it('differs between addresses, with and without a zone', () => {
+    const addresses = ['192.0.2.1', '192.0.2.2', '2001:db8::1', 'fe80::1%eth0', 'fe80::1%eth1']
+    assert.equal(new Set(addresses.map((address) => addressKey(address))).size, addresses.length)
+  })
+
+  it('is empty for a connection that has ended', () => {
+    assert.equal(addressKey(undefined), '')
   })
 })

@@ -11,7 +11,7 @@ export interface Caller {
 
 /**
  * The receiver of content: a client on this node, with its own credentials or with the rights that every client on this node has, or a
- * peer. `verified`: the peer claims, authenticated by the cluster secret, that the registry showed this digest or tag to its client.
+ * peer. `verified`: the peer, an authenticated member, claims that the registry showed this digest or tag to its client.
  */
 export type Audience =
   | { readonly kind: 'node'; readonly caller?: Caller | undefined }

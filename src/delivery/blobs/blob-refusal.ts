@@ -2,7 +2,7 @@ import { OciError } from '../../oci/errors.ts'
 import type { SharedFailure } from '../../swarm/swarm.ts'
 import { errorText } from '../../telemetry/log.ts'
 import type { BlobSources } from './blob-sources.ts'
-import type { BlobRequest } from './remote-blobs.ts'
+import type { BlobRequest } from './blob-request.ts'
 
 /** Why no source delivered a blob: whether the upstream answered that it does not exist, and the last error. */
 export interface WhyNobody {

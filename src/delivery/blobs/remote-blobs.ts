@@ -1,18 +1,9 @@
 import { OciError } from '../../oci/errors.ts'
-import type { Digest } from '../../oci/digest.ts'
-import type { Repository } from '../../oci/reference.ts'
-import type { Caller } from '../access/audience.ts'
+import type { BlobRequest } from './blob-request.ts'
 import type { BlobSources } from './blob-sources.ts'
 import { RemoteBlob } from './remote-blob.ts'
 import { SourceSearch, type SourceSearchOptions } from './source-search.ts'
 import type { Suspects } from '../integrity/suspects.ts'
-
-export interface BlobRequest {
-  readonly repository: Repository
-  readonly digest: Digest
-  /** The client whose credentials fetch it, where the node's own do not suffice. */
-  readonly caller?: Caller | undefined
-}
 
 export interface RemoteBlobsOptions extends SourceSearchOptions {
   readonly sources: BlobSources

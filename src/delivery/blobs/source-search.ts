@@ -7,7 +7,7 @@ import { second } from '../../time/units.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
 import type { BlobSources, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
-import type { BlobRequest } from './remote-blobs.ts'
+import type { BlobRequest } from './blob-request.ts'
 import { type BrokenSource, RecalledError, type SourceStream, StalledError } from './resuming-stream.ts'
 import type { Sender } from './blob-trace.ts'
 import type { KnownSizes } from './known-sizes.ts'
@@ -42,7 +42,7 @@ export interface SearchFor {
 
 /** So many useless answers in a row, and the coordinator is not worth asking. */
 const MAX_ASKS = 6
-/** Of the 9 s until the header, so that peers get a chance where a registry cannot be reached and does not refuse. */
+/** Of the 9 s until the header; the rest is left for holders if the registry neither answers nor refuses. */
 const UPSTREAM_PATIENCE = 2 * second
 
 /** The sources of one blob for one transfer: what was tried, and what may be tried next. */
@@ -178,7 +178,7 @@ export class SourceSearch {
   }
 
   async #find(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
-    if (this.#for.caution !== 'none') return this.#fromProven(position, signal)
+    if (this.#for.caution !== 'none') return this.#fromUpstreamOrVetted(position, signal)
     if (await this.#isShared(signal)) {
       const found = await this.#fromSwarm(position, signal)
       if (found !== 'alone') return found
@@ -188,8 +188,11 @@ export class SourceSearch {
     return alone ?? ((await this.#hasAvoided(signal)) ? this.#fromVetted(position, signal) : undefined)
   }
 
-  /** No byte of a peer is passed on unverified: from the upstream, and from a checked copy when the upstream fails or takes long. */
-  async #fromProven(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
+  /**
+   * From the upstream, or from a vetted copy if the upstream fails or takes longer than {@link UPSTREAM_PATIENCE}: no byte of a peer is passed on
+   * unverified.
+   */
+  async #fromUpstreamOrVetted(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
     const ways = [
       (signal: AbortSignal) => this.#fromUpstream(position, signal),
       (signal: AbortSignal): Promise<FoundStream | undefined> => this.#fromVetted(position, signal),

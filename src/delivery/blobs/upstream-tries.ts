@@ -1,6 +1,6 @@
 import { UpstreamError } from '../../upstream/upstream.ts'
 import type { BlobSources, UpstreamStream } from './blob-sources.ts'
-import type { BlobRequest } from './remote-blobs.ts'
+import type { BlobRequest } from './blob-request.ts'
 import type { UpstreamRates } from './upstream-rates.ts'
 
 const MAX_FAILURES = 3

@@ -18,7 +18,7 @@ export class SpoolError extends Error {
 /** Temporary files in one directory, within half of its free space. Each is unlinked when it is created, so that none outlives the process. */
 export class Spool {
   readonly #directory: string
-  /** Sizes that were promised to open files. */
+  /** Bytes that are reserved for open files. */
   #reserved = 0
 
   constructor(directory: string) {
@@ -38,7 +38,7 @@ export class Spool {
   async #create(size: number): Promise<SpoolFile> {
     await makeDirectories(this.#directory, { mode: 0o700 })
     const { type, bavail, bsize } = await statfs(this.#directory)
-    // Bytes that are written already count twice, which errs on the safe side.
+    // Bytes that are already written count twice, in `bavail` and in `#reserved`: files get less than half of the space, never more.
     const room = Math.min(type === TMPFS ? MAX_MEMORY : Infinity, (bavail * bsize) / 2) - this.#reserved
     if (size > room) throw new SpoolError(`${this.#directory} has no room for a temporary file of ${size} bytes`)
     this.#reserved += size
@@ -76,7 +76,7 @@ export class SpoolFile {
     }
   }
 
-  /** Reads up to `length` bytes; returns how many. */
+  /** Reads up to `length` bytes; returns their number, 0 at the end of the file. */
   async read(target: Uint8Array, length: number, position: number): Promise<number> {
     const { bytesRead } = await this.#handle.read(target, 0, length, position)
     return bytesRead

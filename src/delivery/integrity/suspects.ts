@@ -24,8 +24,8 @@ export interface Suspicion {
 }
 
 /**
- * How a request must be fetched. `none`: from wherever the swarm says. Otherwise no byte of a peer is passed on unverified: from the upstream
- * if the registry falls back, else from a copy that this node has hashed (`VettedCopies`).
+ * How a request must be fetched. `none`: from the sources that the swarm names. Otherwise no byte of a peer is passed on unverified: the blob
+ * comes from the upstream if `--fallback` admits the registry, else from a copy that this node has hashed (`VettedCopies`).
  * - `hash`: from byte 0 to the end, so that bytes of the upstream go through `verifiedChunks`.
  * - `elsewhere`: only a part, which no hash can prove.
  */
@@ -57,7 +57,7 @@ const MAX_DIGESTS = 10_000
 /** From its last byte until a blob is in the store of the client that fetched it. */
 const COMMIT_PATIENCE = 10 * second
 const MAX_REPOSITORIES = 4
-const MAX_WARY = 1_000
+const MAX_CAUTIOUS_REPOSITORIES = 1_000
 
 /**
  * Bulk bytes pass through unhashed, since containerd hashes what it commits. So it is remembered for ten minutes which bytes of a
@@ -72,8 +72,8 @@ export class Suspects {
     ...atMost(MAX_DIGESTS),
     dispose: ({ patience }) => clearTimeout(patience),
   })
-  /** Until when all blobs of a repository are fetched with caution, by its key. */
-  readonly #wary = new LRUCache<string, number>(atMost(MAX_WARY))
+  /** The end of the time in which all blobs of a repository are fetched with caution, by the repository's key; milliseconds, monotonic. */
+  readonly #cautiousUntil = new LRUCache<string, number>(atMost(MAX_CAUTIOUS_REPOSITORIES))
   #suspectBlobs = 0
 
   constructor(options: SuspectsOptions) {
@@ -95,7 +95,7 @@ export class Suspects {
     }
     const trace = this.#of(digest) ?? this.#remember(digest)
     if (trace.repositories.size < MAX_REPOSITORIES) trace.repositories.set(repositoryKey(repository), repository)
-    const isCautious = trace.suspect || (this.#wary.get(repositoryKey(repository)) ?? 0) > performance.now()
+    const isCautious = trace.suspect || (this.#cautiousUntil.get(repositoryKey(repository)) ?? 0) > performance.now()
     const caution = !isCautious ? 'none' : asked.start === 0 && asked.toEnd ? 'hash' : 'elsewhere'
     return this.#handOut(trace, asked.start, caution)
   }
@@ -207,8 +207,8 @@ export class Suspects {
     )
     const repositories = [...trace.repositories.values()]
     const isLikely = reason !== 'asked-again' || trace.committing
-    // Whoever lies about one layer may lie about the others, and each of them would fail a pull of its own.
-    for (const key of trace.repositories.keys()) this.#wary.set(key, performance.now() + MEMORY)
+    // A peer that sent wrong bytes of one layer may send wrong bytes of the image's others, and each would fail a pull of its own.
+    for (const key of trace.repositories.keys()) this.#cautiousUntil.set(key, performance.now() + MEMORY)
     this.#options.onSuspect({ digest: trace.digest, repositories, reason, isLikely, senders })
   }
 

@@ -3,7 +3,7 @@ import { repositoryKey } from '../../oci/reference.ts'
 import { DeadlineError, abortable, withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
 import type { PeerStream } from '../blobs/blob-sources.ts'
-import type { BlobRequest } from '../blobs/remote-blobs.ts'
+import type { BlobRequest } from '../blobs/blob-request.ts'
 import { SEARCH_TIMEOUT, VettedSearch, type VettedCopy, type VettedSearchOptions } from './vetted-search.ts'
 
 export interface VettedCopiesOptions extends VettedSearchOptions {

@@ -1,10 +1,11 @@
 import type { BufferPool } from '../../mover/buffer-pool.ts'
+import { parseHostPort } from '../../overlay/host-port.ts'
 import type { SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { BlobSources, PeerStream } from '../blobs/blob-sources.ts'
-import type { BlobRequest } from '../blobs/remote-blobs.ts'
+import type { BlobRequest } from '../blobs/blob-request.ts'
 import { ResumingStream } from '../blobs/resuming-stream.ts'
 import { type Spool, SpoolError, type SpoolFile } from './spool.ts'
 import type { Suspects } from './suspects.ts'
@@ -28,11 +29,13 @@ export interface VettedCopy {
 
 /** Holders that one search tries, one after the other. */
 const MAX_HOLDERS = 32
-/** For one search: the kubelet cancels a pull that makes no progress for five minutes. */
+/** Duration of one search at most: the kubelet cancels a pull that makes no progress for five minutes. */
 export const SEARCH_TIMEOUT = 4 * minute
-/** A holder has this long, and more for a large blob, so that a slow one does not use up the time of the others. */
+/** Time for one holder, plus that for the blob at {@link MIN_BYTES_PER_SECOND}: a slow holder must not use up the time of the others. */
 const HOLDER_TIMEOUT = 10 * second
 const MIN_BYTES_PER_SECOND = 4 * 1024 * 1024
+/** For an address without a port, which peers do not advertise: only the host counts. */
+const ANY_PORT = 1
 
 /** Tries the holders of one blob until one has sent the right bytes. */
 export class VettedSearch {
@@ -51,7 +54,7 @@ export class VettedSearch {
 
   /** Ends the search, and frees the copy. Call it once, after the last reader. */
   async close(): Promise<void> {
-    this.#stopping.abort(new Error('nobody waits for the blob'))
+    this.#stopping.abort(new Error('no request waits for the blob'))
     const copy = await this.result
     await copy?.file.close()
   }
@@ -76,8 +79,8 @@ export class VettedSearch {
   }
 
   /**
-   * In random order, but those that are avoided last, and the first holder of each host before the second of any: one member can invent
-   * identities, but needs an address for each host.
+   * In random order, with avoided holders last, and one holder of each host before a second one of any: a member can invent identities, but not
+   * addresses of other hosts.
    */
   #inOrder(holders: readonly SwarmSource[]): readonly SwarmSource[] {
     const { digest } = this.#request
@@ -85,7 +88,7 @@ export class VettedSearch {
     const isAvoided = ({ source }: { source: SwarmSource }) => this.#options.suspects.avoids(digest, source.peer)
     const { avoided = [], others = [] } = Object.groupBy(shuffled, (one) => (isAvoided(one) ? 'avoided' : 'others'))
     const count = new Map<string, number>()
-    // Avoided ones count first: the other holders of their hosts come after those of hosts that nothing is known about.
+    // Count avoided holders first: another holder on the host of one then comes after the first holders of other hosts.
     const ranked = [...avoided, ...others].map(({ source }) => {
       const host = hostOf(source.peer.address)
       const rank = count.get(host) ?? 0
@@ -139,7 +142,7 @@ export class VettedSearch {
   }
 }
 
-/** The host of `host:port`. */
+/** The host of `host:port`, as a key. */
 function hostOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(':'))
+  return parseHostPort(address, ANY_PORT)?.host ?? address
 }

@@ -25,6 +25,12 @@ export interface ResolvedTag extends KnownTag {
   readonly peer?: string
 }
 
+/**
+ * Where the digest of a tag comes from. `fresh`: from the registry, asked once for all nodes, and from other nodes when it fails. `peers`: from
+ * other nodes, and from the registry when none knows the tag. `own`: from the registry and this node alone.
+ */
+export type TagPolicy = 'fresh' | 'peers' | 'own'
+
 export interface TagResolverOptions {
   readonly store: Pick<ContentStore, 'resolve'>
   readonly index: Pick<ProviderIndex, 'find' | 'disprove'>
@@ -32,8 +38,7 @@ export interface TagResolverOptions {
   readonly upstream: Pick<Upstream, 'headManifest'>
   readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
   readonly policy: RegistryPolicy
-  /** `own`: what a tag names comes from the registry and from this node alone. */
-  readonly tagPolicy: 'fresh' | 'peers' | 'own'
+  readonly tagPolicy: TagPolicy
   /** False in a cluster without a secret, where any host could name another digest for a tag. */
   readonly believesPeers: boolean
   readonly rights: Rights

@@ -1,10 +1,10 @@
 import { stat } from 'node:fs/promises'
 
 import { readClusterSecrets } from '../../authentication/cluster-secret.ts'
-import { isLoopbackHost } from '../../overlay/host-port.ts'
+import { openAddresses } from '../../config/open-addresses.ts'
 import { errorText } from '../../telemetry/log.ts'
 import { type Check, error, ok, type Outcome, warning } from '../check.ts'
-import type { DoctorSettings, Node } from '../node.ts'
+import type { Node } from '../node.ts'
 
 /** Whether the cluster secret is one, is kept, and is that of the other nodes. Never says what it is. */
 export const secretCheck: Check = {
@@ -14,7 +14,7 @@ export const secretCheck: Check = {
     const { clusterSecretFile: file } = node.settings
     if (file === undefined)
       return warning(
-        isOpen(node.settings)
+        openAddresses(node.settings).length > 0
           ? 'there is no cluster secret: every machine that reaches the peer and router ports can join and read what this node shares, and what other nodes say about tags is ignored'
           : 'there is no cluster secret: the peer and router listeners are on loopback, so this node gets nothing from other machines and gives them nothing',
         `head -c 32 /dev/urandom | base64 > <file>, chmod 600 <file>, and --cluster-secret-file <file> on every node`,
@@ -31,11 +31,6 @@ export const secretCheck: Check = {
     }
     return (await refused(node, file)) ?? (await kept(file, node)) ?? (await accepted(node, file))
   },
-}
-
-/** Whether other machines may reach the peer or the router listener. */
-function isOpen({ peerAddr, routerAddr }: DoctorSettings): boolean {
-  return [...peerAddr, ...routerAddr].some(({ host }) => !isLoopbackHost(host))
 }
 
 async function refused(node: Node, file: string): Promise<Outcome | undefined> {

@@ -3,7 +3,7 @@ import { beforeEach, describe, it } from 'node:test'
 
 import { type Fill, Fills } from '../../../src/delivery/blobs/fill.ts'
 import type { RemoteBlob } from '../../../src/delivery/blobs/remote-blob.ts'
-import type { BlobRequest } from '../../../src/delivery/blobs/remote-blobs.ts'
+import type { BlobRequest } from '../../../src/delivery/blobs/blob-request.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { OciError } from '../../../src/oci/errors.ts'
 import { repositoryKey } from '../../../src/oci/reference.ts'
