@@ -118,7 +118,7 @@ export function answerProof(
   status: number,
   header: (name: string) => string | undefined,
 ): string {
-  const lines = ANSWER_HEADERS.map((name) => header(name) ?? '')
+  const lines = ANSWER_HEADERS.map((name) => line(header(name)))
   return createHmac('sha256', key)
     .update(['answer', requestMac, status, ...lines].join('\n'))
     .digest('hex')
@@ -132,9 +132,14 @@ export function isSameProof(expected: string, given: string | undefined): boolea
 
 function requestMac(key: Buffer, claim: RequestClaim, { method, target, header }: RequestHead): Buffer {
   const { from, to, session, incarnation, counter, body } = claim
-  const lines = REQUEST_HEADERS.map((name) => header(name) ?? '')
+  const lines = REQUEST_HEADERS.map((name) => line(header(name)))
   const covered = ['request', from, to, session, incarnation, counter, body, method, target, ...lines]
   return createHmac('sha256', key).update(covered.join('\n')).digest()
+}
+
+/** A header without a value is not an absent one: the presence of `nabo-absent` alone costs a peer its claim. */
+function line(value: string | undefined): string {
+  return value === undefined ? '' : `:${value}`
 }
 
 function gateMac(key: Buffer, mac: Buffer): Buffer {

@@ -278,6 +278,14 @@ describe('answers between nodes', () => {
     assert.deepEqual(await a.ask(through), ABOUT)
   })
 
+  it('are not believed if a header without a value is added on the way', async (context) => {
+    const { a, path, through } = await attacked(context)
+    for (const name of ['nabo-absent', 'nabo-access', 'nabo-busy', 'nabo-path']) {
+      path.onAnswer = ({ headers }) => void (headers[name] = '')
+      await assert.rejects(a.client.resolveTag(through, tag, { signal }), unreachable, name)
+    }
+  })
+
   it('are not believed in place of the answer to another request', async (context) => {
     const { a, path, through } = await attacked(context)
     await a.client.resolveTag(through, tag, { signal })
