@@ -86,7 +86,7 @@ export function writeRequestProof(
   const { from, to, session, incarnation, counter, body } = claim
   const authorization =
     `Nabo v=${WIRE_VERSION},from=${from},to=${to},session=${session},incarnation=${incarnation},counter=${counter},` +
-    `body=${body},mac=${mac},gate=${gateMac(keys.gate, bytes).toString('hex')}`
+    `body=${body},mac=${mac},gate=${gateMac(keys.gate, from, bytes).toString('hex')}`
   return { authorization, mac }
 }
 
@@ -102,8 +102,8 @@ export function readRequestProof(header: string): RequestProof | undefined {
 }
 
 /** Whether the sender of a proof knows a cluster secret: a few microseconds. */
-export function passesGate({ mac, gate }: RequestProof, key: Buffer): boolean {
-  return timingSafeEqual(gateMac(key, Buffer.from(mac, 'hex')), Buffer.from(gate, 'hex'))
+export function passesGate({ from, mac, gate }: RequestProof, key: Buffer): boolean {
+  return timingSafeEqual(gateMac(key, from, Buffer.from(mac, 'hex')), Buffer.from(gate, 'hex'))
 }
 
 /** Whether a proof was made with the key of the two nodes, for this request. */
@@ -142,6 +142,7 @@ function line(value: string | undefined): string {
   return value === undefined ? '' : `:${value}`
 }
 
-function gateMac(key: Buffer, mac: Buffer): Buffer {
-  return createHmac('sha256', key).update(mac).digest().subarray(0, GATE_BYTES)
+/** Covers the sender: with an overheard check, invented senders would cost a key each. */
+function gateMac(key: Buffer, from: string, mac: Buffer): Buffer {
+  return createHmac('sha256', key).update(`${from}\n`).update(mac).digest().subarray(0, GATE_BYTES)
 }
