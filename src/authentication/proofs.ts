@@ -6,7 +6,7 @@ import { WIRE_VERSION } from '../membership/wire-version.ts'
 export const RECORD_HEADER = 'nabo-record'
 /** On an answer: the proof that covers its request, its status and its {@link ANSWER_HEADERS}. */
 export const ANSWER_PROOF_HEADER = 'nabo-proof'
-/** On the answer to a message: the SHA-256 of its body. */
+/** On the answer to a message, and on a manifest: the SHA-256 of the body. */
 export const BODY_HEADER = 'nabo-body'
 /** On a 409: the target's incarnation, and the highest counter that it has accepted from the sender. */
 export const INCARNATION_HEADER = 'nabo-incarnation'
