@@ -42,7 +42,7 @@ export interface RequestHead {
 export interface RequestClaim {
   readonly from: string
   readonly to: string
-  /** Random, one for each process of the sender: an answer to an earlier process is no answer to this one. */
+  /** Random, for as long as the sender counts its requests to the target: an answer to an earlier process is no answer to this one. */
   readonly session: string
   /** Of the target; 0 if the sender does not know it. */
   readonly incarnation: number
