@@ -220,6 +220,33 @@ describe('a peer listener among strangers', () => {
     await eventually('there is room again', () => next.text.startsWith('HTTP/1.1 403 '))
   })
 
+  it('reads no more bytes of bodies at a time than members of one address, and of all, may send', async () => {
+    const { port } = await serve({ patience: LONG, memberBodies: { perAddress: 1000, total: 1500 } })
+    const post = () =>
+      `${provenHead('POST', NODE_PROTOCOL.announce.path)}Content-Length: 600\r\nExpect: 100-continue\r\n\r\n`
+    const begin = async (address: string) => {
+      const member = await dial(port, address)
+      member.socket.write(post())
+      await eventually('it may send its body', () => member.text.startsWith('HTTP/1.1 100 '))
+      return member
+    }
+    const refused = async (address: string) => {
+      const member = await dial(port, address)
+      member.socket.write(post())
+      await eventually('it is refused', () => member.isClosed)
+      assert.match(member.text, /HTTP\/1\.1 503 .*nabo-proof/is)
+    }
+    const first = await begin('127.0.0.1')
+    await refused('127.0.0.1')
+    await begin('127.0.0.2')
+    await refused('127.0.0.3')
+    first.socket.write('x'.repeat(600))
+    await eventually('the first one is answered', () => first.text.includes('HTTP/1.1 403 '))
+    const next = await begin('127.0.0.1')
+    next.socket.write('x'.repeat(600))
+    await eventually('there is room again', () => next.text.includes('HTTP/1.1 403 '))
+  })
+
   it('tells a client with a long body why it is refused', async () => {
     const { port } = await serve({ patience: LONG })
     const url = `http://127.0.0.1:${port}${NODE_PROTOCOL.announce.path}`
