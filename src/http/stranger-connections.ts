@@ -71,7 +71,8 @@ export class StrangerConnections {
       listener: 'peer',
       limits,
       log,
-      isIdle: (socket) => this.#connections.get(socket)?.responses.size === 0,
+      // What waits for a stranger that reads nothing is over for this node: else such connections would keep members out.
+      isIdle: (socket) => [...(this.#connections.get(socket)?.responses ?? [])].every((one) => one.writableEnded),
       close: (socket) => socket.destroy(),
     })
   }

@@ -185,6 +185,41 @@ describe('a peer listener among strangers', () => {
     await eventually('then they are closed', () => stillOpen(readers) === 0)
   })
 
+  it('ends a connection with too many requests open, and serves none of those beyond the limit', async () => {
+    let served = 0
+    const routes: Routes = (app) => {
+      app.addHook('onRequest', () => {
+        served += 1
+        return new Promise<void>(() => {})
+      })
+    }
+    const { port } = await serve({ patience: LONG, routes })
+    const stranger = await dial(port)
+    stranger.socket.write('GET / HTTP/1.1\r\n\r\n'.repeat(3_000))
+    await eventually('it is closed', () => stranger.isClosed)
+    assert.equal(served, 8)
+  })
+
+  it('does not let strangers that read no answer keep members out', async () => {
+    let answers = 0
+    const routes: Routes = (app) => {
+      app.get('/*', (_request, reply) => {
+        answers += 1
+        return reply.send(Buffer.alloc(32 * 2 ** 20))
+      })
+    }
+    const { port } = await serve({ patience: LONG, limits: { perAddress: 2, total: 2 }, routes })
+    const stalled = await dialMany(port, 2)
+    for (const { socket } of stalled) {
+      socket.pause()
+      socket.write('GET / HTTP/1.1\r\n\r\n')
+    }
+    await eventually('both are answered', () => answers === 2)
+    const next = await dial(port)
+    next.socket.write('GET / HTTP/1.1\r\n\r\n')
+    await eventually('a newcomer is answered', () => next.text.startsWith('HTTP/1.1 200 '))
+  })
+
   it('stops reading a refused request, whatever its length, and closes the connection', async () => {
     const { port } = await serve({ patience: LONG })
     const refused = [
