@@ -42,6 +42,7 @@ const MEMORY = 10 * minute
 export class KnownMembers {
   readonly #options: Required<KnownMembersOptions>
   readonly #members = new Map<string, Entry>()
+  /** Ids, by {@link placeOf}. */
   readonly #byAddress = new Map<string, string>()
   readonly #perSource = new Map<string, number>()
   readonly #listeners = new Set<(id: string) => void>()
@@ -61,7 +62,10 @@ export class KnownMembers {
     return this.#members.get(id)
   }
 
-  /** Tells of each member whose advertised address a member with a newer incarnation has taken over. Returns its own end. */
+  /**
+   * Tells of each member whose advertised address a member with a newer incarnation has taken over, from the same IP address: any member can
+   * advertise the address of another host's. Returns its own end.
+   */
   onReplaced(listener: (id: string) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -86,7 +90,7 @@ export class KnownMembers {
       this.#release(known)
       known.record = record
       known.recordText = recordText
-      this.#claimAddress(record)
+      this.#claimAddress(known)
       return known
     }
     this.#sweep()
@@ -103,11 +107,13 @@ export class KnownMembers {
     const entry: Entry = { record, recordText, from, heardAt: performance.now(), requests: new ReplayWindow() }
     this.#members.set(id, entry)
     this.#perSource.set(from, count + 1)
-    this.#claimAddress(record)
+    this.#claimAddress(entry)
     return entry
   }
 
-  #claimAddress({ id, addresses: [address], incarnation }: MemberRecord): void {
+  #claimAddress(entry: Entry): void {
+    const { id, incarnation } = entry.record
+    const address = placeOf(entry)
     const before = this.#byAddress.get(address)
     const older = before === undefined ? undefined : this.#members.get(before)
     if (older !== undefined && older.record.incarnation > incarnation) return
@@ -115,8 +121,9 @@ export class KnownMembers {
     if (before !== undefined && before !== id) for (const listener of this.#listeners) listener(before)
   }
 
-  #release({ record: { id, addresses } }: Entry): void {
-    if (this.#byAddress.get(addresses[0]) === id) this.#byAddress.delete(addresses[0])
+  #release(entry: Entry): void {
+    const address = placeOf(entry)
+    if (this.#byAddress.get(address) === entry.record.id) this.#byAddress.delete(address)
   }
 
   /** Forgets the silent members, at most once in {@link MEMORY}: each time costs every member one repeated request. */
@@ -136,4 +143,9 @@ export class KnownMembers {
     }
     if (forgotten > 0) this.#options.local.renew()
   }
+}
+
+/** The IP address that a member's requests come from, with the address that it advertises. */
+function placeOf({ from, record: { addresses } }: Entry): string {
+  return `${from} ${addresses[0]}`
 }

@@ -6,7 +6,7 @@ import { WIRE_VERSION } from '../membership/wire-version.ts'
 export const RECORD_HEADER = 'nabo-record'
 /** On an answer: the proof that covers its request, its status and its {@link ANSWER_HEADERS}. */
 export const ANSWER_PROOF_HEADER = 'nabo-proof'
-/** On the answer to a message: the SHA-256 of its body. */
+/** On the answer to a message, and on a manifest: the SHA-256 of the body. */
 export const BODY_HEADER = 'nabo-body'
 /** On a 409: the target's incarnation, and the highest counter that it has accepted from the sender. */
 export const INCARNATION_HEADER = 'nabo-incarnation'
@@ -42,7 +42,7 @@ export interface RequestHead {
 export interface RequestClaim {
   readonly from: string
   readonly to: string
-  /** Random, one for each process of the sender: an answer to an earlier process is no answer to this one. */
+  /** Random, for as long as the sender counts its requests to the target: an answer to an earlier process is no answer to this one. */
   readonly session: string
   /** Of the target; 0 if the sender does not know it. */
   readonly incarnation: number
@@ -86,7 +86,7 @@ export function writeRequestProof(
   const { from, to, session, incarnation, counter, body } = claim
   const authorization =
     `Nabo v=${WIRE_VERSION},from=${from},to=${to},session=${session},incarnation=${incarnation},counter=${counter},` +
-    `body=${body},mac=${mac},gate=${gateMac(keys.gate, bytes).toString('hex')}`
+    `body=${body},mac=${mac},gate=${gateMac(keys.gate, from, bytes).toString('hex')}`
   return { authorization, mac }
 }
 
@@ -102,8 +102,8 @@ export function readRequestProof(header: string): RequestProof | undefined {
 }
 
 /** Whether the sender of a proof knows a cluster secret: a few microseconds. */
-export function passesGate({ mac, gate }: RequestProof, key: Buffer): boolean {
-  return timingSafeEqual(gateMac(key, Buffer.from(mac, 'hex')), Buffer.from(gate, 'hex'))
+export function passesGate({ from, mac, gate }: RequestProof, key: Buffer): boolean {
+  return timingSafeEqual(gateMac(key, from, Buffer.from(mac, 'hex')), Buffer.from(gate, 'hex'))
 }
 
 /** Whether a proof was made with the key of the two nodes, for this request. */
@@ -118,7 +118,7 @@ export function answerProof(
   status: number,
   header: (name: string) => string | undefined,
 ): string {
-  const lines = ANSWER_HEADERS.map((name) => header(name) ?? '')
+  const lines = ANSWER_HEADERS.map((name) => line(header(name)))
   return createHmac('sha256', key)
     .update(['answer', requestMac, status, ...lines].join('\n'))
     .digest('hex')
@@ -132,11 +132,17 @@ export function isSameProof(expected: string, given: string | undefined): boolea
 
 function requestMac(key: Buffer, claim: RequestClaim, { method, target, header }: RequestHead): Buffer {
   const { from, to, session, incarnation, counter, body } = claim
-  const lines = REQUEST_HEADERS.map((name) => header(name) ?? '')
+  const lines = REQUEST_HEADERS.map((name) => line(header(name)))
   const covered = ['request', from, to, session, incarnation, counter, body, method, target, ...lines]
   return createHmac('sha256', key).update(covered.join('\n')).digest()
 }
 
-function gateMac(key: Buffer, mac: Buffer): Buffer {
-  return createHmac('sha256', key).update(mac).digest().subarray(0, GATE_BYTES)
+/** A header without a value is not an absent one: the presence of `nabo-absent` alone costs a peer its claim. */
+function line(value: string | undefined): string {
+  return value === undefined ? '' : `:${value}`
+}
+
+/** Covers the sender: with an overheard check, invented senders would cost a key each. */
+function gateMac(key: Buffer, from: string, mac: Buffer): Buffer {
+  return createHmac('sha256', key).update(`${from}\n`).update(mac).digest().subarray(0, GATE_BYTES)
 }

@@ -24,6 +24,8 @@ export interface RequestSignerOptions {
   readonly gate: Buffer
   /** Where the incarnations of members that asked this node are known. */
   readonly members: Pick<KnownMembers, 'get'>
+  /** Targets that are remembered at most; more than the largest cluster has. */
+  readonly limit?: number
 }
 
 export interface OutgoingRequest {
@@ -48,6 +50,8 @@ export interface SignedRequest {
 
 /** The state of this node's requests to one target. */
 interface Target {
+  /** New when a target that was forgotten is asked again: its counter begins anew, and old answers must not fit new requests. */
+  readonly session: string
   incarnation: number
   counter: number
   /** The incarnation of this node whose record the target has; undefined: the next request carries the record. */
@@ -59,11 +63,11 @@ const MAX_TARGETS = 20_000
 /** Proves requests to other members, and checks their answers. */
 export class RequestSigner {
   readonly #options: RequestSignerOptions
-  readonly #session = randomBytes(8).toString('hex')
-  readonly #targets = new LRUCache<string, Target>(atMost(MAX_TARGETS))
+  readonly #targets: LRUCache<string, Target>
 
-  constructor(options: RequestSignerOptions) {
+  constructor({ limit = MAX_TARGETS, ...options }: RequestSignerOptions) {
     this.#options = options
+    this.#targets = new LRUCache(atMost(limit))
   }
 
   /** undefined if the target's id cannot be used for a proof. */
@@ -78,7 +82,7 @@ export class RequestSigner {
     const claim = {
       from: local.id,
       to,
-      session: this.#session,
+      session: target.session,
       incarnation: target.incarnation,
       counter: ++target.counter,
       body: bodyHash(request.body),
@@ -100,7 +104,8 @@ export class RequestSigner {
     const known = this.#targets.get(id)
     if (known !== undefined) return known
     const incarnation = this.#options.members.get(id)?.record.incarnation ?? 0
-    const target: Target = { incarnation, counter: 0, introduced: undefined }
+    const session = randomBytes(8).toString('hex')
+    const target: Target = { session, incarnation, counter: 0, introduced: undefined }
     this.#targets.set(id, target)
     return target
   }

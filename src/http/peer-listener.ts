@@ -153,6 +153,8 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   const manifest = await options.manifests.getLocal(repository, digest, audience, signal)
   if (manifest === undefined) throw unknown('MANIFEST_UNKNOWN', !(await options.manifests.holds(digest, signal)))
   response.setHeader(ACCESS_HEADER, manifest.access)
+  // Else bytes that were changed on the way would look like this node's lie, and cost it its place as a source.
+  if (!head && request.headers.range === undefined) response.setHeader(BODY_HEADER, bodyHash(manifest.bytes))
   return head ? sendManifestHead(exchange, manifest.descriptor) : sendManifest(exchange, manifest)
 }
 

@@ -3,6 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { minute, second } from '../time/units.ts'
 import { refuseInvalidRequests } from './invalid-requests.ts'
 import type { OpenRequests } from './open-requests.ts'
+import { limitPipelining } from './pipelining.ts'
 
 /** Time for a client to send its request. It does not limit answers. */
 const REQUEST_TIMEOUT = 30 * second
@@ -44,7 +45,7 @@ export function createHttpServer(
       // Node would refuse HTTP/1.1 without Host by a 400 without a body, and no route needs the header.
       requireHostHeader: false,
     },
-    route,
+    limitPipelining(route),
   )
   server.timeout = SOCKET_TIMEOUT
   server.maxConnections = MAX_CONNECTIONS

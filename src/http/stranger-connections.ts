@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
+import { BodyBudget, type BodyLimits } from './body-budget.ts'
 import { type Refusal, type StrangerLimits, StrangerTable } from '../strangers/stranger-table.ts'
 import type { Log } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
@@ -18,6 +19,8 @@ export interface StrangerConnectionsOptions {
   readonly limits?: StrangerLimits
   /** Bytes of the bodies of strangers' open requests. */
   readonly maxBodyBytes?: number
+  /** Bytes of the bodies of members' open requests. */
+  readonly memberBodies?: BodyLimits
 }
 
 /** A member writes its request as soon as it is connected, in one segment: 5 s are several retransmissions, 10 s two lost segments of a long head. */
@@ -32,6 +35,8 @@ const LIMITS: StrangerLimits = {
 
 /** Fastify keeps a body until it is whole. The longest message has 2 MiB: a cluster without a secret may receive 32 of them at once. */
 const MAX_BODY_BYTES = 64 * 2 ** 20
+/** One host cannot take all; 150 nodes behind an address may send their longest announcement, 210 KB, at once. */
+const MEMBER_BODIES: BodyLimits = { perAddress: 32 * 2 ** 20, total: 256 * 2 ** 20 }
 
 interface Connection {
   /** The responses that have not ended. */
@@ -48,23 +53,26 @@ interface Connection {
 export class StrangerConnections {
   readonly #table: StrangerTable<Socket>
   readonly #patience: StrangerPatience
-  readonly #maxBodyBytes: number
+  readonly #strangerBodies: BodyBudget
+  readonly #memberBodies: BodyBudget
   readonly #connections = new Map<Socket, Connection>()
-  #bodyBytes = 0
 
   constructor({
     log,
     patience = PATIENCE,
     limits = LIMITS,
     maxBodyBytes = MAX_BODY_BYTES,
+    memberBodies = MEMBER_BODIES,
   }: StrangerConnectionsOptions) {
     this.#patience = patience
-    this.#maxBodyBytes = maxBodyBytes
+    this.#strangerBodies = new BodyBudget({ perAddress: maxBodyBytes, total: maxBodyBytes })
+    this.#memberBodies = new BodyBudget(memberBodies)
     this.#table = new StrangerTable({
       listener: 'peer',
       limits,
       log,
-      isIdle: (socket) => this.#connections.get(socket)?.responses.size === 0,
+      // What waits for a stranger that reads nothing is over for this node: else such connections would keep members out.
+      isIdle: (socket) => [...(this.#connections.get(socket)?.responses ?? [])].every((one) => one.writableEnded),
       close: (socket) => socket.destroy(),
     })
   }
@@ -94,18 +102,14 @@ export class StrangerConnections {
   }
 
   /**
-   * Whether the body of a request may be read: false for a stranger's if the bodies of all strangers' open requests would exceed their limit.
-   * `bytes` is its length, or the most that it may have.
+   * Whether the body of a request may be read: false if the bodies of the open requests of all strangers, or of members, would exceed their
+   * limit. `bytes` is its length, or the most that it may have.
    */
   acceptsBody(response: ServerResponse, bytes: number): boolean {
-    if (!this.#connections.has(response.req.socket)) return true
-    if (this.#bodyBytes + bytes > this.#maxBodyBytes) {
-      this.#table.note('bytes')
-      return false
-    }
-    this.#bodyBytes += bytes
-    response.once('close', () => (this.#bodyBytes -= bytes))
-    return true
+    if (!this.#connections.has(response.req.socket)) return this.#memberBodies.take(response, bytes)
+    if (this.#strangerBodies.take(response, bytes)) return true
+    this.#table.note('bytes')
+    return false
   }
 
   /** Why members possibly could not connect in the last 10 s; undefined if they could. */

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 
 import type { NodeIdentity } from './node-identity.ts'
-import { type MemberRecord, signRecord } from './member-record.ts'
+import { MAX_ADDRESSES, type MemberRecord, signRecord } from './member-record.ts'
 
 /** Incarnations of one millisecond: 2^12 of them, so that a time in milliseconds fits into an exact integer beside them. */
 const PER_MILLISECOND = 4_096
@@ -16,7 +16,10 @@ export class LocalMember {
     this.identity = identity
     // The clock only makes a later life's number higher. If it was set back, the random part keeps the two apart.
     const incarnation = Date.now() * PER_MILLISECOND + randomInt(PER_MILLISECOND)
-    this.#record = { id: identity.id, ...about, incarnation }
+    const [first, ...others] = about.addresses
+    // Other members refuse a record with more addresses, and with it all requests of this node.
+    const addresses = [first, ...others.slice(0, MAX_ADDRESSES - 1)] as const
+    this.#record = { id: identity.id, ...about, addresses, incarnation }
     this.#text = signRecord(this.#record, (bytes) => identity.sign(bytes))
   }
 

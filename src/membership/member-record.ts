@@ -22,7 +22,7 @@ export interface MemberRecord {
 
 /** A record longer than this is refused, in characters of its text. */
 export const MAX_RECORD_LENGTH = 2_048
-const MAX_ADDRESSES = 8
+export const MAX_ADDRESSES = 8
 /** Never a valid port: an address without a port is refused. */
 const NO_PORT = 0
 

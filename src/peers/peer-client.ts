@@ -12,6 +12,7 @@ import { ACCESS_HEADER, AS_OF_HEADER, MAX_PATH, PATH_HEADER } from './headers.ts
 import {
   type AskOptions,
   PeerError,
+  type PeerResponse,
   PeerTransport,
   type PeerTransportOptions,
   discard,
@@ -103,7 +104,7 @@ export class PeerClient implements NodeCaller {
     return response.status === 200 && Number.isSafeInteger(size) ? size : undefined
   }
 
-  /** Reads a manifest's bytes, unverified; undefined if the peer does not have it. */
+  /** Reads the bytes of a manifest as the peer sent them, whether or not they match the digest; undefined if the peer does not have it. */
   async getManifest(
     peer: Peer,
     repository: Repository,
@@ -116,7 +117,7 @@ export class PeerClient implements NodeCaller {
       options,
     )
     if (response.status === 404) return discard(response)
-    const bytes = await readAnswer(peer, response, MAX_MANIFEST_BYTES)
+    const bytes = await this.#read(peer, response, MAX_MANIFEST_BYTES)
     return { bytes, access: accessOf(response) }
   }
 
@@ -160,8 +161,11 @@ export class PeerClient implements NodeCaller {
       { method: 'POST', target, headers, body },
       { signal: options.signal },
     )
-    const read = this.#isProven ? readProvenAnswer : readAnswer
-    return read(peer, response, options.limit)
+    return this.#read(peer, response, options.limit)
+  }
+
+  #read(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
+    return this.#isProven ? readProvenAnswer(peer, response, limit) : readAnswer(peer, response, limit)
   }
 }
 

@@ -16,10 +16,17 @@ import { ABSENT_HEADER, BUSY_HEADER, VERIFIED_HEADER } from './headers.ts'
 export class PeerError extends Error {
   override readonly name = 'PeerError'
   readonly reason: 'unreachable' | 'busy' | 'refused' | 'invalid'
+  /** Of the answer that refused the request, if there was one. */
+  readonly status: number | undefined
 
-  constructor(reason: PeerError['reason'], message: string, options: { cause?: unknown } = {}) {
+  constructor(
+    reason: PeerError['reason'],
+    message: string,
+    { status, ...options }: { cause?: unknown; status?: number } = {},
+  ) {
     super(message, options)
     this.reason = reason
+    this.status = status
   }
 }
 
@@ -109,7 +116,7 @@ export class PeerTransport {
     if (answers) return response
     discard(response)
     if (response.header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
-    throw new PeerError('refused', `${peer.address} answered ${status}`)
+    throw new PeerError('refused', `${peer.address} answered ${status}`, { status })
   }
 
   /** Sends a request until its incarnation and counter are the ones that the peer expects. Resolves with an authentic answer. */

@@ -2,8 +2,9 @@ import type { NodeCaller } from '../contracts/node-caller.ts'
 import { NODE_PROTOCOL } from '../contracts/node-protocol.ts'
 import type { IndexTransport } from '../providers/index-transport.ts'
 import type { JoinMessage } from '../swarm/messages.ts'
-import type { SwarmTransport } from '../swarm/swarm-transport.ts'
+import { type SwarmTransport, UnsignedJoinError } from '../swarm/swarm-transport.ts'
 import type { JoinSignatures } from './join-signatures.ts'
+import { PeerError } from './peer-transport.ts'
 
 /** Carries the messages of the provider index by the node protocol. */
 export function indexTransport(nodes: NodeCaller): IndexTransport {
@@ -19,7 +20,11 @@ export function swarmTransport(nodes: NodeCaller, signatures: Pick<JoinSignature
     join: (peer, { member: { id, address, ...load }, forwarded, ...request }, options) => {
       const message: JoinMessage = { ...request, member: load }
       const sent = forwarded ? { ...message, onBehalfOf: { id, address } } : signatures.sign(message, address)
-      return nodes.call(peer, NODE_PROTOCOL.join, sent, options)
+      return nodes.call(peer, NODE_PROTOCOL.join, sent, options).catch((error: unknown) => {
+        if (forwarded && error instanceof PeerError && error.status === 403)
+          throw new UnsignedJoinError(`${peer.address} does not believe that ${id} has asked`, { cause: error })
+        throw error
+      })
     },
     report: (peer, { member: { id: _id, address: _address, ...load }, ...report }, options) =>
       nodes.call(peer, NODE_PROTOCOL.report, { ...report, member: load }, options),

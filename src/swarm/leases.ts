@@ -1,5 +1,12 @@
 import type { HeldLease, ItemState } from './item.ts'
-import { ASKED_RECENTLY, LEASE_FIRST_BYTE, LEASE_SILENCE, LEASE_STAGNATION, LEASE_TTL } from './limits.ts'
+import {
+  ASKED_RECENTLY,
+  LEASE_FIRST_BYTE,
+  LEASE_SILENCE,
+  LEASE_STAGNATION,
+  LEASE_TTL,
+  MAX_CLAIMED_EPOCH,
+} from './limits.ts'
 import type { MemberState } from './member.ts'
 import type { Lease } from './messages.ts'
 
@@ -22,7 +29,7 @@ export function claimLease(
   claimed: Lease,
   { rank, now }: { readonly rank: number; readonly now: number },
 ): boolean {
-  item.epoch = Math.max(item.epoch, claimed.epoch)
+  noteEpoch(item, claimed.epoch)
   const held = liveLease(item, now)
   if (item.lease?.holder === member || goesAlone(item, member, now)) return true
   if (held !== undefined && claimed.rank < rank) {
@@ -60,11 +67,16 @@ export function grantLease(item: ItemState, member: MemberState, rank: number, n
 
 function take(item: ItemState, member: MemberState, { rank, epoch }: Lease, now: number): void {
   member.detach()
-  item.epoch = Math.max(item.epoch, epoch)
+  noteEpoch(item, epoch)
   item.lease = { rank, epoch, holder: member, grantedAt: now }
   item.lastHolder = member.id
   item.pace = undefined
   item.successor = undefined
+}
+
+/** A member may claim any epoch. Those granted after it must still be exact integers: no message carries others. */
+function noteEpoch(item: ItemState, epoch: number): void {
+  item.epoch = Math.max(item.epoch, Math.min(epoch, MAX_CLAIMED_EPOCH))
 }
 
 /** A follower complains about the lease holder: it counts if the holder has missed a report as well. */

@@ -51,6 +51,8 @@ export const ABSENT_TTL = 5 * second
 /** Bounds of what one peer can make another remember. */
 export const MAX_LEFT = 64
 export const MAX_EXCLUDED = 256
+/** Far above the 2^40 of nodes that go alone, and 2^52 grants below the last exact integer. */
+export const MAX_CLAIMED_EPOCH = 2 ** 52
 /** A more advanced member that asked so recently goes upstream first. */
 export const ASKED_RECENTLY = 300
 /** What a waiting member does not hammer and does not feel. */

@@ -1,7 +1,15 @@
 import type { Peer } from '../overlay/overlay.ts'
 import type { JoinAnswer, JoinRequest, ReportAnswer, ReportRequest } from './messages.ts'
 
-/** Carries questions and reports to another member. Both reject when the peer cannot be reached or answers nonsense. */
+/** The peer is well, and does not believe that the member which a forwarded question names has asked it. */
+export class UnsignedJoinError extends Error {
+  override readonly name = 'UnsignedJoinError'
+}
+
+/**
+ * Carries questions and reports to another member. Both reject when the peer cannot be reached or answers nonsense; a forwarded question rejects
+ * with UnsignedJoinError if its signature is at fault.
+ */
 export interface SwarmTransport {
   join(peer: Peer, request: JoinRequest, options: { signal: AbortSignal }): Promise<JoinAnswer>
   report(peer: Peer, request: ReportRequest, options: { signal: AbortSignal }): Promise<ReportAnswer>

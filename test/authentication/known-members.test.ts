@@ -60,6 +60,22 @@ describe('the members that a node knows', () => {
     assert.deepEqual(replaced, [before.id])
   })
 
+  it('are not replaced by a member of another host that advertises their address', async () => {
+    const members = new KnownMembers({ local, log })
+    const replaced: string[] = []
+    members.onReplaced((id) => replaced.push(id))
+    const honest = await member()
+    await sleep(2)
+    const liar = await member()
+    members.introduce(honest.id, honest.text, '10.0.0.7')
+    members.introduce(liar.id, liar.text, '10.0.0.66')
+    await sleep(2)
+    const restarted = await member()
+    assert.deepEqual(replaced, [])
+    members.introduce(restarted.id, restarted.text, '10.0.0.7')
+    assert.deepEqual(replaced, [honest.id])
+  })
+
   it('are forgotten when they are silent, and this node then begins a new incarnation', async (context) => {
     let now = 0
     context.mock.method(performance, 'now', () => now)

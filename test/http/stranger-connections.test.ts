@@ -185,6 +185,41 @@ describe('a peer listener among strangers', () => {
     await eventually('then they are closed', () => stillOpen(readers) === 0)
   })
 
+  it('ends a connection with too many requests open, and serves none of those beyond the limit', async () => {
+    let served = 0
+    const routes: Routes = (app) => {
+      app.addHook('onRequest', () => {
+        served += 1
+        return new Promise<void>(() => {})
+      })
+    }
+    const { port } = await serve({ patience: LONG, routes })
+    const stranger = await dial(port)
+    stranger.socket.write('GET / HTTP/1.1\r\n\r\n'.repeat(3_000))
+    await eventually('it is closed', () => stranger.isClosed)
+    assert.equal(served, 8)
+  })
+
+  it('does not let strangers that read no answer keep members out', async () => {
+    let answers = 0
+    const routes: Routes = (app) => {
+      app.get('/*', (_request, reply) => {
+        answers += 1
+        return reply.send(Buffer.alloc(32 * 2 ** 20))
+      })
+    }
+    const { port } = await serve({ patience: LONG, limits: { perAddress: 2, total: 2 }, routes })
+    const stalled = await dialMany(port, 2)
+    for (const { socket } of stalled) {
+      socket.pause()
+      socket.write('GET / HTTP/1.1\r\n\r\n')
+    }
+    await eventually('both are answered', () => answers === 2)
+    const next = await dial(port)
+    next.socket.write('GET / HTTP/1.1\r\n\r\n')
+    await eventually('a newcomer is answered', () => next.text.startsWith('HTTP/1.1 200 '))
+  })
+
   it('stops reading a refused request, whatever its length, and closes the connection', async () => {
     const { port } = await serve({ patience: LONG })
     const refused = [
@@ -218,6 +253,33 @@ describe('a peer listener among strangers', () => {
     const next = await dial(port)
     next.socket.write(`${post('Content-Length: 600')}${'x'.repeat(600)}`)
     await eventually('there is room again', () => next.text.startsWith('HTTP/1.1 403 '))
+  })
+
+  it('reads no more bytes of bodies at a time than members of one address, and of all, may send', async () => {
+    const { port } = await serve({ patience: LONG, memberBodies: { perAddress: 1000, total: 1500 } })
+    const post = () =>
+      `${provenHead('POST', NODE_PROTOCOL.announce.path)}Content-Length: 600\r\nExpect: 100-continue\r\n\r\n`
+    const begin = async (address: string) => {
+      const member = await dial(port, address)
+      member.socket.write(post())
+      await eventually('it may send its body', () => member.text.startsWith('HTTP/1.1 100 '))
+      return member
+    }
+    const refused = async (address: string) => {
+      const member = await dial(port, address)
+      member.socket.write(post())
+      await eventually('it is refused', () => member.isClosed)
+      assert.match(member.text, /HTTP\/1\.1 503 .*nabo-proof/is)
+    }
+    const first = await begin('127.0.0.1')
+    await refused('127.0.0.1')
+    await begin('127.0.0.2')
+    await refused('127.0.0.3')
+    first.socket.write('x'.repeat(600))
+    await eventually('the first one is answered', () => first.text.includes('HTTP/1.1 403 '))
+    const next = await begin('127.0.0.1')
+    next.socket.write('x'.repeat(600))
+    await eventually('there is room again', () => next.text.includes('HTTP/1.1 403 '))
   })
 
   it('tells a client with a long body why it is refused', async () => {

@@ -19,7 +19,8 @@ const { about, announce } = NODE_PROTOCOL
 const signal = AbortSignal.timeout(60_000)
 const ABOUT: About = { version: '1', ready: true, transfers: [] }
 const repository = { registry: 'docker.io', name: 'library/app' }
-const digest = digestOf(Buffer.from('a manifest'))
+const MANIFEST = Buffer.from('a manifest')
+const digest = digestOf(MANIFEST)
 const tag = { ...repository, tag: 'latest' }
 const known = { descriptor: { digest, size: 7, mediaType: 'application/json' }, asOf: 1_700_000_000_000 }
 
@@ -60,6 +61,9 @@ class Node {
         },
       },
       tags: { resolveLocal: async () => known },
+      manifests: {
+        getLocal: async () => ({ bytes: MANIFEST, descriptor: known.descriptor, access: 'public', source: 'store' }),
+      },
       policy: { mirrored: 'all', fallback: 'none', upstreams: new Set() },
     } as unknown as PeerListenerOptions
     const server = await createListener(peerRoutes(options))
@@ -276,6 +280,22 @@ describe('answers between nodes', () => {
     await assert.rejects(a.ask(through), unreachable)
     path.onAnswer = () => {}
     assert.deepEqual(await a.ask(through), ABOUT)
+  })
+
+  it('are not believed if a header without a value is added on the way', async (context) => {
+    const { a, path, through } = await attacked(context)
+    for (const name of ['nabo-absent', 'nabo-access', 'nabo-busy', 'nabo-path']) {
+      path.onAnswer = ({ headers }) => void (headers[name] = '')
+      await assert.rejects(a.client.resolveTag(through, tag, { signal }), unreachable, name)
+    }
+  })
+
+  it('do not make a manifest that was changed on the way look like a lie of the node', async (context) => {
+    const { a, path, through } = await attacked(context)
+    const manifest = await a.client.getManifest(through, repository, digest, { signal })
+    assert.deepEqual(Buffer.from(manifest?.bytes ?? []), MANIFEST)
+    path.onAnswer = (answer) => void (answer.body = Buffer.from('A manifest'))
+    await assert.rejects(a.client.getManifest(through, repository, digest, { signal }), unreachable)
   })
 
   it('are not believed in place of the answer to another request', async (context) => {

@@ -7,6 +7,7 @@ import { NODE_PROTOCOL, type NodeHandler } from '../../src/contracts/node-protoc
 import type { NodeCaller } from '../../src/contracts/node-caller.ts'
 import type { NodeContract } from '../../src/contracts/node-contract.ts'
 import { type NodeMessageParts, nodeHandlers } from '../../src/http/node-messages.ts'
+import { PeerError } from '../../src/peers/peer-transport.ts'
 import { swarmTransport } from '../../src/peers/transports.ts'
 import type { JoinAnswer, JoinMessage, ReportMessage } from '../../src/swarm/messages.ts'
 import { ReplicatedSwarm } from '../../src/swarm/replicated-swarm.ts'
@@ -50,8 +51,11 @@ export interface SwarmNode {
   readonly swarm: ReplicatedSwarm
 }
 
-/** What goes wrong between two nodes. `slow` answers after the hedge, `unanswered` does what it is told and says nothing. */
-export type SwarmFault = 'none' | 'refused' | 'frozen' | 'slow' | 'garbage' | 'unanswered'
+/**
+ * What goes wrong between two nodes. `slow` answers after the hedge, `unanswered` does what it is told and says nothing, `denied` does not
+ * believe the signature.
+ */
+export type SwarmFault = 'none' | 'refused' | 'denied' | 'frozen' | 'slow' | 'garbage' | 'unanswered'
 
 export type Sent =
   | { readonly from: string; readonly to: string; readonly kind: 'join'; readonly request: JoinMessage }
@@ -189,6 +193,7 @@ export class SwarmNetwork {
     const handler = this.#handlers.get(to)
     const isCut = this.#side.has(from) !== this.#side.has(to)
     if (handler === undefined || isCut || fault === 'refused') throw new Error('connection refused')
+    if (fault === 'denied') throw new PeerError('refused', 'it answered 403', { status: 403 })
     const answer = await ask(handler)
     if (fault === 'unanswered') throw new Error('connection reset')
     return decode(fault === 'garbage' ? '{"type":"surprise"}' : answer)

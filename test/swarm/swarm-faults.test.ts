@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { nameItem } from '../../src/swarm/swarm-item.ts'
 import { eventually } from '../support/poll.ts'
 import { blobNamed, IMPATIENT, Pull, SwarmNetwork, type SwarmFault, type SwarmNode } from '../support/swarm-network.ts'
 
@@ -121,6 +122,28 @@ describe('a swarm whose coordinator', () => {
       network.sum((stats) => stats.leasesGranted),
       1,
     )
+  })
+
+  it('does not believe one member is asked on behalf of the next one', async () => {
+    await using network = new SwarmNetwork(IMPATIENT)
+    await network.addMany(4)
+    const [head, second, liar, honest] = await network.ranked(item)
+    const forwarded = () => network.sent.filter(({ from, to }) => from === second!.id && to === head!.id).length
+    const ask = ({ overlay }: SwarmNode) =>
+      second!.swarm.handleJoin(
+        {
+          ...{ ...nameItem(item), type: 'join', position: 0, size: undefined, serves: true, left: [] },
+          ...{ lease: undefined, upstreamRate: undefined, forwarded: false },
+          member: { ...overlay.self, zone: undefined, sending: 0, capacity: 32 },
+        },
+        { signal: AbortSignal.timeout(5_000) },
+      )
+    network.fault = () => 'denied'
+    await ask(liar!)
+    assert.equal(forwarded(), 1)
+    network.fault = () => 'none'
+    await ask(honest!)
+    assert.equal(forwarded(), 2)
   })
 
   it('dies while somebody goes upstream gives no second lease', async () => {

@@ -177,6 +177,16 @@ describe('two leases meet', () => {
     assert.deepEqual(meet(first, { epoch: 1, rank: SELF_RANK }).told, { a: 'ok', b: 'ask' })
   })
 
+  it('one of an absurd epoch keeps nobody from a lease that a message can carry', () => {
+    const swarm = new TableFixture()
+    swarm.report('a', { lease: { epoch: Number.MAX_SAFE_INTEGER, rank: 0 } })
+    swarm.now += 60_000
+    for (const id of ['b', 'c']) {
+      assert.ok(Number.isSafeInteger(leaseOf(swarm.join(id))?.epoch), id)
+      swarm.now += 60_000
+    }
+  })
+
   it('of the same rank the lower epoch wins', () => {
     assert.deepEqual(meet({ epoch: 4, rank: 0 }, { epoch: 3, rank: 0 }).told, { a: 'ask', b: 'ok' })
     assert.deepEqual(meet({ epoch: 3, rank: 0 }, { epoch: 4, rank: 0 }).told, { a: 'ok', b: 'ask' })
