@@ -1,12 +1,15 @@
 import type { ServerResponse } from 'node:http'
 
+import { addressKey } from '../overlay/host-port.ts'
+
 export interface BodyLimits {
-  /** Bytes of the bodies of the open requests from one address, and from all. */
+  /** Bytes of the bodies of the open requests from one IP address. */
   readonly perAddress: number
+  /** Bytes of the bodies of all open requests. */
   readonly total: number
 }
 
-/** The bytes that the bodies of open requests may take. Fastify keeps a body until it is whole. */
+/** Limits the memory that the bodies of open requests take: Fastify keeps a body until it is whole. */
 export class BodyBudget {
   readonly #limits: BodyLimits
   readonly #byAddress = new Map<string, number>()
@@ -16,9 +19,9 @@ export class BodyBudget {
     this.#limits = limits
   }
 
-  /** Takes the bytes of one request's body until its answer has ended; false, and takes nothing, if there is no room. */
+  /** Reserves the bytes of one request's body until its answer has ended; returns false, and reserves nothing, at a limit. */
   take(response: ServerResponse, bytes: number): boolean {
-    const address = response.req.socket.remoteAddress ?? ''
+    const address = addressKey(response.req.socket.remoteAddress)
     const held = this.#byAddress.get(address) ?? 0
     if (held + bytes > this.#limits.perAddress || this.#bytes + bytes > this.#limits.total) return false
     this.#byAddress.set(address, held + bytes)
