@@ -45,6 +45,6 @@ export function createAuthentication(
     members,
     signer: new RequestSigner({ local, keys, gate, members }),
     verifier: new RequestVerifier({ local, keys, gates, members }),
-    joins: new JoinSignatures(identity, () => local.record.incarnation),
+    joins: new JoinSignatures(identity),
   }
 }

@@ -115,11 +115,16 @@ export class Metrics {
     gauge('nabo_store_blobs', 'Blobs in the content store.', () => sources.storedBlobs())
     gauge('nabo_index_own_keys', 'Keys that this node announces: digests and tags.', () => sources.index().ownKeys)
     gauge('nabo_index_claims', 'Claims of other nodes that are known here.', () => sources.index().claims)
-    gauge(
-      'nabo_index_claims_ignored',
-      'Claims of other nodes that were ignored since the start because of the limits per node, per address or in total.',
-      () => sources.index().claimsIgnored,
-    )
+    const ignored = () => sources.index().claimsIgnored
+    new Counter({
+      name: 'nabo_index_claims_ignored_total',
+      help: 'Claims of other nodes that were ignored because of the limits per node, per address or in total.',
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        this.inc(ignored())
+      },
+    })
     gauge(
       'nabo_index_peers_in_sync',
       'Other nodes that know all that they should of this one.',

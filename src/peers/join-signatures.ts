@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../async/at-most.ts'
@@ -9,13 +11,8 @@ import { NODE_PROTOCOL } from '../contracts/node-protocol.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import type { JoinMessage } from '../swarm/messages.ts'
 
-/** Members whose forwarded joins are remembered. */
-const MAX_MEMBERS = 20_000
-
-interface Seen {
-  readonly incarnation: number
-  readonly sequences: ReplayWindow
-}
+/** Processes of members whose forwarded joins are remembered, some 200 bytes each. */
+const MAX_SESSIONS = 20_000
 
 /**
  * Signs this node's joins, and checks the signatures of forwarded joins. The proof of a request covers its sender only: without the signature, a
@@ -23,18 +20,18 @@ interface Seen {
  */
 export class JoinSignatures {
   readonly #identity: NodeIdentity
-  readonly #incarnation: () => number
-  readonly #seen = new LRUCache<string, Seen>(atMost(MAX_MEMBERS))
+  /** Not the incarnation: after a restart with a clock that was set back, that is lower than before. */
+  readonly #session = randomBytes(8).toString('hex')
+  readonly #seen = new LRUCache<string, ReplayWindow>(atMost(MAX_SESSIONS))
   #sequence = 0
 
-  constructor(identity: NodeIdentity, incarnation: () => number) {
+  constructor(identity: NodeIdentity) {
     this.#identity = identity
-    this.#incarnation = incarnation
   }
 
   /** Adds this node's signature to its own message. `address` is that of its peer listener. */
   sign(message: JoinMessage, address: string): JoinMessage {
-    const stamp = { incarnation: this.#incarnation(), sequence: ++this.#sequence }
+    const stamp = { session: this.#session, sequence: ++this.#sequence }
     const bytes = signedBytes(message, { id: this.#identity.id, address }, stamp)
     return { ...message, signed: { ...stamp, signature: this.#identity.sign(bytes).toString('base64url') } }
   }
@@ -47,23 +44,20 @@ export class JoinSignatures {
     return hasSigned(member.id, bytes, Buffer.from(signed.signature, 'base64url')) && this.#isFirst(member.id, signed)
   }
 
-  #isFirst(id: string, { incarnation, sequence }: NonNullable<JoinMessage['signed']>): boolean {
-    let seen = this.#seen.get(id)
-    if (seen !== undefined && seen.incarnation > incarnation) return false
-    if (seen?.incarnation !== incarnation) {
-      seen = { incarnation, sequences: new ReplayWindow() }
-      this.#seen.set(id, seen)
-    }
-    return seen.sequences.accept(sequence)
+  #isFirst(id: string, { session, sequence }: NonNullable<JoinMessage['signed']>): boolean {
+    const key = `${id} ${session}`
+    const seen = this.#seen.get(key) ?? new ReplayWindow()
+    this.#seen.set(key, seen)
+    return seen.accept(sequence)
   }
 }
 
 function signedBytes(
   message: JoinMessage,
   { id, address }: Peer,
-  { incarnation, sequence }: { readonly incarnation: number; readonly sequence: number },
+  { session, sequence }: { readonly session: string; readonly sequence: number },
 ): Buffer {
   const unsigned = encodeMessage(NODE_PROTOCOL.join.request, { ...message, onBehalfOf: undefined, signed: undefined })
-  const stamp = `nabo join ${WIRE_VERSION}\n${id}\n${address}\n${incarnation}\n${sequence}\n`
+  const stamp = `nabo join ${WIRE_VERSION}\n${id}\n${address}\n${session}\n${sequence}\n`
   return Buffer.concat([Buffer.from(stamp), unsigned])
 }

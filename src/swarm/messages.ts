@@ -13,8 +13,8 @@ export interface Member extends Peer, MemberLoad {}
 
 /** Signature of a member over its own request: the coordinator that gets the request may forward it, and cannot invent one. */
 export interface JoinSignature {
-  /** Of the member's process. */
-  readonly incarnation: number
+  /** Random, one for each process of the member. */
+  readonly session: string
   /** Grows with each request of that process. */
   readonly sequence: number
   /** Ed25519, in base64url. */

@@ -71,7 +71,7 @@ const outcome: fc.Arbitrary<SwarmOutcome> = fc.oneof(
 const state = { position: fc.maxSafeNat(), size: optional(fc.maxSafeNat()), serves: fc.boolean() }
 const signed = fc.record(
   {
-    incarnation: fc.maxSafeNat(),
+    session: fc.stringMatching(/^[0-9a-f]{16}$/),
     sequence: fc.integer({ min: 1 }),
     signature: fc.uint8Array({ minLength: 64, maxLength: 64 }).map((bytes) => Buffer.from(bytes).toString('base64url')),
   },
@@ -149,7 +149,7 @@ const sample: JoinMessage = {
   member: longMember,
   left: [longLeft],
   onBehalfOf: { id: longId, address: longAddress },
-  signed: { incarnation: Number.MAX_SAFE_INTEGER, sequence: Number.MAX_SAFE_INTEGER, signature: 'A'.repeat(86) },
+  signed: { session: '0'.repeat(16), sequence: Number.MAX_SAFE_INTEGER, signature: 'A'.repeat(86) },
 }
 
 function refuses(change: Record<string, unknown>): void {
@@ -185,8 +185,9 @@ describe('the messages of the swarm', () => {
       { member: { id: 'a', address: longAddress, sending: 0, capacity: 1 } },
       { member: { sending: -1, capacity: 1 } },
       { onBehalfOf: { id: 'a/b', address: longAddress } },
-      { signed: { incarnation: 1, sequence: 0, signature: 'A'.repeat(86) } },
-      { signed: { incarnation: 1, sequence: 1, signature: 'A' } },
+      { signed: { session: '0'.repeat(16), sequence: 0, signature: 'A'.repeat(86) } },
+      { signed: { session: '0'.repeat(16), sequence: 1, signature: 'A' } },
+      { signed: { session: 1, sequence: 1, signature: 'A'.repeat(86) } },
       { position: -1 },
       { position: 0.5 },
       { position: 2 ** 53 },

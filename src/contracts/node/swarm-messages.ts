@@ -54,7 +54,7 @@ const member: z.ZodType<MemberLoad> = z.codec(
 )
 
 const signed: z.ZodType<JoinSignature> = z.strictObject({
-  incarnation: count,
+  session: z.string().regex(/^[0-9a-f]{16}$/),
   sequence: count.positive(),
   signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/),
 })
