@@ -1,4 +1,4 @@
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, hkdfSync, timingSafeEqual } from 'node:crypto'
 
 import { WIRE_VERSION } from '../membership/wire-version.ts'
 
@@ -67,7 +67,7 @@ const GATE_BYTES = 16
 const NO_SECRET = new Uint8Array()
 
 export function bodyHash(body: Uint8Array): string {
-  return createHash('sha256').update(body).digest('hex')
+  return hash('sha256', body, 'hex')
 }
 
 /** The key of the gate MAC, derived from the node protocol's key of a cluster secret. */
@@ -142,7 +142,10 @@ function line(value: string | undefined): string {
   return value === undefined ? '' : `:${value}`
 }
 
-/** Covers the sender: with an overheard check, invented senders would cost a key each. */
+/**
+ * Covers the sender: with an overheard check, invented senders would cost a key each. A plain hash of the key and the rest is enough, at a
+ * quarter of the cost of an HMAC: what is cut off the hash is what could be extended.
+ */
 function gateMac(key: Buffer, from: string, mac: Buffer): Buffer {
-  return createHmac('sha256', key).update(`${from}\n`).update(mac).digest().subarray(0, GATE_BYTES)
+  return hash('sha256', Buffer.concat([key, mac, Buffer.from(from)]), 'buffer').subarray(0, GATE_BYTES)
 }
