@@ -49,7 +49,7 @@ export interface RequestClaim {
   /** Grows with each request of the sender to the target. */
   readonly counter: number
   /** SHA-256 of the body, hexadecimal. */
-  readonly body: string
+  readonly bodyHash: string
 }
 
 export interface RequestProof extends RequestClaim {
@@ -66,7 +66,7 @@ const FORM = new RegExp(
 const GATE_BYTES = 16
 const NO_SECRET = new Uint8Array()
 
-export function bodyHash(body: Uint8Array): string {
+export function hashBody(body: Uint8Array): string {
   return hash('sha256', body, 'hex')
 }
 
@@ -83,10 +83,10 @@ export function writeRequestProof(
 ): { readonly authorization: string; readonly mac: string } {
   const bytes = requestMac(keys.pair, claim, head)
   const mac = bytes.toString('hex')
-  const { from, to, session, incarnation, counter, body } = claim
+  const { from, to, session, incarnation, counter, bodyHash } = claim
   const authorization =
     `Nabo v=${WIRE_VERSION},from=${from},to=${to},session=${session},incarnation=${incarnation},counter=${counter},` +
-    `body=${body},mac=${mac},gate=${gateMac(keys.gate, from, bytes).toString('hex')}`
+    `body=${bodyHash},mac=${mac},gate=${gateMac(keys.gate, from, bytes).toString('hex')}`
   return { authorization, mac }
 }
 
@@ -94,8 +94,8 @@ export function writeRequestProof(
 export function readRequestProof(header: string): RequestProof | undefined {
   const match = FORM.exec(header)
   if (match === null) return undefined
-  const [, from = '', to = '', session = '', incarnation, counter, body = '', mac = '', gate = ''] = match
-  const claim = { from, to, session, incarnation: Number(incarnation), counter: Number(counter), body, mac, gate }
+  const [, from = '', to = '', session = '', incarnation, counter, bodyHash = '', mac = '', gate = ''] = match
+  const claim = { from, to, session, incarnation: Number(incarnation), counter: Number(counter), bodyHash, mac, gate }
   return Number.isSafeInteger(claim.incarnation) && Number.isSafeInteger(claim.counter) && claim.counter > 0
     ? claim
     : undefined
@@ -131,9 +131,9 @@ export function isSameProof(expected: string, given: string | undefined): boolea
 }
 
 function requestMac(key: Buffer, claim: RequestClaim, { method, target, header }: RequestHead): Buffer {
-  const { from, to, session, incarnation, counter, body } = claim
+  const { from, to, session, incarnation, counter, bodyHash } = claim
   const lines = REQUEST_HEADERS.map((name) => line(header(name)))
-  const covered = ['request', from, to, session, incarnation, counter, body, method, target, ...lines]
+  const covered = ['request', from, to, session, incarnation, counter, bodyHash, method, target, ...lines]
   return createHmac('sha256', key).update(covered.join('\n')).digest()
 }
 

@@ -12,7 +12,7 @@ import {
   INCARNATION_HEADER,
   RECORD_HEADER,
   answerProof,
-  bodyHash,
+  hashBody,
   isSameProof,
   writeRequestProof,
 } from './proofs.ts'
@@ -85,7 +85,7 @@ export class RequestSigner {
       session: target.session,
       incarnation: target.incarnation,
       counter: ++target.counter,
-      body: bodyHash(request.body),
+      bodyHash: hashBody(request.body),
     }
     const head = { method: request.method, target: request.target, header: (name: string) => sent[name] }
     const { authorization, mac } = writeRequestProof(claim, head, { pair, gate })

@@ -1,6 +1,6 @@
 import type { KnownMember, KnownMembers } from './known-members.ts'
 import type { LocalMember } from '../membership/local-member.ts'
-import type { Peer } from '../overlay/overlay.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import type { PairKeys } from './pair-keys.ts'
 import {
   COUNTER_HEADER,
@@ -22,25 +22,30 @@ export interface RequestVerifierOptions {
   readonly members: KnownMembers
 }
 
-/** The member that sent a request. */
-export interface Sender extends Peer {
-  /** The IP address of its connection: a key for budgets, not an identity. */
-  readonly remoteAddress: string
-}
-
 /** Proves an answer to one request, by its status and headers. */
 export type ProveAnswer = (status: number, header: (name: string) => string | undefined) => string
 
 export type Verification =
-  | { readonly type: 'accepted'; readonly sender: Sender; readonly body: string; readonly prove: ProveAnswer }
+  | {
+      readonly type: 'accepted'
+      readonly sender: MessageSender
+      readonly bodyHash: string
+      readonly prove: ProveAnswer
+    }
   /** The proof is right, but names another incarnation of this node, or a counter that was used or is too old: the sender may send it again. */
   | { readonly type: 'out-of-step'; readonly headers: Readonly<Record<string, string>>; readonly prove: ProveAnswer }
-  | { readonly type: 'refused'; readonly reason: Refusal; readonly message: string }
+  | { readonly type: 'refused'; readonly reason: ProofRefusal; readonly message: string }
 
 /** Why a request is refused, for metrics. */
-export type Refusal = 'no-proof' | 'other-target' | 'wrong-secret' | 'wrong-proof' | 'no-record' | 'too-many-members'
+export type ProofRefusal =
+  | 'no-proof'
+  | 'other-target'
+  | 'wrong-secret'
+  | 'wrong-proof'
+  | 'no-record'
+  | 'too-many-members'
 
-const MESSAGES: Readonly<Record<Refusal, string>> = {
+const MESSAGES: Readonly<Record<ProofRefusal, string>> = {
   'no-proof': 'the request carries no proof of membership that this version understands',
   'other-target': 'the request is for another node than the one at this address',
   'wrong-secret': 'the sender does not know the cluster secret of this node',
@@ -52,7 +57,7 @@ const MESSAGES: Readonly<Record<Refusal, string>> = {
 /** Checks the heads of requests from other members, before their bodies are read. */
 export class RequestVerifier {
   /** The requests that were refused since the start. */
-  readonly refused: Record<Refusal, number> = {
+  readonly refused: Record<ProofRefusal, number> = {
     'no-proof': 0,
     'other-target': 0,
     'wrong-secret': 0,
@@ -77,7 +82,7 @@ export class RequestVerifier {
     const { local, keys, gates, members } = this.#options
     const proof = readRequestProof(head.header('authorization') ?? '')
     if (proof === undefined) return refused('no-proof')
-    const { from, to, body } = proof
+    const { from, to, bodyHash } = proof
     if (!gates.some((gate) => passesGate(proof, gate))) return refused('wrong-secret')
     if (to !== local.id) return refused('other-target')
     const key = keys.of(from).find((key) => isProofOf(proof, head, key))
@@ -96,7 +101,7 @@ export class RequestVerifier {
     if (known === undefined) member.requests.accept(proof.counter)
     members.heard(from)
     const [address] = member.record.addresses
-    return { type: 'accepted', sender: { id: from, address, remoteAddress }, body, prove }
+    return { type: 'accepted', sender: { id: from, address, remoteAddress }, bodyHash, prove }
   }
 
   #isInStep({ incarnation, counter }: RequestProof, known: KnownMember | undefined): boolean {
@@ -112,6 +117,6 @@ export class RequestVerifier {
   }
 }
 
-function refused(reason: Refusal): Verification {
+function refused(reason: ProofRefusal): Verification {
   return { type: 'refused', reason, message: MESSAGES[reason] }
 }

@@ -1,4 +1,4 @@
-import type { Sender } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import { about } from './node/about.ts'
 import { access } from './node/access.ts'
 import { announce, lookup } from './node/index-messages.ts'
@@ -16,7 +16,7 @@ export type NodeMessages = typeof NODE_PROTOCOL
 /** Handles the decoded request of one message from the member `from`. Throws OciError for a refusal. */
 export type NodeHandler<Contract> =
   Contract extends NodeContract<infer Request, infer Answer>
-    ? (request: Request, options: { from: Sender; signal: AbortSignal }) => Answer | Promise<Answer>
+    ? (request: Request, options: { from: MessageSender; signal: AbortSignal }) => Answer | Promise<Answer>
     : never
 
 /** One handler for each message. */

@@ -104,6 +104,16 @@ export class Metrics {
           this.set(read())
         },
       })
+    const ignored = new Counter({
+      name: 'nabo_index_claims_ignored_total',
+      help: 'Claims of other nodes that were ignored because of the limits per node, per address or in total.',
+      registers: [],
+      collect() {
+        this.reset()
+        this.inc(sources.index().claimsIgnored)
+      },
+    })
+    this.registry.registerMetric(ignored)
     // prom-client's own set would watch the event loop a hundred times a second: more CPU than all the rest of an idle daemon.
     gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss())
     gauge('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.', cpuSeconds)
@@ -115,16 +125,6 @@ export class Metrics {
     gauge('nabo_store_blobs', 'Blobs in the content store.', () => sources.storedBlobs())
     gauge('nabo_index_own_keys', 'Keys that this node announces: digests and tags.', () => sources.index().ownKeys)
     gauge('nabo_index_claims', 'Claims of other nodes that are known here.', () => sources.index().claims)
-    const ignored = () => sources.index().claimsIgnored
-    new Counter({
-      name: 'nabo_index_claims_ignored_total',
-      help: 'Claims of other nodes that were ignored because of the limits per node, per address or in total.',
-      registers: [this.registry],
-      collect() {
-        this.reset()
-        this.inc(ignored())
-      },
-    })
     gauge(
       'nabo_index_peers_in_sync',
       'Other nodes that know all that they should of this one.',

@@ -1,18 +1,18 @@
 import { Counter, Gauge, type Metric, type Registry } from 'prom-client'
 
-import type { Refusal as RequestRefusal } from '../authentication/request-verifier.ts'
-import type { Refusal } from '../strangers/stranger-table.ts'
+import type { ProofRefusal } from '../authentication/request-verifier.ts'
+import type { StrangerRefusal } from '../strangers/stranger-table.ts'
 
 interface Strangers {
   readonly size: number
-  readonly refused: Readonly<Record<Refusal, number>>
+  readonly refused: Readonly<Record<StrangerRefusal, number>>
 }
 
 /** Registers the metrics of connections that have not proved membership, and of requests whose proof does not hold. */
 export function observeStrangers(
   registry: Registry,
   listeners: Readonly<Record<'peer' | 'router', Strangers>>,
-  requests: () => Readonly<Record<RequestRefusal, number>>,
+  requests: () => Readonly<Record<ProofRefusal, number>>,
 ): void {
   const entries = Object.entries(listeners)
   const refused = new Counter({

@@ -1,4 +1,4 @@
-import type { Sender } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import type { AccessAnswer, AccessMessage } from '../contracts/node/access.ts'
 import type { About } from '../contracts/node/about.ts'
 import type { NodeHandlers } from '../contracts/node-protocol.ts'
@@ -33,8 +33,7 @@ export function nodeHandlers(parts: NodeMessageParts): NodeHandlers {
     announce: (message, { from }) => index.handleAnnounce(message, from),
     lookup: (keys) => index.handleLookup(keys),
     join: (message, options) => swarm.handleJoin(joinRequest(joins, message, options.from), options),
-    report: ({ member, ...report }, { from: { id, address } }) =>
-      swarm.handleReport({ ...report, member: { ...member, id, address } }),
+    report: ({ member, ...report }, { from }) => swarm.handleReport({ ...report, member: { ...member, ...from } }),
     verify: ({ digest }) => ({ accepted: selfCheck.request(digest) }),
     quota: (view) => quota.handleQuota(view),
     about: (digests) => about(digests),
@@ -47,12 +46,12 @@ export function nodeHandlers(parts: NodeMessageParts): NodeHandlers {
 function joinRequest(
   joins: NodeMessageParts['joins'],
   { onBehalfOf, member, ...message }: JoinMessage,
-  { id, address }: Sender,
+  from: MessageSender,
 ): JoinRequest {
   if (onBehalfOf !== undefined && !joins.accepts({ ...message, member }, onBehalfOf))
     throw new OciError('DENIED', { message: `${onBehalfOf.id} has not signed the request that is forwarded for it` })
-  const isForwarded = onBehalfOf !== undefined
-  return { ...message, member: { ...member, ...(onBehalfOf ?? { id, address }) }, forwarded: isForwarded }
+  // What a forwarded request makes this node remember counts for the address of the node that forwards it.
+  return { ...message, member: { ...member, ...from, ...onBehalfOf }, forwarded: onBehalfOf !== undefined }
 }
 
 async function answerAccess(

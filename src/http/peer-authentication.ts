@@ -2,15 +2,16 @@ import type { ServerResponse } from 'node:http'
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-import { ANSWER_PROOF_HEADER, bodyHash } from '../authentication/proofs.ts'
-import type { ProveAnswer, RequestVerifier, Sender } from '../authentication/request-verifier.ts'
+import { ANSWER_PROOF_HEADER, hashBody } from '../authentication/proofs.ts'
+import type { ProveAnswer, RequestVerifier } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import { OciError } from '../oci/errors.ts'
 import { addressKey } from '../overlay/host-port.ts'
 
 /** A member that sent a request, and the SHA-256 of the body that its proof covers, hexadecimal. */
 export interface AuthenticatedSender {
-  readonly sender: Sender
-  readonly body: string
+  readonly sender: MessageSender
+  readonly bodyHash: string
 }
 
 export interface PeerAuthenticationOptions {
@@ -63,7 +64,7 @@ export function authenticate(
 /** Throws OciError unless the body of a request is the one that its proof covers. */
 export function requireProvenBody({ authenticated, body }: FastifyRequest): void {
   const bytes = (body as Uint8Array | undefined) ?? new Uint8Array()
-  if (authenticated?.body !== bodyHash(bytes))
+  if (authenticated?.bodyHash !== hashBody(bytes))
     throw new OciError('DENIED', { message: 'the body is not the one that the proof covers' })
 }
 

@@ -1,7 +1,7 @@
 import type { RouteOptions } from 'fastify'
 
-import { BODY_HEADER, bodyHash } from '../authentication/proofs.ts'
-import type { Sender } from '../authentication/request-verifier.ts'
+import { BODY_HEADER, hashBody } from '../authentication/proofs.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import { encodeMessage } from '../contracts/message.ts'
 import type { NodeContract } from '../contracts/node-contract.ts'
 import { NODE_PROTOCOL, type NodeHandler, type NodeMessages } from '../contracts/node-protocol.ts'
@@ -108,7 +108,7 @@ function messageRoute(
       if (authenticated === undefined) throw new OciError('DENIED')
       const options = { from: authenticated.sender, signal: exchange.signal }
       const bytes = encodeMessage(answer, await handle(body, options))
-      sendBody(exchange, bytes, { [BODY_HEADER]: bodyHash(bytes) })
+      sendBody(exchange, bytes, { [BODY_HEADER]: hashBody(bytes) })
     },
   }
 }
@@ -154,7 +154,7 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   if (manifest === undefined) throw unknown('MANIFEST_UNKNOWN', !(await options.manifests.holds(digest, signal)))
   response.setHeader(ACCESS_HEADER, manifest.access)
   // Else bytes that were changed on the way would look like this node's lie, and cost it its place as a source.
-  if (!head && request.headers.range === undefined) response.setHeader(BODY_HEADER, bodyHash(manifest.bytes))
+  if (!head && request.headers.range === undefined) response.setHeader(BODY_HEADER, hashBody(manifest.bytes))
   return head ? sendManifestHead(exchange, manifest.descriptor) : sendManifest(exchange, manifest)
 }
 
@@ -199,6 +199,6 @@ function busy(): OciError {
 }
 
 /** A member's claim that its client is authorised counts in a cluster with a secret only: elsewhere everybody can be a member. */
-function audienceOf({ hasSecret }: PeerListenerOptions, sender: Sender | undefined, claims: boolean): Audience {
+function audienceOf({ hasSecret }: PeerListenerOptions, sender: MessageSender | undefined, claims: boolean): Audience {
   return hasSecret && sender !== undefined && claims ? { kind: 'peer', verified: true } : PEER
 }

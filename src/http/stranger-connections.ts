@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 import { BodyBudget, type BodyLimits } from './body-budget.ts'
-import { type Refusal, type StrangerLimits, StrangerTable } from '../strangers/stranger-table.ts'
+import { type StrangerRefusal, type StrangerLimits, StrangerTable } from '../strangers/stranger-table.ts'
 import type { Log } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
 
@@ -81,7 +81,7 @@ export class StrangerConnections {
     return this.#table.size
   }
 
-  get refused(): Readonly<Record<Refusal, number>> {
+  get refused(): Readonly<Record<StrangerRefusal, number>> {
     return this.#table.refused
   }
 

@@ -1,7 +1,7 @@
 import { errors } from 'undici'
 
 import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
-import { BODY_HEADER, bodyHash } from '../authentication/proofs.ts'
+import { BODY_HEADER, hashBody } from '../authentication/proofs.ts'
 import { type RequestSigner, isOutOfStep } from '../authentication/request-signer.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
@@ -189,7 +189,7 @@ export async function readAnswer(peer: Peer, response: PeerResponse, limit: numb
 /** Like {@link readAnswer}, for the body of an answer whose proof covers the body's hash. */
 export async function readProvenAnswer(peer: Peer, response: PeerResponse, limit: number): Promise<Uint8Array> {
   const body = await readAnswer(peer, response, limit)
-  if (response.header(BODY_HEADER) === bodyHash(body)) return body
+  if (response.header(BODY_HEADER) === hashBody(body)) return body
   throw new PeerError('unreachable', `${peer.address} sent a body that its proof does not cover`)
 }
 

@@ -2,7 +2,7 @@ import type { NodeCaller } from '../contracts/node-caller.ts'
 import { NODE_PROTOCOL } from '../contracts/node-protocol.ts'
 import type { IndexTransport } from '../providers/index-transport.ts'
 import type { JoinMessage } from '../swarm/messages.ts'
-import { type SwarmTransport, UnsignedJoinError } from '../swarm/swarm-transport.ts'
+import { type SwarmTransport, ForwardRefusedError } from '../swarm/swarm-transport.ts'
 import type { JoinSignatures } from './join-signatures.ts'
 import { PeerError } from './peer-transport.ts'
 
@@ -17,16 +17,19 @@ export function indexTransport(nodes: NodeCaller): IndexTransport {
 /** Carries the messages of the swarm by the node protocol. This node signs its own joins; those of other nodes are forwarded as they came. */
 export function swarmTransport(nodes: NodeCaller, signatures: Pick<JoinSignatures, 'sign'>): SwarmTransport {
   return {
-    join: (peer, { member: { id, address, ...load }, forwarded, ...request }, options) => {
-      const message: JoinMessage = { ...request, member: load }
+    join: (peer, { member, forwarded, ...request }, options) => {
+      const { id, address, zone, sending, capacity } = member
+      const message: JoinMessage = { ...request, member: { zone, sending, capacity } }
       const sent = forwarded ? { ...message, onBehalfOf: { id, address } } : signatures.sign(message, address)
       return nodes.call(peer, NODE_PROTOCOL.join, sent, options).catch((error: unknown) => {
         if (forwarded && error instanceof PeerError && error.status === 403)
-          throw new UnsignedJoinError(`${peer.address} does not believe that ${id} has asked`, { cause: error })
+          throw new ForwardRefusedError(`${peer.address} refuses the question that is forwarded for ${id}`, {
+            cause: error,
+          })
         throw error
       })
     },
-    report: (peer, { member: { id: _id, address: _address, ...load }, ...report }, options) =>
-      nodes.call(peer, NODE_PROTOCOL.report, { ...report, member: load }, options),
+    report: (peer, { member: { zone, sending, capacity }, ...report }, options) =>
+      nodes.call(peer, NODE_PROTOCOL.report, { ...report, member: { zone, sending, capacity } }, options),
   }
 }

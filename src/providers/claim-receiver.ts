@@ -1,4 +1,4 @@
-import type { Sender } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import type { IndexKey } from '../overlay/overlay.ts'
 import { minute } from '../time/units.ts'
 import type { Claimant, ClaimTable } from './claim-table.ts'
@@ -53,7 +53,7 @@ export class ClaimReceiver {
     return stream !== undefined && stream.complete && stream.scope === 'all'
   }
 
-  apply(message: Announcement, from: Sender): AnnounceResult {
+  apply(message: Announcement, from: MessageSender): AnnounceResult {
     // A node with a copied identity: nothing that it says can be told from this node's own words.
     if (from.id === this.#selfId) return OK
     const result = message.type === 'leaving' ? this.#leave(from, message.epoch) : this.#step(message, from)
@@ -84,7 +84,7 @@ export class ClaimReceiver {
     for (const [peerId, stream] of this.#streams) if (stream.expiresAt <= now) this.drop(peerId)
   }
 
-  #leave(from: Sender, epoch: string): AnnounceResult {
+  #leave(from: MessageSender, epoch: string): AnnounceResult {
     const stream = this.#streams.get(from.id)
     if (stream?.epoch !== epoch) return OK
     // The stream stays, empty and complete, so that nobody asks the leaving peer what it still has.
@@ -97,7 +97,7 @@ export class ClaimReceiver {
     return OK
   }
 
-  #step(message: Claims, from: Sender): AnnounceResult {
+  #step(message: Claims, from: MessageSender): AnnounceResult {
     const now = performance.now()
     const known = this.#streams.get(from.id)
     const current = known?.epoch === message.epoch ? known : undefined
@@ -113,7 +113,7 @@ export class ClaimReceiver {
     return OK
   }
 
-  #begin(message: Claims, from: Sender, known: Stream | undefined, now: number): AnnounceResult {
+  #begin(message: Claims, from: MessageSender, known: Stream | undefined, now: number): AnnounceResult {
     if (known === undefined && this.#streams.size >= MAX_STREAMS) return OK
     if (known?.previous !== undefined) this.#table.drop(known.previous)
     const stream: Stream = {

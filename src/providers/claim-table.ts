@@ -1,4 +1,4 @@
-import type { Sender } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import type { IndexKey, Peer } from '../overlay/overlay.ts'
 
 /** Above this many holders a list grows in place; below, exact copies keep the table small. */
@@ -68,7 +68,7 @@ export class ClaimTable {
   }
 
   /** A claimant without claims. Claimants whose connections come from one address share its budget. */
-  open({ id, address, remoteAddress }: Sender): Claimant {
+  open({ id, address, remoteAddress }: MessageSender): Claimant {
     const account = this.#accounts.get(remoteAddress) ?? { remoteAddress, claims: 0, claimants: 0 }
     this.#accounts.set(remoteAddress, account)
     account.claimants++

@@ -1,4 +1,4 @@
-import type { Sender } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import type { IndexKey, Peer } from '../overlay/overlay.ts'
 import type { Announcement, AnnounceResult, LookupResult } from './messages.ts'
 
@@ -11,6 +11,6 @@ export interface IndexTransport {
 
 /** What answers other members' questions. Neither method throws: what is decoded is valid. */
 export interface IndexHandler {
-  handleAnnounce(message: Announcement, from: Sender): AnnounceResult
+  handleAnnounce(message: Announcement, from: MessageSender): AnnounceResult
   handleLookup(keys: readonly IndexKey[]): LookupResult
 }

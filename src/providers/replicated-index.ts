@@ -1,4 +1,4 @@
-import type { Sender } from '../authentication/request-verifier.ts'
+import type { MessageSender } from '../membership/message-sender.ts'
 import type { IndexKey, Overlay, OverlayEvent, Peer } from '../overlay/overlay.ts'
 import { Announcer } from './announcer.ts'
 import { ClaimReceiver } from './claim-receiver.ts'
@@ -123,7 +123,7 @@ export class ReplicatedIndex implements ProviderIndex, IndexHandler {
     this.#receiver.disprove(key, peer.id)
   }
 
-  handleAnnounce(message: Announcement, from: Sender): AnnounceResult {
+  handleAnnounce(message: Announcement, from: MessageSender): AnnounceResult {
     const result = this.#receiver.apply(message, from)
     if (message.type === 'claims' && result.type === 'ok') this.#disproofs.forget(message.add, from.id)
     return result

@@ -12,7 +12,7 @@ export interface StrangerLimits {
  * Why a stranger's connection was closed or refused: it sent no request in time (`silent`), its address or all addresses had reached their
  * limit, the listener had no connection left (`full`), or the bodies of strangers' requests took too many bytes (`bytes`).
  */
-export type Refusal = 'silent' | 'address' | 'total' | 'full' | 'bytes'
+export type StrangerRefusal = 'silent' | 'address' | 'total' | 'full' | 'bytes'
 
 export interface StrangerTableOptions<C> {
   readonly listener: 'peer' | 'router'
@@ -40,7 +40,7 @@ const MEMORY = 10 * second
 
 const FULL_ADVICE =
   'find the program that opens so many connections, and keep it from the port by a firewall or a NetworkPolicy'
-const WARNINGS: Readonly<Record<Exclude<Refusal, 'silent'>, string>> = {
+const WARNINGS: Readonly<Record<Exclude<StrangerRefusal, 'silent'>, string>> = {
   address:
     'one address has as many connections without a proof of membership as it may have: its oldest ones are closed; if no member has this address, keep it from the port by a firewall or a NetworkPolicy',
   total: `all addresses together have as many connections without a proof of membership as they may have: the oldest ones are closed; ${FULL_ADVICE}`,
@@ -51,13 +51,13 @@ const WARNINGS: Readonly<Record<Exclude<Refusal, 'silent'>, string>> = {
 /** The connections of one listener that have not proved membership, by age, with their limits. */
 export class StrangerTable<C extends object> {
   /** The connections that were closed or refused since the start. */
-  readonly refused: Record<Refusal, number> = { silent: 0, address: 0, total: 0, full: 0, bytes: 0 }
+  readonly refused: Record<StrangerRefusal, number> = { silent: 0, address: 0, total: 0, full: 0, bytes: 0 }
   readonly #options: StrangerTableOptions<C>
   readonly #clock: () => number
   /** The oldest first. */
   readonly #strangers = new Map<C, Stranger>()
   readonly #countByAddress = new Map<string, number>()
-  readonly #warnings: PacedWarnings<Refusal>
+  readonly #warnings: PacedWarnings<StrangerRefusal>
   #keptMembersOutAt = -Infinity
 
   constructor(options: StrangerTableOptions<C>) {
@@ -106,7 +106,7 @@ export class StrangerTable<C extends object> {
   }
 
   /** Counts a refusal, and warns of it at most once a minute. */
-  note(refusal: Refusal, at?: string): void {
+  note(refusal: StrangerRefusal, at?: string): void {
     this.refused[refusal] += 1
     if (refusal === 'full') this.#keptMembersOutAt = this.#clock()
     if (refusal === 'silent') return

@@ -5,7 +5,7 @@ import type { JoinAnswer, JoinRequest, ReportAnswer, ReportRequest } from './mes
 import type { Ranks } from './ranks.ts'
 import type { SwarmOptions, SwarmTimings } from './swarm-options.ts'
 import type { SwarmTable } from './swarm-table.ts'
-import { type SwarmHandler, type SwarmTransport, UnsignedJoinError } from './swarm-transport.ts'
+import { type SwarmHandler, type SwarmTransport, ForwardRefusedError } from './swarm-transport.ts'
 import { Waiters } from './waiters.ts'
 
 export interface CoordinatorParts {
@@ -112,7 +112,7 @@ export class Coordinator implements SwarmHandler {
     } catch (error) {
       signal.throwIfAborted()
       // The fault is the member's: one with a false signature must not make this node do without the coordinator.
-      if (!(error instanceof UnsignedJoinError)) health.failed(head)
+      if (!(error instanceof ForwardRefusedError)) health.failed(head)
       return undefined
     }
   }

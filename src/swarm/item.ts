@@ -19,8 +19,8 @@ export class ItemState {
   readonly name: string
   readonly kind: JoinRequest['kind']
   size: number | undefined
-  /** The id of the node because of which the table remembers the item. */
-  keptFor: string | undefined
+  /** The address of the node because of which the table remembers the item. */
+  keptFor = ''
   readonly members = new Map<string, MemberState>()
   readonly everybody = new MemberList()
   /** One that is kept though it is no longer live is its holder's until somebody else wants it. */

@@ -32,6 +32,8 @@ export function claimLease(
   noteEpoch(item, claimed.epoch)
   const held = liveLease(item, now)
   if (item.lease?.holder === member || goesAlone(item, member, now)) return true
+  // The holder of a tag's lease names the digest for all: that right is granted here, and not taken by a claim.
+  if (held !== undefined && item.kind === 'tag') return false
   if (held !== undefined && claimed.rank < rank) {
     // Not ours to settle: who granted it may have moved the lease, and then its later word holds.
     if (claimed.rank < held.rank || claimed.epoch > held.epoch) take(item, member, claimed, now)

@@ -3,8 +3,12 @@ import { minute, second } from '../time/units.ts'
 /** What a swarm table keeps at most, and for how long. Durations in milliseconds. */
 export interface SwarmLimits {
   readonly maxItems: number
-  /** Items that one node may take part in, and items that are remembered because of it: so one node cannot fill the table. */
-  readonly maxItemsPerNode: number
+  /**
+   * Items that are remembered because of the nodes behind one address, and transfers of these nodes in all items: so one host cannot fill the
+   * table, whatever ids it invents.
+   */
+  readonly maxItemsPerAddress: number
+  readonly maxMembersPerAddress: number
   /** Of all items together; who comes then is given a source but not remembered. */
   readonly maxMembers: number
   /** Longer chains are built only when there is no other source. */
@@ -18,8 +22,9 @@ export interface SwarmLimits {
 
 export const DEFAULT_LIMITS: SwarmLimits = {
   maxItems: 10_000,
-  // Far above what a node fetches at a time: containerd fetches three layers of an image.
-  maxItemsPerNode: 1_000,
+  // Far above what a host fetches at a time: containerd fetches three layers of an image. Many nodes may share an address (NAT, labs).
+  maxItemsPerAddress: 2_500,
+  maxMembersPerAddress: 5_000,
   maxMembers: 20_000,
   maxDepth: 16,
   childCost: 8,

@@ -9,6 +9,8 @@ const RATE_WINDOW = 500
 /** A node's transfer of one item, or its whole copy. Parents and children are the tree that bytes flow along. */
 export class MemberState {
   readonly node: NodeState
+  /** The address that the table counts it by. */
+  enteredFor = ''
   position = 0
   /** Bytes a millisecond lately. */
   rate = 0

@@ -9,7 +9,10 @@ export interface MemberLoad {
   readonly capacity: number
 }
 
-export interface Member extends Peer, MemberLoad {}
+export interface Member extends Peer, MemberLoad {
+  /** The IP address of the connection that its message came by, empty for this node: what it makes a coordinator remember is counted by it. */
+  readonly remoteAddress: string
+}
 
 /** Signature of a member over its own request: the coordinator that gets the request may forward it, and cannot invent one. */
 export interface JoinSignature {

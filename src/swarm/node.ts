@@ -3,6 +3,8 @@ import type { Peer } from '../overlay/overlay.ts'
 /** What is known of a node, whatever it fetches. */
 export interface NodeState {
   peer: Peer
+  /** See `Member`. Empty if the index alone has told of the node. */
+  remoteAddress: string
   zone: string | undefined
   sending: number
   capacity: number

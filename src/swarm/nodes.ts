@@ -10,6 +10,7 @@ export class Nodes {
   hear(member: Member): NodeState {
     const node = this.of(member)
     node.peer = { id: member.id, address: member.address }
+    node.remoteAddress = member.remoteAddress
     node.zone = member.zone
     node.sending = member.sending
     node.capacity = member.capacity
@@ -22,6 +23,7 @@ export class Nodes {
     return (
       this.#nodes.get(peer.id) ?? {
         peer: { id: peer.id, address: peer.address },
+        remoteAddress: '',
         zone: undefined,
         sending: 0,
         capacity: Number.POSITIVE_INFINITY,

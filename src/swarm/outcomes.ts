@@ -38,7 +38,7 @@ export function leaveItem(
     case 'cancelled':
       break
   }
-  state.keep(item, node.peer.id)
+  state.keep(item, node.remoteAddress)
   if (member) state.remove(item, member)
 }
 

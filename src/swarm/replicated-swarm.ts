@@ -207,6 +207,6 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
 
   #member(): Member {
     const { id, address } = this.#overlay.self
-    return { id, address, zone: this.#options.zone, ...this.#options.load() }
+    return { id, address, remoteAddress: '', zone: this.#options.zone, ...this.#options.load() }
   }
 }

@@ -9,8 +9,9 @@ import { Nodes } from './nodes.ts'
 export class SwarmState {
   readonly items = new Map<string, ItemState>()
   readonly nodes = new Nodes()
-  /** How many items are remembered because of each node, by its id. */
-  readonly #kept = new Map<string, number>()
+  /** How many items are remembered because of the nodes behind an address, and how many transfers these nodes have. */
+  readonly #keptBy = new Map<string, number>()
+  readonly #membersBy = new Map<string, number>()
   /** Of all items together. */
   members = 0
   overflows = 0
@@ -33,27 +34,29 @@ export class SwarmState {
   /** Remembers a member, and its item. False if there is no room. A lease is `always` remembered: an item has one. */
   enter(item: ItemState, member: MemberState, { always = false }: { always?: boolean } = {}): boolean {
     if (item.members.get(member.id) === member) return true
-    const { node } = member
-    const isFull = this.members >= this.#limits.maxMembers || node.memberships >= this.#limits.maxItemsPerNode
-    if (!this.keep(item, node.peer.id) || (isFull && !always)) {
+    const { remoteAddress } = member.node
+    const { maxMembers, maxMembersPerAddress } = this.#limits
+    const isFull = this.members >= maxMembers || exceeds(this.#membersBy, remoteAddress, maxMembersPerAddress)
+    if (!this.keep(item, remoteAddress) || (isFull && !always)) {
       this.overflows++
       return false
     }
     item.add(member)
+    member.enteredFor = remoteAddress
+    add(this.#membersBy, remoteAddress, 1)
     this.nodes.enter(member.node)
     this.members++
     return true
   }
 
-  /** Remembers an item because of a node, if there is room. */
-  keep(item: ItemState, nodeId: string): boolean {
+  /** Remembers an item because of a node behind an address, if there is room. */
+  keep(item: ItemState, remoteAddress: string): boolean {
     if (this.items.get(item.name) === item) return true
-    const { maxItems, maxItemsPerNode } = this.#limits
-    const kept = this.#kept.get(nodeId) ?? 0
-    if (this.items.size >= maxItems || kept >= maxItemsPerNode) return false
+    const { maxItems, maxItemsPerAddress } = this.#limits
+    if (this.items.size >= maxItems || exceeds(this.#keptBy, remoteAddress, maxItemsPerAddress)) return false
     this.items.set(item.name, item)
-    item.keptFor = nodeId
-    this.#kept.set(nodeId, kept + 1)
+    item.keptFor = remoteAddress
+    add(this.#keptBy, remoteAddress, 1)
     return true
   }
 
@@ -61,6 +64,7 @@ export class SwarmState {
     if (item.members.get(member.id) !== member) return
     item.delete(member)
     this.nodes.exit(member.node)
+    add(this.#membersBy, member.enteredFor, -1)
     this.members--
     if (item.empty) this.#forget(item)
   }
@@ -74,10 +78,7 @@ export class SwarmState {
   }
 
   #forget(item: ItemState): void {
-    if (!this.items.delete(item.name) || item.keptFor === undefined) return
-    const kept = (this.#kept.get(item.keptFor) ?? 1) - 1
-    if (kept > 0) this.#kept.set(item.keptFor, kept)
-    else this.#kept.delete(item.keptFor)
+    if (this.items.delete(item.name)) add(this.#keptBy, item.keptFor, -1)
   }
 
   expire(now: number): void {
@@ -93,4 +94,15 @@ export class SwarmState {
 function isOver(member: MemberState, now: number): boolean {
   if (!member.complete) return now - member.seenAt >= MEMBER_TTL
   return now - member.seenAt >= COMPLETE_TTL && member.children.size === 0
+}
+
+/** This node itself, and holders that the index names, have no address here and no limit of their own. */
+function exceeds(counts: ReadonlyMap<string, number>, address: string, limit: number): boolean {
+  return address !== '' && (counts.get(address) ?? 0) >= limit
+}
+
+function add(counts: Map<string, number>, address: string, difference: 1 | -1): void {
+  const count = (counts.get(address) ?? 0) + difference
+  if (count > 0) counts.set(address, count)
+  else counts.delete(address)
 }

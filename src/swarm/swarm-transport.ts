@@ -1,14 +1,14 @@
 import type { Peer } from '../overlay/overlay.ts'
 import type { JoinAnswer, JoinRequest, ReportAnswer, ReportRequest } from './messages.ts'
 
-/** The peer is well, and does not believe that the member which a forwarded question names has asked it. */
-export class UnsignedJoinError extends Error {
-  override readonly name = 'UnsignedJoinError'
+/** The peer is well, and refuses a forwarded question. */
+export class ForwardRefusedError extends Error {
+  override readonly name = 'ForwardRefusedError'
 }
 
 /**
  * Carries questions and reports to another member. Both reject when the peer cannot be reached or answers nonsense; a forwarded question rejects
- * with UnsignedJoinError if its signature is at fault.
+ * with ForwardRefusedError if the peer refuses it, for a false signature above all.
  */
 export interface SwarmTransport {
   join(peer: Peer, request: JoinRequest, options: { signal: AbortSignal }): Promise<JoinAnswer>

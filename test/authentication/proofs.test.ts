@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import {
   answerProof,
-  bodyHash,
+  hashBody,
   gateKey,
   isProofOf,
   passesGate,
@@ -19,7 +19,7 @@ const claim = {
   session: '0'.repeat(16),
   incarnation: 7,
   counter: 1,
-  body: bodyHash(new Uint8Array()),
+  bodyHash: hashBody(new Uint8Array()),
 }
 
 function head(headers: Readonly<Record<string, string>> = {}) {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import { ClaimReceiver } from '../../src/providers/claim-receiver.ts'
 import { ClaimTable } from '../../src/providers/claim-table.ts'
-import type { Sender } from '../../src/authentication/request-verifier.ts'
+import type { MessageSender } from '../../src/membership/message-sender.ts'
 import type { Announcement, Claims } from '../../src/providers/messages.ts'
 import { keyNamed } from '../support/index-keys.ts'
 import { eventually } from '../support/index-network.ts'
@@ -16,7 +16,7 @@ const RESYNC = { type: 'resync' }
 function setUp() {
   const table = new ClaimTable({ maxClaims: 100, maxClaimsPerPeer: 100, maxClaimsPerAddress: 100 })
   const receiver = new ClaimReceiver(table, 'self')
-  const apply = (message: Announcement, from: Sender = peer) => receiver.apply(message, from)
+  const apply = (message: Announcement, from: MessageSender = peer) => receiver.apply(message, from)
   return { table, receiver, apply }
 }
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import * as fc from 'fast-check'
 
-import type { Sender } from '../../src/authentication/request-verifier.ts'
+import type { MessageSender } from '../../src/membership/message-sender.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { type Claimant, ClaimTable } from '../../src/providers/claim-table.ts'
 import { keyNamed, keysNamed } from '../support/index-keys.ts'
@@ -11,7 +11,7 @@ import { eventually } from '../support/index-network.ts'
 
 const WIDE = { maxClaims: 1_000_000, maxClaimsPerPeer: 1_000_000, maxClaimsPerAddress: 1_000_000 }
 
-function peerNamed(id: string, remoteAddress = '10.0.0.1'): Sender {
+function peerNamed(id: string, remoteAddress = '10.0.0.1'): MessageSender {
   return { id, address: '10.0.0.1:7951', remoteAddress }
 }
 

@@ -134,7 +134,7 @@ describe('a swarm whose coordinator', () => {
         {
           ...{ ...nameItem(item), type: 'join', position: 0, size: undefined, serves: true, left: [] },
           ...{ lease: undefined, upstreamRate: undefined, forwarded: false },
-          member: { ...overlay.self, zone: undefined, sending: 0, capacity: 32 },
+          member: { ...overlay.self, remoteAddress: '10.0.0.1', zone: undefined, sending: 0, capacity: 32 },
         },
         { signal: AbortSignal.timeout(5_000) },
       )

@@ -81,7 +81,7 @@ class Listener {
 }
 
 function joinOf({ member: { id } }: Listener): JoinRequest {
-  return { ...joinMessage, member: { id, address: ADDRESS, ...load }, forwarded: false }
+  return { ...joinMessage, member: { id, address: ADDRESS, remoteAddress: '', ...load }, forwarded: false }
 }
 
 describe('the swarm on the peer listener', () => {
@@ -98,7 +98,7 @@ describe('the swarm on the peer listener', () => {
       },
     })
     const { transport, peer } = listener
-    const member = { id: listener.member.id, address: ADDRESS, ...load }
+    const member = { id: listener.member.id, address: ADDRESS, remoteAddress: '127.0.0.1', ...load }
     const join: JoinRequest = { ...joinMessage, member, forwarded: false }
     const report: ReportRequest = { ...reportMessage, member }
     assert.deepEqual(await transport.join(peer, join, { signal }), { type: 'upstream', lease: { epoch: 3, rank: 0 } })
@@ -153,7 +153,7 @@ describe('the swarm on the peer listener', () => {
     assert.equal(await forward(signed), 403)
     assert.deepEqual(
       heard.map(({ member, forwarded }) => [member, forwarded]),
-      [[{ ...onBehalfOf, ...load }, true]],
+      [[{ ...onBehalfOf, remoteAddress: '127.0.0.1', ...load }, true]],
     )
   })
 
@@ -175,7 +175,7 @@ describe('the swarm on the peer listener', () => {
 
   it('is not believed when it answers nonsense', async () => {
     await using listener = await Listener.open({ handleReport: () => ['ok', 'ok'] })
-    const member = { id: listener.member.id, address: ADDRESS, ...load }
+    const member = { id: listener.member.id, address: ADDRESS, remoteAddress: '127.0.0.1', ...load }
     await assert.rejects(listener.transport.report(listener.peer, { ...reportMessage, member }, { signal }), {
       name: 'InvalidMessage',
     })

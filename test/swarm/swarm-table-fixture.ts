@@ -54,7 +54,7 @@ export class TableFixture {
   }
 
   member(id: string): Member {
-    return { ...peer(id), zone: undefined, sending: 0, capacity: 32, ...this.members[id] }
+    return { ...peer(id), remoteAddress: id, zone: undefined, sending: 0, capacity: 32, ...this.members[id] }
   }
 }
 

@@ -280,6 +280,7 @@ describe('the answer about a tag', () => {
       ['x', { kind: 'tag' }],
       ['x', invented],
     ] as const) {
+      if (entry === invented) assert.equal(swarm.report(liar, entry), 'ask')
       swarm.leave(liar, { type: 'resolved', value: value('bad') }, entry)
       assert.equal(swarm.join('c', { kind: 'tag' }).type, 'wait', `${liar} is not believed`)
     }

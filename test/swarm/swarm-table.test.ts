@@ -20,21 +20,31 @@ describe('the bounds of a swarm table', () => {
     assert.deepEqual({ members, overflows }, { members: 2, overflows: 50 })
   })
 
-  it('leave room for others, whatever one node joins or reports', () => {
-    const swarm = new TableFixture({ limits: { maxItems: 20, maxItemsPerNode: 5 } })
+  it('leave room for others, whatever the nodes behind one address join or report', () => {
+    const swarm = new TableFixture({ limits: { maxItems: 20, maxItemsPerAddress: 5, maxMembersPerAddress: 8 } })
     const failure = { absent: true, message: 'no' }
+    for (const [id, remoteAddress] of ['a1', 'a2', 'b1', 'b2', 'c1', 'c2'].map(
+      (id) => [id, `10.0.0.${id[0]}`] as const,
+    ))
+      swarm.members[id] = { remoteAddress }
     for (let n = 0; n < 50; n++) {
-      swarm.join('a', { item: `joined ${n}` })
-      swarm.leave('b', { type: 'suspect', senders: ['h'] }, { item: `suspect ${n}` })
-      swarm.leave('c', { type: 'failed', failure }, { item: `failed ${n}` })
+      const number = (n % 2) + 1
+      swarm.join(`a${number}`, { item: `joined ${n}` })
+      swarm.leave(`b${number}`, { type: 'suspect', senders: ['h'] }, { item: `suspect ${n}` })
+      swarm.leave(`c${number}`, { type: 'failed', failure }, { item: `failed ${n}` })
     }
     assert.equal(swarm.table.stats().items, 15)
     assert.equal(swarm.join('d').type, 'upstream')
     assert.deepEqual(sources(swarm.join('e')), ['d'])
+    for (let n = 0; n < 50; n++) {
+      swarm.members[`a${n}`] = { remoteAddress: '10.0.0.a' }
+      swarm.join(`a${n}`)
+    }
+    assert.equal(swarm.table.stats().members, 8 + 2)
     swarm.now += 20 * 60_000
     swarm.table.expire()
-    assert.equal(swarm.table.stats().items, 0)
-    for (let n = 0; n < 5; n++) swarm.join('a', { item: `later ${n}` })
+    assert.deepEqual([swarm.table.stats().items, swarm.table.stats().members], [0, 0])
+    for (let n = 0; n < 5; n++) swarm.join('a1', { item: `later ${n}` })
     assert.equal(swarm.table.stats().items, 5, 'what is over counts no more')
   })
 

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
 import { readBounded } from '../../../src/async/read-bounded.ts'
-import { ANSWER_PROOF_HEADER, BODY_HEADER, bodyHash } from '../../../src/authentication/proofs.ts'
+import { ANSWER_PROOF_HEADER, BODY_HEADER, hashBody } from '../../../src/authentication/proofs.ts'
 import type { RequestVerifier } from '../../../src/authentication/request-verifier.ts'
 import { decodeMessage, encodeMessage } from '../../../src/contracts/message.ts'
 import { NODE_PROTOCOL } from '../../../src/contracts/node-protocol.ts'
@@ -42,10 +42,10 @@ async function answer(
     return send(409, verified.headers, new Uint8Array())
   }
   const body = await readBounded(request, announce.request.maxBytes)
-  if (bodyHash(body) !== verified.body) throw new Error('another body')
+  if (hashBody(body) !== verified.bodyHash) throw new Error('another body')
   const bytes =
     target === announce.path
       ? encodeMessage(announce.answer, index.handleAnnounce(decodeMessage(announce.request, body), verified.sender))
       : encodeMessage(lookup.answer, index.handleLookup(decodeMessage(lookup.request, body)))
-  send(200, { 'content-type': 'application/json', [BODY_HEADER]: bodyHash(bytes) }, bytes)
+  send(200, { 'content-type': 'application/json', [BODY_HEADER]: hashBody(bytes) }, bytes)
 }

@@ -1,6 +1,6 @@
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
 
-import { type Refusal, type StrangerLimits, StrangerTable } from '../../strangers/stranger-table.ts'
+import { type StrangerRefusal, type StrangerLimits, StrangerTable } from '../../strangers/stranger-table.ts'
 import type { OverlayLog } from './overlay-options.ts'
 
 const LIMITS: StrangerLimits = {
@@ -31,7 +31,7 @@ export class PendingConnections implements ConnectionGater {
     return this.#table.size
   }
 
-  get refused(): Readonly<Record<Refusal, number>> {
+  get refused(): Readonly<Record<StrangerRefusal, number>> {
     return this.#table.refused
   }
 

@@ -43,6 +43,7 @@ export class SimulatedNode implements FlowNode {
     return {
       id: this.id,
       address: `${this.id}:7951`,
+      remoteAddress: this.id,
       zone: this.zone,
       sending: this.readers.size,
       capacity: 32,
