@@ -9,6 +9,8 @@ import type { OpenRequests } from './open-requests.ts'
 /** Time for a client to read the refusal and to close its connection; then the connection is destroyed. */
 const LINGER = 1 * second
 
+const HEAD = Buffer.from('HEAD ')
+
 const STATUS_BY_ERROR: Readonly<Record<string, { status: number; message: string }>> = {
   HPE_HEADER_OVERFLOW: { status: 431, message: 'the URL and headers are too long' },
   HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, message: 'the chunk extensions are too long' },
@@ -18,7 +20,7 @@ const STATUS_BY_ERROR: Readonly<Record<string, { status: number; message: string
 
 /** Answers bytes that never become a request (invalid HTTP, CONNECT, an unknown Expect) with an OCI error. */
 export function refuseInvalidRequests(server: Server, open: OpenRequests): void {
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
     // During an answer, more bytes would become part of its body.
     if (!socket.writable || open.has(socket)) return socket.destroy()
     // A client with an idle connection would take this for the answer to its next request.
@@ -27,7 +29,9 @@ export function refuseInvalidRequests(server: Server, open: OpenRequests): void 
       status: 400,
       message: 'the request is not valid HTTP',
     }
-    refuse(socket, new OciError('NOT_FOUND', { status, message }))
+    // The parser has not told the method. Where the packet begins with it, the answer to a HEAD gets no body.
+    const isHead = error.rawPacket?.subarray(0, HEAD.length).equals(HEAD) === true
+    refuse(socket, new OciError('NOT_FOUND', { status, message }), isHead)
   })
   server.on('connect', (_request, socket) => {
     refuse(socket, new OciError('UNSUPPORTED', { message: 'only pulls are served here' }))
@@ -35,7 +39,7 @@ export function refuseInvalidRequests(server: Server, open: OpenRequests): void 
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 }
 
-function refuse(socket: Duplex, error: OciError): void {
+function refuse(socket: Duplex, error: OciError, isHead = false): void {
   const body = error.body()
   const lines = [
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
@@ -49,5 +53,5 @@ function refuse(socket: Duplex, error: OciError): void {
   socket.on('error', () => {})
   // Closing with unread bytes would reset the connection before the client has read the refusal.
   socket.resume()
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`)
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${isHead ? '' : body}`)
 }

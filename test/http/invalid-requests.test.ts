@@ -36,3 +36,22 @@ describe('a client that sends no request in time', () => {
     assert.equal(await answerTo(''), '')
   })
 })
+
+describe('a client whose head is too long', () => {
+  async function answerTo(method: string): Promise<string> {
+    await using server = createServer({ maxHeaderSize: 1024 }, () => assert.fail('it is no request'))
+    refuseInvalidRequests(server, new OpenRequests())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    let text = ''
+    client.on('data', (chunk) => (text += chunk.toString()))
+    client.write(`${method} /v2/ HTTP/1.1\r\nX: ${'a'.repeat(2000)}\r\n\r\n`)
+    await once(client, 'close')
+    return text
+  }
+
+  it('is told so, and without a body if it asked with HEAD', async () => {
+    assert.match(await answerTo('GET'), /^HTTP\/1\.1 431 .*\r\n\r\n\{.*too long/s)
+    assert.match(await answerTo('HEAD'), /^HTTP\/1\.1 431 .*\r\n\r\n$/s)
+  })
+})

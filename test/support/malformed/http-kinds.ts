@@ -201,7 +201,8 @@ export const HTTP_KINDS: Readonly<Record<string, Kind>> = {
       'Origin: http://evil.example',
       'Sec-Fetch-Site: cross-site',
     ])
-    const isHead = random() < 0.2
+    // In several packets the server cannot tell that a head that is too long is that of a HEAD.
+    const isHead = header.length < 5_000 && random() < 0.2
     const target = goodPath(random, port, around)
     const proof =
       port === 'peer' && random() < 0.5
