@@ -11,7 +11,7 @@ import { descriptorsOf, growthOf, memoryOf, randomFrom, shuffled } from './soak-
 
 export interface SoakOptions {
   readonly seconds: number
-  /** What the memory of the daemon that lives through it all may grow by from the middle third to the last, in bytes. */
+  /** Bytes by which the lowest memory of the surviving daemon may grow from the first half of the test to the second. */
   readonly memoryMargin: number
 }
 
