@@ -99,7 +99,7 @@ export class KnownMembers {
     if (this.#members.size >= limit || count >= limitPerAddress) {
       this.#warnings.warn(
         'full',
-        'this node knows as many members as it can, or as may be at one address, and refuses others until silent ones are forgotten after ten minutes; if there are not so many nodes at this address, one of them invents identities, so keep the host from the peer port',
+        'this node refuses a new member: it has reached the limit of members, for one address or in total; members that are silent for ten minutes are forgotten; if fewer nodes than that run at this address, its host invents identities: block it at the peer port',
         () => ({ address: from, members: count, limit: limitPerAddress, total: this.#members.size }),
       )
       return 'full'

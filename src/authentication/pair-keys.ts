@@ -8,7 +8,8 @@ import { WIRE_VERSION } from '../membership/wire-version.ts'
 
 /** More than the members of the largest cluster; some 200 bytes each. */
 const MAX_PAIRS = 20_000
-const NO_SECRET = new Uint8Array()
+/** In place of the key of a cluster secret, in a cluster without one: everybody knows it. */
+export const NO_SECRET = new Uint8Array()
 
 /**
  * The keys that only this node and one other node can compute: X25519 of both identities, mixed by HKDF with a cluster secret and both ids.
@@ -19,10 +20,10 @@ export class PairKeys {
   readonly #secrets: readonly Uint8Array[]
   readonly #cache = new LRUCache<string, readonly Buffer[]>(atMost(MAX_PAIRS))
 
-  /** `secrets`: the node protocol's keys of the cluster secrets, the current one first; none in a cluster without a secret. */
-  constructor(identity: NodeIdentity, secrets: readonly Uint8Array[] | undefined) {
+  /** `secrets`: the node protocol's keys of the cluster secrets, the current one first; {@link NO_SECRET} in a cluster without a secret. */
+  constructor(identity: NodeIdentity, secrets: readonly Uint8Array[]) {
     this.#identity = identity
-    this.#secrets = secrets ?? [NO_SECRET]
+    this.#secrets = secrets
   }
 
   /** The keys shared with a node, one for each secret, the current one first; empty if its id cannot be used. */

@@ -64,15 +64,14 @@ const FORM = new RegExp(
     'incarnation=(\\d{1,16}),counter=(\\d{1,16}),body=([0-9a-f]{64}),mac=([0-9a-f]{64}),gate=([0-9a-f]{32})$',
 )
 const GATE_BYTES = 16
-const NO_SECRET = new Uint8Array()
 
 export function hashBody(body: Uint8Array): string {
   return hash('sha256', body, 'hex')
 }
 
 /** The key of the gate MAC, derived from the node protocol's key of a cluster secret. */
-export function gateKey(secret: Uint8Array | undefined): Buffer {
-  return Buffer.from(hkdfSync('sha256', secret ?? NO_SECRET, '', `nabo gate ${WIRE_VERSION}`, 32))
+export function gateKey(secret: Uint8Array): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', `nabo gate ${WIRE_VERSION}`, 32))
 }
 
 /** The value of the `Authorization` header of a request, and the MAC in it, which the proof of the answer covers. */

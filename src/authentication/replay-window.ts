@@ -15,7 +15,10 @@ export class ReplayWindow {
     return this.#highest
   }
 
-  /** True for the first request with this counter, a positive integer. False for a repetition, and for one that is too old to tell. */
+  /**
+   * Records a counter, a positive integer. Returns false for a counter that was recorded before, or that lies too far below the highest one to
+   * tell.
+   */
   accept(counter: number): boolean {
     if (counter <= this.#highest - WINDOW) return false
     if (counter > this.#highest) this.#advance(counter)

@@ -2,7 +2,7 @@ import type { Ed25519PrivateKey } from '@libp2p/interface'
 
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import { KnownMembers } from '../authentication/known-members.ts'
-import { PairKeys } from '../authentication/pair-keys.ts'
+import { NO_SECRET, PairKeys } from '../authentication/pair-keys.ts'
 import { gateKey } from '../authentication/proofs.ts'
 import { RequestSigner } from '../authentication/request-signer.ts'
 import { RequestVerifier } from '../authentication/request-verifier.ts'
@@ -34,16 +34,13 @@ export function createAuthentication(
   const identity = new NodeIdentity(privateKey)
   const local = new LocalMember(identity, about)
   const members = new KnownMembers({ local, log })
-  const keys = new PairKeys(
-    identity,
-    secrets?.map((secret) => secret.peer),
-  )
-  const gates = secrets === undefined ? [gateKey(undefined)] : secrets.map((secret) => gateKey(secret.peer))
-  const [gate = gateKey(undefined)] = gates
+  const peerKeys = secrets?.map((secret) => secret.peer) ?? [NO_SECRET]
+  const keys = new PairKeys(identity, peerKeys)
+  const gates = peerKeys.map(gateKey)
   return {
     local,
     members,
-    signer: new RequestSigner({ local, keys, gate, members }),
+    signer: new RequestSigner({ local, keys, gate: gateKey(peerKeys[0] ?? NO_SECRET), members }),
     verifier: new RequestVerifier({ local, keys, gates, members }),
     joins: new JoinSignatures(identity),
   }

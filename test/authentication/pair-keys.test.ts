@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 
 import { generateKeyPair } from '@libp2p/crypto/keys'
 
-import { PairKeys } from '../../src/authentication/pair-keys.ts'
+import { NO_SECRET, PairKeys } from '../../src/authentication/pair-keys.ts'
 import { NodeIdentity } from '../../src/membership/node-identity.ts'
 
 const identity = async () => new NodeIdentity(await generateKeyPair('Ed25519'))
@@ -17,7 +17,7 @@ describe('the keys of two nodes', () => {
     assert.deepEqual(new PairKeys(b, [next]).of(a.id), [second])
     assert.notDeepEqual(first, second)
     assert.notDeepEqual(new PairKeys(a, [old]).of(c.id), [first])
-    assert.equal(new PairKeys(a, undefined).of(b.id).length, 1)
+    assert.equal(new PairKeys(a, [NO_SECRET]).of(b.id).length, 1)
     assert.deepEqual(new PairKeys(a, [old]).of('nobody'), [])
   })
 })
