@@ -10,7 +10,8 @@ import type { BootstrapTarget } from '../overlay/bootstrap/bootstrap-source.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
 import { formatHostPort, type HostPort } from '../overlay/host-port.ts'
 import { readClusterSecrets } from '../authentication/cluster-secret.ts'
-import { type RequestSigner, isOutOfStep } from '../authentication/request-signer.ts'
+import { askInStep } from '../authentication/ask-in-step.ts'
+import type { RequestSigner } from '../authentication/request-signer.ts'
 import { loadIdentity } from '../overlay/libp2p/identity.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { second } from '../time/units.ts'
@@ -21,8 +22,6 @@ import { createAuthentication } from './create-authentication.ts'
 const MAX_PEERS = 3
 const MAX_CANDIDATES = 5
 const CONNECT_TIMEOUT = 2 * second
-/** The first request only learns the incarnation of the peer; further ones are for a peer that restarts meanwhile. */
-const MAX_ATTEMPTS = 3
 /** The address in the record of the probe, which no node can ask: the discard port. */
 const NOWHERE = '127.0.0.1:9'
 
@@ -61,20 +60,19 @@ async function askPeer({ id, address }: Peer, signer: RequestSigner, signal: Abo
   const url = new URL(`http://${address}/v2/`)
   const request = { method: 'GET', target: url.pathname, headers: {}, body: new Uint8Array() }
   try {
-    for (let attempt = 1; ; attempt++) {
-      const signed = signer.sign(id, request)
-      const { body, clockAhead, ...answer } = await askHttp(url, { headers: signed?.headers ?? {}, signal })
-      const clock = clockAhead === undefined ? {} : { clockAhead }
-      const isAuthentic = signed?.accepts(answer) === true
-      if (isAuthentic && isOutOfStep(answer) && attempt < MAX_ATTEMPTS) continue
-      if (isAuthentic && answer.status === 200) return { address, ...clock }
-      const kind = [401, 403].includes(answer.status) ? 'refused' : 'unreachable'
-      const says =
-        isAuthentic || kind === 'refused'
-          ? messageOf(body)
-          : 'another program, or a node that does not know the secret, answers there'
-      return { address, failure: { kind, says: says ?? `it answers ${answer.status}` }, ...clock }
+    const carry = (headers: Readonly<Record<string, string>>) => askHttp(url, { headers, signal })
+    const { answer, isAuthentic } = (await askInStep(signer, id, request, carry)) ?? {
+      answer: await carry({}),
+      isAuthentic: false,
     }
+    const clock = answer.clockAhead === undefined ? {} : { clockAhead: answer.clockAhead }
+    if (isAuthentic && answer.status === 200) return { address, ...clock }
+    const kind = [401, 403].includes(answer.status) ? 'refused' : 'unreachable'
+    const says =
+      isAuthentic || kind === 'refused'
+        ? messageOf(answer.body)
+        : 'another program, or a node that does not know the secret, answers there'
+    return { address, failure: { kind, says: says ?? `it answers ${answer.status}` }, ...clock }
   } catch (error) {
     signal.throwIfAborted()
     return { address, failure: { kind: 'unreachable', says: codeOf(error) } }

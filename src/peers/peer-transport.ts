@@ -1,6 +1,7 @@
 import { errors } from 'undici'
 
 import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
+import { askInStep } from '../authentication/ask-in-step.ts'
 import { BODY_HEADER, hashBody } from '../authentication/proofs.ts'
 import { type RequestSigner, isOutOfStep } from '../authentication/request-signer.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
@@ -43,7 +44,7 @@ export interface PeerResponse {
 export interface PeerRequest {
   readonly method: 'GET' | 'HEAD' | 'POST'
   readonly target: string
-  readonly headers: Record<string, string>
+  readonly headers: Readonly<Record<string, string>>
   readonly headerTimeout?: number | undefined
   readonly body?: Uint8Array
   /** What comes may be large. */
@@ -57,8 +58,6 @@ export interface AskOptions {
   readonly verified?: boolean
 }
 
-/** A restart of the peer or of this node costs one repetition. More are needed only where two processes share an identity. */
-const MAX_ATTEMPTS = 3
 const NO_BODY = new Uint8Array()
 const CONNECT_TIMEOUT = 1 * second
 const HEADER_TIMEOUT = 5 * second
@@ -122,19 +121,18 @@ export class PeerTransport {
   /** Sends a request until its incarnation and counter are the ones that the peer expects. Resolves with an authentic answer. */
   async #exchange(peer: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {
     if (this.#signer === undefined) return this.#carry(peer, asked, signal)
-    for (let attempt = 1; ; attempt++) {
-      const signed = this.#signer.sign(peer.id, { ...asked, body: asked.body ?? NO_BODY })
-      if (signed === undefined) throw new PeerError('invalid', `${peer.address} has an id that is no public key`)
-      const response = await this.#carry(peer, { ...asked, headers: signed.headers }, signal)
-      if (!signed.accepts(response)) {
-        response.body.destroy()
-        throw new PeerError('unreachable', `${peer.address} answered ${response.status} without a valid proof`)
-      }
-      if (!isOutOfStep(response)) return response
-      discard(response)
-      if (attempt === MAX_ATTEMPTS)
-        throw new PeerError('refused', `${peer.address} accepted none of ${attempt} repetitions of a request`)
+    const request = { ...asked, body: asked.body ?? NO_BODY }
+    const carry = (headers: PeerRequest['headers']) => this.#carry(peer, { ...asked, headers }, signal)
+    const proved = await askInStep(this.#signer, peer.id, request, carry, discard)
+    if (proved === undefined) throw new PeerError('invalid', `${peer.address} has an id that is no public key`)
+    const { answer, isAuthentic } = proved
+    if (!isAuthentic) {
+      answer.body.destroy()
+      throw new PeerError('unreachable', `${peer.address} answered ${answer.status} without a valid proof`)
     }
+    if (!isOutOfStep(answer)) return answer
+    discard(answer)
+    throw new PeerError('refused', `${peer.address} accepted no repetition of a request`)
   }
 
   async #carry(peer: Peer, asked: PeerRequest, signal: AbortSignal): Promise<PeerResponse> {

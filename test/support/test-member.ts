@@ -1,6 +1,6 @@
 import { loadIdentity } from '../../src/overlay/libp2p/identity.ts'
 import { deriveKeys } from '../../src/authentication/cluster-secret.ts'
-import { isOutOfStep } from '../../src/authentication/request-signer.ts'
+import { askInStep } from '../../src/authentication/ask-in-step.ts'
 import { type Authentication, createAuthentication } from '../../src/daemon/create-authentication.ts'
 
 export const TEST_SECRET = 'a secret that all nodes of a test share'
@@ -47,20 +47,24 @@ export class TestMember {
     { method = 'GET', body = '', headers = {}, tamper }: MemberRequest = {},
   ): Promise<Response & { readonly isAuthentic: boolean }> {
     const bytes = Buffer.from(body as string)
-    for (let attempt = 1; ; attempt++) {
-      const signed = this.authentication.signer.sign(id, { method, target, headers, body: bytes })
-      if (signed === undefined) throw new Error(`${id} is no id`)
-      const sent = { target, headers: { ...signed.headers }, body: bytes as Uint8Array }
-      tamper?.(sent)
-      const response = await fetch(`${url}${sent.target}`, {
-        method,
-        headers: sent.headers,
-        ...(method === 'POST' ? { body: Buffer.from(sent.body) } : {}),
-      })
-      const answer = { status: response.status, header: (name: string) => response.headers.get(name) ?? undefined }
-      const isAuthentic = signed.accepts(answer)
-      if (!isAuthentic || !isOutOfStep(answer) || attempt === 3) return Object.assign(response, { isAuthentic })
-      await response.body?.cancel()
-    }
+    const request = { method, target, headers, body: bytes }
+    const proved = await askInStep(
+      this.authentication.signer,
+      id,
+      request,
+      async (headers) => {
+        const sent = { target, headers: { ...headers }, body: bytes as Uint8Array }
+        tamper?.(sent)
+        const response = await fetch(`${url}${sent.target}`, {
+          method,
+          headers: sent.headers,
+          ...(method === 'POST' ? { body: Buffer.from(sent.body) } : {}),
+        })
+        return { response, status: response.status, header: (name) => response.headers.get(name) ?? undefined }
+      },
+      ({ response }) => void response.body?.cancel(),
+    )
+    if (proved === undefined) throw new Error(`${id} is no id`)
+    return Object.assign(proved.answer.response, { isAuthentic: proved.isAuthentic })
   }
 }
