@@ -34,7 +34,7 @@ declare module 'fastify' {
 export interface MirrorListenerOptions {
   /** Refuses requests of pages in browsers; see `local-guard.ts`. */
   readonly guard?: onRequestHookHandler
-  readonly blobs: Pick<BlobDeliveries, 'open' | 'size'>
+  readonly blobs: Pick<BlobDeliveries, 'open' | 'size' | 'isComing'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly tags: Pick<TagResolver, 'resolve'>
   readonly clientAccess: Pick<ClientAccess, 'serve' | 'listing'>
@@ -50,6 +50,9 @@ export interface MirrorListenerOptions {
 
 /** containerd before 2.3 has no deadline for a header: after this time the mirror answers 404, and containerd asks its next host. */
 const HEADER_DEADLINE = 9 * second
+/** The same for a blob about which other nodes are asked: they are slow, and containerd itself would fetch a second copy of it. Below containerd's 30 s from 2.3 on. */
+const LAST_DEADLINE = 25 * second
+const DEADLINE_TICK = 0.5 * second
 const TOKEN_HEADER = 'nabo-token'
 /** `store`, `peer` or `upstream`. */
 const SOURCE_HEADER = 'nabo-source'
@@ -163,7 +166,7 @@ async function serveBlob(
       clientAccess.serve(pull, credential, signal, (caller) =>
         blobs.open({ repository, digest, caller }, range, signal),
       ),
-    (late) => late.close(),
+    { discard: (late) => late.close(), isComing: () => blobs.isComing(digest) },
   )
   setOriginHeaders(exchange, delivery.origin)
   await sendBlob(exchange, asked.digest, delivery, sending)
@@ -215,16 +218,21 @@ function requireToken(expected: string, given: string | string[] | undefined): v
 }
 
 /**
- * Runs the work that precedes the header, under one deadline. What the work opens follows the client's signal afterwards. A result that
- * comes too late goes to `discard`.
+ * Runs the work that precedes the header, under one deadline, which is put off while the content `isComing`. What the work opens follows the
+ * client's signal afterwards. A result that comes too late goes to `discard`.
  */
 async function beforeDeadline<T>(
   client: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
-  discard: (late: T) => unknown = () => {},
+  { discard = () => {}, isComing = () => false }: { discard?: (late: T) => unknown; isComing?: () => boolean } = {},
 ): Promise<T> {
   const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(new DeadlineError('no answer in time')), HEADER_DEADLINE)
+  const began = performance.now()
+  const onDeadline = () => {
+    if (isComing() && performance.now() - began < LAST_DEADLINE) timer = setTimeout(onDeadline, DEADLINE_TICK)
+    else controller.abort(new DeadlineError('no answer in time'))
+  }
+  let timer = setTimeout(onDeadline, HEADER_DEADLINE)
   const signal = AbortSignal.any([client, controller.signal])
   const working = work(signal)
   try {

@@ -9,14 +9,14 @@ import { BufferPool } from '../mover/buffer-pool.ts'
 import type { Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
 import { second } from '../time/units.ts'
-import { PeerTimeoutError } from './blobs/peer-connection.ts'
+import { PeerTimeoutError, SlowAnswerError } from './blobs/peer-connection.ts'
 import { PeerConnections } from './blobs/peer-connections.ts'
 import { ABSENT_HEADER, BUSY_HEADER, VERIFIED_HEADER } from './headers.ts'
 
-/** A peer did not do what was asked. `busy`: it is well, and has enough to do. */
+/** A peer did not do what was asked. `busy`: it is well, and has enough to do. `slow`: it has not begun to answer a request for a blob in time. */
 export class PeerError extends Error {
   override readonly name = 'PeerError'
-  readonly reason: 'unreachable' | 'busy' | 'refused' | 'invalid'
+  readonly reason: 'unreachable' | 'slow' | 'busy' | 'refused' | 'invalid'
   /** Of the answer that refused the request, if there was one. */
   readonly status: number | undefined
 
@@ -104,8 +104,8 @@ export class PeerTransport {
 
   /** Sends a request. Resolves for 200, 206, and 404 of a peer that says that it does not have the content. */
   async send(peer: Peer, asked: PeerRequest, { signal, verified = false }: AskOptions): Promise<PeerResponse> {
-    // An announcement has time, and finds out that the peer is back.
-    if (asked.method !== 'POST' && this.#silent.isFailing(peer.address))
+    // An announcement has time, and finds out that the peer is back. Blobs of a peer that is slow are the swarm's to weigh.
+    if (asked.method !== 'POST' && asked.isBlob !== true && this.#silent.isFailing(peer.address))
       throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
     const claim = verified && this.#signer !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
     const response = await this.#exchange(peer, { ...asked, headers: { ...asked.headers, ...claim } }, signal)
@@ -140,6 +140,8 @@ export class PeerTransport {
       return await (asked.isBlob === true ? this.#askForBlob(peer, asked, signal) : this.#ask(peer, asked, signal))
     } catch (cause) {
       signal.throwIfAborted()
+      if (cause instanceof SlowAnswerError)
+        throw new PeerError('slow', `${peer.address} is slow: ${cause.message}`, { cause })
       if (isTimeout(cause)) this.#silent.failed(peer.address)
       throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
     }

@@ -22,6 +22,9 @@ export interface Candidate {
   readonly cost: number
 }
 
+/** Added to the grade of what is no good choice but better than the upstream. */
+const TOO_DEEP = 3
+const SLOW = 6
 /** Two reports are never exactly of the same moment. */
 const SLACK = 1024 * 1024
 /** A member without a source of its own that is still moving will have one again soon. */
@@ -47,7 +50,7 @@ export function chooseSources(
   if (zone !== undefined) {
     const near = item.inZone(zone)?.sample(SAMPLE, rules.random) ?? []
     const found = best(item, asker, [...named.filter((holder) => holder.node.zone === zone), ...near], rules)
-    if (found.length > 0) return found
+    if (found.length > 0 && !found.every((source) => asker.slow.has(source.id))) return found
   }
   const leader = item.lease === undefined ? [] : [item.lease.holder]
   return best(item, asker, [...leader, ...named, ...item.everybody.sample(SAMPLE, rules.random)], rules)
@@ -78,8 +81,9 @@ function best(item: ItemState, asker: MemberState, pool: readonly MemberState[],
     if (first === undefined || compare(candidate, first) < 0) first = candidate
   }
   if (first === undefined || !first.member.complete) return first === undefined ? [] : [first.member]
-  const { cost } = first
-  const equals = [...candidates.values()].filter((other) => other.member.complete && other.cost === cost)
+  const { cost, grade } = first
+  const isEqual = (other: Candidate) => other.member.complete && other.cost === cost && other.grade === grade
+  const equals = [...candidates.values()].filter(isEqual)
   return equals
     .sort(compare)
     .slice(0, MAX_SOURCES)
@@ -99,7 +103,9 @@ export function judge(item: ItemState, asker: MemberState, member: MemberState, 
   // Each further one slows more of them down: the second child costs one `childCost`, the third two more.
   const crowd = item.kind === 'manifest' ? children * MANIFEST_CHILD_COST : triangle(children) * limits.childCost
   const cost = level + crowd
-  return { member, grade: level < limits.maxDepth ? grade : grade + 3, cost }
+  const deep = level < limits.maxDepth ? 0 : TOO_DEEP
+  const slow = asker.slow.has(member.id) ? SLOW : 0
+  return { member, grade: grade + deep + slow, cost }
 }
 
 function triangle(count: number): number {

@@ -1,13 +1,22 @@
 import { LRUCache } from 'lru-cache'
 
+import { atMost } from '../async/at-most.ts'
 import { compareDistance, kadIdOf } from '../overlay/distance.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
+import { DeadlineError } from '../time/deadline.ts'
 import type { SwarmOptions, SwarmTimings } from './swarm-options.ts'
 
-type HealthOptions = Pick<SwarmOptions & SwarmTimings, 'kadId' | 'grace' | 'failureMemory'>
+type HealthOptions = Pick<SwarmOptions & SwarmTimings, 'kadId' | 'grace' | 'failureMemory' | 'standInAfter'>
+
+/** When a coordinator let the first and the last of some questions in a row time out, of `performance.now()`. */
+interface Silence {
+  readonly first: number
+  readonly last: number
+}
 
 const MAX_LOST = 64
+const MAX_SILENT = 1_000
 
 /**
  * Which coordinators failed or went lately. Who takes their place does not know what they knew: for a moment it lets the transfers
@@ -19,27 +28,57 @@ export class CoordinatorHealth {
   readonly #health: PeerHealth
   /** When each was lost, by id. */
   readonly #lost = new LRUCache<string, number>({ max: MAX_LOST })
+  readonly #silences: LRUCache<string, Silence>
   #startedAt = Number.NEGATIVE_INFINITY
 
   constructor(overlay: Overlay, options: HealthOptions) {
     this.#overlay = overlay
     this.#options = options
     this.#health = new PeerHealth(options.failureMemory)
+    this.#silences = new LRUCache({ ...atMost(MAX_SILENT), ttl: options.failureMemory })
   }
 
   /** This node knows nothing yet. */
   started(): void {
     this.#startedAt = performance.now()
+    // What timed out while this process was paused says nothing.
+    setImmediate(() => this.#silences.clear())
   }
 
-  failed(peer: Peer): void {
+  /** A question or a report failed that was sent at `began`, of `performance.now()`; by a timeout if the error is a DeadlineError. */
+  failed(peer: Peer, error: unknown, began: number): void {
     if (!this.#health.isFailing(peer.id)) this.left(peer)
     this.#health.failed(peer.id)
+    const last = performance.now()
+    const first =
+      error instanceof DeadlineError ? (this.#silences.get(peer.id)?.first ?? began) : Number.NEGATIVE_INFINITY
+    this.#silences.set(peer.id, { first, last })
+  }
+
+  /** It answered a question, but late. */
+  wasSlow(peer: Peer): void {
+    this.#health.failed(peer.id)
+    this.heard(peer)
+  }
+
+  /** It lives. */
+  heard(peer: Peer): void {
+    this.#silences.delete(peer.id)
   }
 
   recovered(peer: Peer): void {
     this.#health.recovered(peer.id)
     this.#lost.delete(peer.id)
+    this.heard(peer)
+  }
+
+  /**
+   * Whether it counts as dead. One that is slow has the only table that is complete: a node that stands in for it too early sends a second node
+   * upstream. So it has some time to answer, unless its connections fail.
+   */
+  isDead(peer: Peer): boolean {
+    const silence = this.#silences.get(peer.id)
+    return silence !== undefined && silence.last - silence.first >= this.#options.standInAfter
   }
 
   isFailing(peer: Peer): boolean {

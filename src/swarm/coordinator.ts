@@ -91,7 +91,7 @@ export class Coordinator implements SwarmHandler {
     if (!table.has(request.item) && request.lease === undefined && health.isNew(request.key, rank))
       return { type: 'wait', ms: GRACE_PAUSE }
     const holders = options.holders(request.key)
-    const { answer, disproved } = table.join(request, holders, rank)
+    const { answer, disproved } = table.join(request, holders, rank, { mayGrant: this.#mayGrant(request, rank) })
     for (const id of disproved) {
       const holder = holders.find((peer) => peer.id === id)
       if (holder !== undefined) options.disprove(request.key, holder)
@@ -99,9 +99,19 @@ export class Coordinator implements SwarmHandler {
     return answer
   }
 
+  /** Not in the place of a closer node that is slow: it may have sent another node upstream. */
+  #mayGrant({ kind, key, left }: JoinRequest, rank: number): boolean {
+    const { ranks, health } = this.#parts
+    const closer = ranks.known(key)?.slice(0, rank) ?? []
+    if (kind !== 'blob' || closer.length === 0) return true
+    // A source that is slow gets or has the blob, whatever this table knows.
+    return closer.every((peer) => health.isDead(peer)) && !left.some(({ reason }) => reason === 'stalled')
+  }
+
   async #forward(head: Peer, request: JoinRequest, signal: AbortSignal): Promise<JoinAnswer | undefined> {
     const { transport, health, options } = this.#parts
-    if (head.id === request.member.id || health.isFailing(head)) return undefined
+    if (head.id === request.member.id || health.isDead(head)) return undefined
+    const began = performance.now()
     try {
       const answer = await withDeadline(options.forwardTimeout, 'passing a question on', signal, (signal) =>
         transport.join(head, { ...request, forwarded: true }, { signal }),
@@ -112,7 +122,7 @@ export class Coordinator implements SwarmHandler {
     } catch (error) {
       signal.throwIfAborted()
       // The fault is the member's: one with a false signature must not make this node do without the coordinator.
-      if (!(error instanceof ForwardRefusedError)) health.failed(head)
+      if (!(error instanceof ForwardRefusedError)) health.failed(head, error, began)
       return undefined
     }
   }

@@ -30,8 +30,8 @@ export const DEFAULT_LIMITS: SwarmLimits = {
   childCost: 8,
 }
 
-/** Reports come every second: this many without one and the lease is anybody's. */
-export const LEASE_TTL = 4 * second
+/** Reports come every second: this many without one and the lease is anybody's. A frozen node is noticed by the overlay in 4 to 6 s as well. */
+export const LEASE_TTL = 6 * second
 /** A holder that gets no byte for so long is no better than a dead one. */
 export const LEASE_STAGNATION = 5 * second
 /** Registries take their time before the first byte. */
@@ -40,13 +40,15 @@ export const LEASE_FIRST_BYTE = 10 * second
 export const LEASE_SILENCE = 1.5 * second
 /** A lease that was granted is missing in the reports that were on their way. */
 export const GRANT_IN_FLIGHT = 1.5 * second
-export const MEMBER_TTL = 5 * second
+export const MEMBER_TTL = 7 * second
 /** By then the provider index has the claim of who became complete. */
 export const COMPLETE_TTL = 15 * second
 export const FAILURE_TTL = 3 * second
 export const TAG_TTL = 15 * second
 /** How long a source stays bad for the member that left it. */
 export const LEFT_TTL = 30 * second
+/** How long a member waits for a source that sends nothing and is alive, if there is no other one but the upstream. */
+export const SLOW_PATIENCE = 15 * second
 /** A source that is only starting, or has enough to do, is worth another try soon. */
 export const BUSY_TTL = 1 * second
 /** A source of wrong bytes is bad for everybody. */

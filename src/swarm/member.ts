@@ -29,6 +29,8 @@ export class MemberState {
   load = 0
   /** Sources that are bad for this member, and until when. */
   readonly left = new Map<string, number>()
+  /** Sources that are silent but alive, and since when: the last choice, until this member gets a byte. */
+  readonly slow = new Map<string, number>()
   /** It is to ask again at its next report. */
   recalled = false
   recalledAt = Number.NEGATIVE_INFINITY
@@ -56,7 +58,10 @@ export class MemberState {
 
   /** Takes in where it is now. */
   advance(position: number, now: number): void {
-    if (position > this.position) this.progressAt = now
+    if (position > this.position) {
+      this.progressAt = now
+      this.slow.clear()
+    }
     const elapsed = now - this.#ratedAt
     if (elapsed >= RATE_WINDOW) {
       this.rate = Math.max(0, position - this.#ratedPosition) / elapsed

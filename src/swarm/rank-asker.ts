@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { hedge } from '../async/hedge.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
-import { withDeadline } from '../time/deadline.ts'
+import { DeadlineError, withDeadline } from '../time/deadline.ts'
 import type { Coordinator, CoordinatorParts } from './coordinator.ts'
 import type { JoinAnswer, JoinRequest } from './messages.ts'
 
@@ -59,7 +59,7 @@ export class RankAsker {
     return undefined
   }
 
-  /** Who is to be asked, in this order: nobody if all have failed lately; undefined if the overlay cannot tell. */
+  /** Who is to be asked, in this order: nobody if all are dead; undefined if the overlay cannot tell. */
   async #able(request: JoinRequest, left: number, signal: AbortSignal): Promise<readonly RankedPeer[] | undefined> {
     const { ranks, health, options } = this.#parts
     try {
@@ -68,7 +68,7 @@ export class RankAsker {
         (await withDeadline(left, 'finding who coordinates', signal, (signal) => ranks.of(request.key, signal)))
       return nodes
         .map((peer, rank) => ({ peer, rank: Math.min(rank, options.replicas) }))
-        .filter(({ peer }) => !health.isFailing(peer))
+        .filter(({ peer }) => !health.isDead(peer))
         .slice(0, options.replicas)
     } catch {
       signal.throwIfAborted()
@@ -83,14 +83,22 @@ export class RankAsker {
     signal: AbortSignal,
   ): Promise<Reply | undefined> {
     const { hedgeDelay, jitter } = this.#parts.options
+    let patient: Reply | undefined
+    const ask = async (node: RankedPeer, { signal }: { signal: AbortSignal }) => {
+      const reply = await this.#ask(node, request, signal)
+      if (reply.answer.type !== 'wait' || node === able[0]) return reply
+      // It only stands in: the one that it waits for may answer yet.
+      patient ??= reply
+      return undefined
+    }
     try {
       const winner = await withDeadline(left, 'asking who fetches it', signal, (signal) =>
-        hedge(able, (node, { signal }) => this.#ask(node, request, signal), { delay: hedgeDelay, jitter, signal }),
+        hedge(able, ask, { delay: hedgeDelay, jitter, signal }),
       )
-      return winner?.value
+      return winner?.value ?? patient
     } catch {
       signal.throwIfAborted()
-      return undefined
+      return patient
     }
   }
 
@@ -105,12 +113,13 @@ export class RankAsker {
       const answer = await withDeadline(options.attemptTimeout, 'asking a coordinator', signal, (signal) =>
         transport.join(peer, request, { signal }),
       )
-      if (isSlow()) health.failed(peer)
+      if (isSlow()) health.wasSlow(peer)
       else health.recovered(peer)
       return { answer, by: peer }
     } catch (error) {
       // Called off: by the client, or because another one was faster.
-      if (!signal.aborted || isSlow()) health.failed(peer)
+      if (!signal.aborted) health.failed(peer, error, began)
+      else if (isSlow()) health.failed(peer, new DeadlineError('another one was faster'), began)
       throw error
     }
   }

@@ -7,6 +7,10 @@ import { type MemberState, pathOf } from './member.ts'
 /** A rate over less says more about the buffers in between than about the upstream. */
 const PACE_WINDOW = 3 * second
 const MOVE_INTERVAL = 30 * second
+/** A move costs the bytes that are on their way to the old holder: what is left must take so long that this is little. */
+const MIN_REST = 15 * second
+/** A follower that is further behind is slow itself: it would not be faster upstream. */
+const MAX_BEHIND = 2 * second
 /** The successor reports and asks within a good second. */
 const SUCCESSION = 3 * second
 const LAG = 16 * 1024 * 1024
@@ -21,8 +25,10 @@ export function reviewPace(item: ItemState, holder: MemberState, now: number): v
   item.pace = { at: now, position: holder.position }
   if (now - item.movedAt < MOVE_INTERVAL) return
   const rate = ((holder.position - position) / (now - at)) * second
+  if (item.size !== undefined && item.size - holder.position < (rate / second) * MIN_REST) return
   const best = fastestFollower(item, holder, now)
   if (best?.upstreamRate === undefined || rate >= best.upstreamRate / 2) return
+  if (holder.position - best.estimate(now) > (rate / second) * MAX_BEHIND) return
   item.movedAt = now
   item.successor = { value: best.id, until: now + SUCCESSION }
 }
@@ -38,7 +44,8 @@ function fastestFollower(item: ItemState, holder: MemberState, now: number): Mem
 
 /** Whether the lease is waiting for this member. */
 export function succeeds(item: ItemState, member: MemberState, now: number): boolean {
-  return item.successor?.value === member.id && item.successor.until > now
+  const { successor, lease } = item
+  return successor?.value === member.id && successor.until > now && lease?.holder.complete === false
 }
 
 /** A follower has reported. True if it is to ask for a better source. */

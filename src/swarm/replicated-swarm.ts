@@ -1,4 +1,5 @@
 import type { Overlay, OverlayEvent } from '../overlay/overlay.ts'
+import { AttendedClock } from '../time/attended-clock.ts'
 import { Coordinator } from './coordinator.ts'
 import { CoordinatorHealth } from './coordinator-health.ts'
 import type { JoinAnswer, JoinRequest, Member, ReportAnswer, ReportRequest } from './messages.ts'
@@ -38,6 +39,8 @@ const EXPIRE_INTERVAL = 1_000
 export class ReplicatedSwarm implements Swarm, SwarmHandler {
   readonly #overlay: Overlay
   readonly #options: SwarmOptions & SwarmTimings
+  /** What was told while this process was paused may not have arrived: another node may have been sent upstream by now. */
+  readonly #clock = new AttendedClock({ onPause: () => this.#health.started() })
   readonly #table: SwarmTable
   readonly #ranks: Ranks
   readonly #health: CoordinatorHealth
@@ -56,7 +59,7 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
     this.#options = { ...SWARM_TIMINGS, ...options }
     this.#table = new SwarmTable({
       treeChildren: options.treeChildren,
-      now: options.now ?? (() => performance.now()),
+      now: options.now ?? this.#clock.now,
     })
     this.#ranks = new Ranks(overlay, this.#options)
     this.#health = new CoordinatorHealth(overlay, this.#options)
@@ -90,6 +93,7 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
   async stop(options: { signal: AbortSignal }): Promise<void> {
     this.#unsubscribe?.()
     clearInterval(this.#expiry)
+    this.#clock.stop()
     this.#stopping.abort(new Error('the swarm stops'))
     this.#coordinator.stop()
     for (const participation of this.#participations.values())

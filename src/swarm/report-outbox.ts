@@ -19,7 +19,8 @@ export interface OutboxOptions {
   readonly delay: number
   send(peer: Peer, entries: readonly ReportEntry[]): Promise<ReportAnswer>
   answered(parcel: Parcel, answer: 'ok' | 'ask'): void
-  lost(parcels: readonly Parcel[], peer: Peer): void
+  /** `began`: when they were sent, of `performance.now()`. */
+  lost(parcels: readonly Parcel[], peer: Peer, error: unknown, began: number): void
 }
 
 /** Reports to one coordinator: one message at a time, so that none overtakes another, and of each item only the latest state. */
@@ -73,12 +74,13 @@ export class ReportOutbox {
       this.#waiting = this.#waiting.slice(MAX_REPORT_ENTRIES)
       this.#places = new Map(this.#waiting.map((parcel, place) => [parcel.entry.item, place]))
       this.#inFlight = new Set(parcels.map((parcel) => parcel.entry.item))
+      const began = performance.now()
       try {
         const entries = parcels.map((parcel) => parcel.entry)
         const answers = await this.#options.send(this.#peer, entries)
         for (const [place, parcel] of parcels.entries()) this.#options.answered(parcel, answers[place] ?? 'ok')
-      } catch {
-        this.#options.lost(parcels, this.#peer)
+      } catch (error) {
+        this.#options.lost(parcels, this.#peer, error, began)
       }
     }
     this.#inFlight.clear()

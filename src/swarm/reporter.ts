@@ -156,7 +156,7 @@ export class Reporter {
       delay: this.#parts.options.reportDelay,
       send: (peer, entries) => this.#send(peer, entries),
       answered: (parcel, answer) => this.#answered(parcel, answer),
-      lost: (parcels, peer) => this.#lost(parcels, peer),
+      lost: (parcels, peer, error, began) => this.#lost(parcels, peer, error, began),
     })
     this.#outboxes.set(peer.id, outbox)
     return outbox
@@ -173,6 +173,7 @@ export class Reporter {
     this.counters.sent++
     // One that is slow to take a report is no quicker to answer a question.
     if (performance.now() - began < options.hedgeDelay) health.recovered(peer)
+    else health.heard(peer)
     return answer
   }
 
@@ -183,11 +184,11 @@ export class Reporter {
     participation.recall()
   }
 
-  #lost(parcels: readonly Parcel[], peer: Peer): void {
+  #lost(parcels: readonly Parcel[], peer: Peer, error: unknown, began: number): void {
     if (this.#stopping.signal.aborted) return
     this.counters.failed++
     const wasAble = !this.#parts.health.isFailing(peer)
-    this.#parts.health.failed(peer)
+    this.#parts.health.failed(peer, error, began)
     for (const parcel of parcels) {
       if (parcel.retries > 0) void this.#dispatch({ ...parcel, retries: parcel.retries - 1 })
       // The next in rank hears of it at once.

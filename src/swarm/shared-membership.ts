@@ -182,7 +182,8 @@ export class SharedMembership implements Membership, TransferState {
   }
 
   #isFruitless(question: SwarmQuestion): boolean {
-    if (question.left.some((source) => source.reason !== 'busy')) this.#fruitless++
+    // How long a silent source is waited for, the coordinator knows.
+    if (question.left.some(({ reason }) => reason !== 'busy' && reason !== 'stalled')) this.#fruitless++
     return this.#fruitless >= MAX_FRUITLESS
   }
 }

@@ -36,6 +36,8 @@ export interface SwarmTimings {
   readonly patience: number
   /** The same with a coordinator that used up the patience a moment ago. */
   readonly shortPatience: number
+  /** A coordinator that answers nothing for so long counts as dead, although its connections hold: the next one sends a node upstream. */
+  readonly standInAfter: number
   /** How long a coordinator keeps a question open before it asks for patience. */
   readonly hold: number
   readonly forwardedHold: number
@@ -54,14 +56,17 @@ export interface SwarmTimings {
 }
 
 export const SWARM_TIMINGS: SwarmTimings = {
-  attemptTimeout: 1 * second,
-  // Two frozen coordinators in a row fit into the two seconds: the third one is asked at 1.4 s.
+  // The others are asked meanwhile; a node without CPU time takes some seconds.
+  attemptTimeout: 4.5 * second,
+  // Of two frozen coordinators in a row the third one is asked at 1.4 s.
   hedgeDelay: 700,
   forwardTimeout: 500,
-  silenceLimit: 2 * second,
-  // containerd wants its header within ten.
-  patience: 5 * second,
+  silenceLimit: 6 * second,
+  // Longer than the first question to a coordinator that is frozen.
+  patience: 7 * second,
   shortPatience: 500,
+  // Below `attemptTimeout`: then the next one stands in after one question, within the patience.
+  standInAfter: 4 * second,
   hold: 450,
   forwardedHold: 300,
   grace: 1.5 * second,

@@ -62,9 +62,9 @@ export class SwarmTable {
 
   /**
    * Decides where a member gets an item from; to ask again is normal. `holders`: complete holders by the provider index;
-   * `rank`: of this node for the item, 0 if it is the closest.
+   * `rank`: of this node for the item, 0 if it is the closest. `mayGrant`: false if another node decides who goes upstream.
    */
-  join(request: JoinRequest, holders: readonly Peer[], rank: number): Decision {
+  join(request: JoinRequest, holders: readonly Peer[], rank: number, { mayGrant = true } = {}): Decision {
     const now = this.#now()
     const item = this.#state.item(request.item, request.kind)
     const told = toldToAll(item, now)
@@ -77,7 +77,7 @@ export class SwarmTable {
     member.recalled = false
     member.detach()
     const disproved = noteLeft(item, member, request.left, this.#state, now)
-    const answer = this.#decide(item, member, request, holders, rank)
+    const answer = this.#decide(item, member, request, holders, { rank, mayGrant })
     return { answer, disproved }
   }
 
@@ -125,13 +125,13 @@ export class SwarmTable {
     member: MemberState,
     request: JoinRequest,
     holders: readonly Peer[],
-    rank: number,
+    { rank, mayGrant }: { readonly rank: number; readonly mayGrant: boolean },
   ): JoinAnswer {
     const now = this.#now()
     const { lease } = request
     const kept = lease !== undefined && claimLease(item, member, lease, { rank, now })
     const mine = liveLease(item, now)?.holder === member
-    if (succeeds(item, member, now)) return this.#grant(item, member, rank, now)
+    if (mayGrant && succeeds(item, member, now)) return this.#grant(item, member, rank, now)
     const sources = item.kind === 'tag' ? [] : this.#choose(item, member, holders, now)
     if (sources.length > 0 && (!mine || sources.every((source) => source.complete))) {
       return this.#follow(item, member, sources, now)
@@ -145,7 +145,7 @@ export class SwarmTable {
     // It has nothing to wait for, and nobody will ever follow it.
     if (held !== undefined && item.kind !== 'tag' && !held.holder.serves && !member.serves)
       return { type: 'upstream', lease: { epoch: held.epoch, rank: held.rank } }
-    if (this.#mustWait(item, member, now)) {
+    if (!mayGrant || this.#mustWait(item, member, now)) {
       this.#state.enter(item, member)
       return { type: 'wait', ms: Math.round(WAIT_MIN + this.#random() * (WAIT_MAX - WAIT_MIN)) }
     }

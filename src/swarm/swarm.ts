@@ -21,7 +21,7 @@ export interface SwarmItem {
 
 /** One transfer of this node. Transfers of the same thing share what the others are told. */
 export interface Membership {
-  /** Where to go on from a byte. Never rejects but for the signal, and takes at most 2 s: then the answer is `alone`. */
+  /** Where to go on from a byte. Never rejects but for the signal. The answer is `alone` if no coordinator answers for 6 s, or one asks for patience for 7 s. */
   ask(question: SwarmQuestion, options: { signal: AbortSignal }): Promise<Direction>
   /** All bytes before `position` have arrived. Reported about once a second. */
   progress(position: number): void

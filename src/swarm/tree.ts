@@ -1,6 +1,6 @@
 import type { ItemState } from './item.ts'
 import { doubtLease } from './leases.ts'
-import { ABSENT_TTL, BUSY_TTL, GRANT_IN_FLIGHT, LEFT_TTL, MAX_LEFT, WRONG_TTL } from './limits.ts'
+import { ABSENT_TTL, BUSY_TTL, GRANT_IN_FLIGHT, LEFT_TTL, MAX_LEFT, SLOW_PATIENCE, WRONG_TTL } from './limits.ts'
 import { FULL_SHARE, type MemberState, descendsFrom } from './member.ts'
 import type { SwarmState } from './state.ts'
 import type { LeftSource } from './swarm.ts'
@@ -17,6 +17,7 @@ export function noteLeft(
   for (const [id, until] of member.left) if (until <= now) member.left.delete(id)
   for (const { id, reason } of left) {
     const source = item.members.get(id)
+    if (reason === 'stalled' && item.kind === 'blob' && isPatientWith(member, id, now)) continue
     // Its growing copy cannot be seen yet.
     const early = reason === 'absent' && source?.complete === false
     const short = early || reason === 'busy'
@@ -29,6 +30,16 @@ export function noteLeft(
     if (source?.complete) state.remove(item, source)
   }
   return disproved
+}
+
+/**
+ * A source that sends nothing may be slow or paused, or wait for its own source: it stays the last choice for a while. If it is dead, it does not
+ * report and the overlay loses it, and then it is no choice.
+ */
+function isPatientWith(member: MemberState, id: string, now: number): boolean {
+  const since = member.slow.get(id) ?? now
+  if (member.slow.size < MAX_LEFT) member.slow.set(id, since)
+  return now - since < SLOW_PATIENCE
 }
 
 /** A member says whom it follows: so a coordinator that is new learns the tree. What would break its rules is asked anew. */

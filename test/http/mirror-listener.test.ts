@@ -17,6 +17,10 @@ const bytes = Buffer.from('the bytes of a blob')
 const digest = digestOf(bytes)
 const path = `/v2/library/app/blobs/${digest}`
 
+interface Parts extends Partial<Omit<MirrorListenerOptions, 'blobs'>> {
+  readonly blobs?: Partial<MirrorListenerOptions['blobs']>
+}
+
 describe('a mirror listener', () => {
   let server: Server | undefined
   afterEach(async () => {
@@ -26,13 +30,13 @@ describe('a mirror listener', () => {
   })
 
   /** A listener over parts that the test makes up; what it does not is never asked for. */
-  async function serve(parts: Partial<MirrorListenerOptions>) {
+  async function serve({ blobs, ...parts }: Parts) {
     const never = () => assert.fail('not expected')
     const finished: FinishedExchange[] = []
     const errors: object[] = []
     server = await createListener(
       mirrorRoutes({
-        blobs: { open: never, size: never },
+        blobs: { open: never, size: never, isComing: () => false, ...blobs },
         manifests: { get: never },
         tags: { resolve: never },
         clientAccess: { serve: (_pull, _credential, _signal, work) => work(undefined), listing: never },
@@ -103,6 +107,29 @@ describe('a mirror listener', () => {
       assert.equal(response.status, 404)
       assert.match(await response.text(), /nobody answered within 9 seconds; go on without the mirror/)
       await closed.promise
+    } finally {
+      mock.timers.reset()
+    }
+  })
+
+  it('waits longer than nine seconds for what is on its way', async () => {
+    mock.timers.enable({ apis: ['setTimeout'] })
+    try {
+      const opening = Promise.withResolvers<ReturnType<typeof deliveryOf>>()
+      const { url } = await serve({
+        blobs: {
+          open: () => {
+            setImmediate(() => {
+              mock.timers.tick(9000)
+              mock.timers.tick(5000)
+              opening.resolve(deliveryOf(() => {}))
+            })
+            return opening.promise
+          },
+          isComing: () => true,
+        },
+      })
+      assert.equal((await fetch(`${url}${path}`)).status, 200)
     } finally {
       mock.timers.reset()
     }

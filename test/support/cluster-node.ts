@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { Child, type ChildOptions } from './child.ts'
@@ -218,7 +219,11 @@ export class ClusterNode {
     const host = withoutNabo ? server : mirrorUrl
     const section = `[host."${host}"]\n  capabilities = ["pull", "resolve"]\n`
     mkdirSync(join(hosts, 'docker.io'), { recursive: true })
-    writeFileSync(join(hosts, 'docker.io', 'hosts.toml'), `server = "${server}"\n\n${section}`)
+    // In one step: another pull may be reading it.
+    const file = join(hosts, 'docker.io', 'hosts.toml')
+    const part = `${file}.${randomUUID()}`
+    writeFileSync(part, `server = "${server}"\n\n${section}`)
+    renameSync(part, file)
     return hosts
   }
 

@@ -31,6 +31,7 @@ export const IMPATIENT: Partial<SwarmTimings> = {
   forwardTimeout: 200,
   silenceLimit: 1_000,
   patience: 1_500,
+  standInAfter: 200,
   hold: 100,
   forwardedHold: 50,
 }

@@ -43,7 +43,6 @@ describe('a swarm whose coordinator', () => {
   for (const [what, fault, leases] of [
     ['is dead', 'refused', 1],
     ['is frozen', 'frozen', 1],
-    ['is slow', 'slow', 2],
     ['answers garbage', 'garbage', 2],
     ['does what it is told and says nothing', 'unanswered', 2],
   ] as const satisfies [string, SwarmFault, number][]) {
@@ -65,6 +64,17 @@ describe('a swarm whose coordinator', () => {
       })
     })
   }
+
+  it('is slow is asked all the same, and nobody stands in for it: one node goes upstream', async () => {
+    await using network = new SwarmNetwork({ ...IMPATIENT, standInAfter: 5_000 })
+    await network.addMany(8)
+    const [slow, ...others] = await network.ranked(item)
+    network.fault = (_, to) => (to === slow!.id ? 'slow' : 'none')
+    for (let round = 0; round < 4; round++) {
+      const pulls = await allPull(others, await network.itemOf(slow!, `round ${round}`))
+      assert.equal(upstream(pulls).length, 1, pulls.map((pull) => pull.type).join(' '))
+    }
+  })
 
   it('stands in and was slow once is trusted again by those who noticed', async () => {
     await using network = new SwarmNetwork({ ...IMPATIENT, failureMemory: 600_000 })

@@ -21,7 +21,13 @@ export class TableFixture {
     return this.decide(id, request, holders, rank).answer
   }
 
-  decide(id: string, request: Partial<JoinRequest> = {}, holders: readonly string[] = [], rank = 0) {
+  decide(
+    id: string,
+    request: Partial<JoinRequest> = {},
+    holders: readonly string[] = [],
+    rank = 0,
+    options: { mayGrant?: boolean } = {},
+  ) {
     const said: JoinRequest = {
       type: 'join',
       member: this.member(id),
@@ -33,7 +39,7 @@ export class TableFixture {
       forwarded: false,
       ...request,
     }
-    return this.table.join(said, holders.map(peer), rank)
+    return this.table.join(said, holders.map(peer), rank, options)
   }
 
   report(id: string, entry: Partial<ReportEntry> = {}, rank = 0): 'ok' | 'ask' | undefined {

@@ -54,10 +54,10 @@ describe('a lease', () => {
     assert.equal(swarm.table.stats().leases, 0)
   })
 
-  it('ends four seconds after the last report', () => {
+  it('ends six seconds after the last report', () => {
     const swarm = new TableFixture()
     swarm.join('a')
-    swarm.now += 3999
+    swarm.now += 5999
     assert.equal(swarm.join('b', { left: [{ id: 'a', reason: 'refused' }] }).type, 'wait')
     swarm.now += 1
     assert.equal(swarm.join('b').type, 'upstream')
@@ -111,12 +111,19 @@ describe('a lease', () => {
     assert.notEqual(swarm.join('b', { left: [{ id: 'a', reason: 'broken' }] }).type, 'upstream')
   })
 
+  it('is not given by who may give none', () => {
+    const swarm = new TableFixture()
+    assert.equal(swarm.decide('a', {}, [], 1, { mayGrant: false }).answer.type, 'wait')
+    assert.equal(swarm.table.stats().leases, 0)
+    assert.deepEqual(sources(swarm.decide('a', {}, ['h'], 1, { mayGrant: false }).answer), ['h'])
+  })
+
   it('is lost when a follower complains and its holder has missed a report', () => {
     const swarm = new TableFixture()
     swarm.join('a')
     swarm.join('b')
     swarm.now += 1600
-    assert.equal(swarm.join('b', { left: [{ id: 'a', reason: 'stalled' }] }).type, 'upstream')
+    assert.equal(swarm.join('b', { left: [{ id: 'a', reason: 'broken' }] }).type, 'upstream')
   })
 
   it('does not come back to one that slept, by its lower epoch', () => {
@@ -228,6 +235,51 @@ describe('a leader that is slow', () => {
     assert.equal(swarm.report('a', { position, lease }), 'ask')
     assert.deepEqual(sources(swarm.join('a', { position, lease })), ['b'])
     assert.deepEqual(run(swarm, 'b', 'a', 20, position).asked, { leader: 0, follower: 0 })
+  })
+})
+
+describe('a leader that is slow keeps its lease', () => {
+  const lease = { epoch: 1, rank: 0 }
+  /** Reports of four seconds; says whether the follower was called. */
+  const isCalled = (swarm: TableFixture, from: number, follower: (position: number) => number) => {
+    let called = false
+    swarm.join('a', { position: from })
+    swarm.join('b', { position: follower(from) })
+    for (let second = 1; second <= 4; second++) {
+      swarm.now += 1000
+      const position = from + second * MIB
+      swarm.report('a', { position, lease })
+      called ||= swarm.report('b', { position: follower(position), parent: 'a', upstreamRate: 3 * MIB }) === 'ask'
+    }
+    return called
+  }
+
+  it('unless the follower keeps up with it', () => {
+    assert.equal(
+      isCalled(new TableFixture(), 10 * MIB, (position) => position),
+      true,
+    )
+    assert.equal(
+      isCalled(new TableFixture(), 10 * MIB, (position) => position - 8 * MIB),
+      false,
+    )
+  })
+
+  it('near the end, where a move costs more than it brings', () => {
+    assert.equal(
+      isCalled(new TableFixture(), SIZE - 12 * MIB, (position) => position),
+      false,
+    )
+  })
+
+  it('and its successor goes on behind it once it is complete', () => {
+    const swarm = new TableFixture()
+    assert.equal(
+      isCalled(swarm, 10 * MIB, (position) => position),
+      true,
+    )
+    swarm.leave('a', { type: 'complete' })
+    assert.deepEqual(sources(swarm.join('b', { position: 14 * MIB })), ['a'])
   })
 })
 

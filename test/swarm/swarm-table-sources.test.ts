@@ -66,6 +66,46 @@ describe('who is given as a source', () => {
     assert.deepEqual(sources(swarm.join('c')), ['a'])
   })
 
+  it('a silent source that lives is the last choice before the upstream', () => {
+    const swarm = new TableFixture()
+    const lease = { epoch: 1, rank: 0 }
+    const left = [{ id: 'a', reason: 'stalled' }] as const
+    swarm.join('a')
+    swarm.join('b')
+    for (let second = 0; second < 5; second++) {
+      swarm.now += 1000
+      swarm.report('a', { position: (second + 1) * MIB, lease })
+      assert.deepEqual(sources(swarm.join('b', { left })), ['a'])
+    }
+    swarm.report('c', { position: 5 * MIB, parent: 'a' })
+    assert.deepEqual(sources(swarm.join('b', { left })), ['c'])
+  })
+
+  it('a silent source is as good as others again for who got a byte of it', () => {
+    const swarm = new TableFixture()
+    swarm.join('b', { left: [{ id: 'h', reason: 'stalled' }] }, ['h'])
+    assert.deepEqual(sources(swarm.join('b', { position: MIB }, ['h'])), ['h'])
+    assert.deepEqual(sources(swarm.join('b', { position: MIB }, ['g', 'h'])).toSorted(), ['g', 'h'])
+  })
+
+  it('a complete holder that is silent is waited for, for 15 s', () => {
+    const swarm = new TableFixture()
+    const left = [{ id: 'h', reason: 'stalled' }] as const
+    swarm.join('b', { left }, ['h'])
+    swarm.now += 14_999
+    assert.deepEqual(sources(swarm.join('b', { left }, ['h'])), ['h'])
+    swarm.now += 1
+    assert.equal(swarm.join('b', { left }, ['h']).type, 'upstream')
+  })
+
+  it('a silent source that does not report is no choice', () => {
+    const swarm = new TableFixture()
+    swarm.join('a')
+    swarm.join('b')
+    swarm.now += 6000
+    assert.equal(swarm.join('b', { left: [{ id: 'a', reason: 'stalled' }] }).type, 'upstream')
+  })
+
   it('a claim that proved wrong is told, and the holder is not given any more', () => {
     const swarm = new TableFixture()
     assert.deepEqual(sources(swarm.join('b', {}, ['h'])), ['h'])

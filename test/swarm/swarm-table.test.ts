@@ -90,7 +90,7 @@ describe('what is left in a swarm table', () => {
     const swarm = new TableFixture()
     for (const id of ['a', 'b', 'c']) swarm.join(id)
     swarm.leave('a', { type: 'complete' })
-    swarm.now += 5000
+    swarm.now += 7000
     swarm.table.expire()
     assert.equal(swarm.table.stats().members, 1)
     swarm.now += 10_000

@@ -1,4 +1,5 @@
 import { OciError } from '../../oci/errors.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { type ByteSpan, type RangeRequest, resolveRange } from '../../oci/range.ts'
 import { repositoryKey } from '../../oci/reference.ts'
 import { IngestError } from '../../store/cache-store.ts'
@@ -119,6 +120,11 @@ export class BlobDeliveries {
     const local = await this.#openOwn(request, range, signal)
     if (local !== undefined) return local
     return (await this.#fromFill(request, range, signal)) ?? this.#passThrough(request, range, signal)
+  }
+
+  /** Whether a blob that has not been opened yet is on its way here, or the swarm looks for a source of it. */
+  isComing(digest: Digest): boolean {
+    return this.#options.remote.isComing(digest)
   }
 
   /** Size in bytes, from this node, a peer or the upstream. Throws OciError if none has the blob. */

@@ -8,7 +8,6 @@ import { keyOfDigest } from '../../providers/index-key.ts'
 import type { ProviderIndex } from '../../providers/provider-index.ts'
 import type { LeftSource, SwarmSource } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
-import { second } from '../../time/units.ts'
 import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import type { BlobRequest } from './blob-request.ts'
 import type { Delivery } from '../access/provenance.ts'
@@ -53,6 +52,8 @@ export interface PeerAttempt {
   readonly position: number
   /** The byte after the last one that is wanted; undefined: all that follow. */
   readonly end: number | undefined
+  /** How long a source may take until its answer begins, in milliseconds; what a peer has for any answer if absent. */
+  readonly headerTimeout?: number
   readonly signal: AbortSignal
   /** Called for each source that did not give the blob. */
   left(source: LeftSource, error: unknown): void
@@ -60,8 +61,6 @@ export interface PeerAttempt {
 
 /** A peer that has not answered by then gets company: the 99th percentile of a loaded neighbour, not of a dead one. */
 const HEDGE_DELAY = 200
-/** A node that is getting a blob says so at once, or waits a moment for its own source. */
-const GROWING_HEADER_TIMEOUT = 3 * second
 /** What a stall waits longer for each node between the source and the root, so that only the child next to the fault moves. */
 const STALL_PER_LEVEL = 250
 const MAX_PEERS_TRIED = 8
@@ -181,15 +180,14 @@ export class BlobSources {
   async #open(request: BlobRequest, source: SwarmSource, attempt: PeerAttempt): Promise<PeerStream> {
     const { peers, self, peerStall } = this.#options
     const { peer, level, complete } = source
-    const { position: start, end, signal } = attempt
+    const { position: start, end, headerTimeout, signal } = attempt
     const verified = await this.#isVerified(request, signal)
-    const headerTimeout = complete ? {} : { headerTimeout: GROWING_HEADER_TIMEOUT }
     const blob = await peers.getBlob(peer, request.repository, request.digest, {
       start,
       end,
       signal,
       verified,
-      ...headerTimeout,
+      ...(headerTimeout === undefined ? {} : { headerTimeout }),
     })
     if (blob === undefined) throw new AbsentError(`${peer.address} does not hold it`)
     if (blob.path.includes(self.id)) {
@@ -276,5 +274,6 @@ function reasonOf(error: unknown): LeftSource['reason'] {
   if (error instanceof AbsentError) return 'absent'
   if (error instanceof StalledError) return 'stalled'
   if (!(error instanceof PeerError)) return 'broken'
+  if (error.reason === 'slow') return 'stalled'
   return error.reason === 'busy' || error.reason === 'refused' ? error.reason : 'broken'
 }

@@ -8,8 +8,11 @@ import { second } from '../../time/units.ts'
 import type { TransferRecord } from './transfer-record.ts'
 import type { Transfers } from './transfers.ts'
 
-/** A transfer that begins: its client's content store has no file for it before the first bytes have passed. */
-const START_PATIENCE = 2 * second
+/**
+ * A transfer that begins: its client's content store has no file for it before the first bytes have passed. Its own source may be slow; a follower
+ * that waits asks meanwhile for a better one.
+ */
+const START_PATIENCE = 8 * second
 const START_POLL = 50
 const SOURCE_POLL = 20
 /** From the end of the last transfer on: what is in the client's buffers is still being written. */
@@ -28,11 +31,18 @@ export interface Arriving {
 export class GrowingDeliveries {
   readonly #store: Pick<ContentStore, 'openGrowing'>
   readonly #transfers: Pick<Transfers, 'of' | 'ranLately'>
+  readonly #startPatience: number
   #followers = 0
 
-  constructor(store: Pick<ContentStore, 'openGrowing'>, transfers: Pick<Transfers, 'of' | 'ranLately'>) {
+  /** `startPatience`: how long a transfer may take until bytes of it can be read, in milliseconds. */
+  constructor(
+    store: Pick<ContentStore, 'openGrowing'>,
+    transfers: Pick<Transfers, 'of' | 'ranLately'>,
+    { startPatience = START_PATIENCE }: { startPatience?: number } = {},
+  ) {
     this.#store = store
     this.#transfers = transfers
+    this.#startPatience = startPatience
   }
 
   /** How many read what arrives at the moment. */
@@ -40,9 +50,9 @@ export class GrowingDeliveries {
     return this.#followers
   }
 
-  /** Waits at most two seconds until a transfer finds its first source or ends; false if it still searches after that. */
+  /** Waits until a transfer finds its first source or ends; false if it still searches after the start patience. */
   async begun(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const until = performance.now() + START_PATIENCE
+    const until = performance.now() + this.#startPatience
     while (this.#transfers.of(digest)?.hasBegun === false) {
       if (performance.now() > until) return false
       await sleep(SOURCE_POLL, undefined, { signal })
@@ -50,9 +60,9 @@ export class GrowingDeliveries {
     return true
   }
 
-  /** Opens what arrives, or will within two seconds because a transfer has begun; undefined otherwise. */
+  /** Opens what arrives, or will within the start patience because a transfer has begun; undefined otherwise. */
   async open(digest: Digest, signal: AbortSignal): Promise<Arriving | undefined> {
-    const until = performance.now() + START_PATIENCE
+    const until = performance.now() + this.#startPatience
     for (;;) {
       const transfer = this.#transfers.of(digest)
       const blob = await this.#store.openGrowing(digest, { size: transfer?.size, signal })
@@ -110,7 +120,9 @@ class Patience {
   readonly #transfers: Pick<Transfers, 'of' | 'ranLately'>
   #wasFed = false
   #written = -1
-  #since = 0
+  /** Milliseconds without growth. A pause of this process counts as one tick: what happened meanwhile has not been seen yet. */
+  #still = 0
+  #checkedAt = 0
 
   constructor(digest: Digest, transfers: Pick<Transfers, 'of' | 'ranLately'>) {
     this.#digest = digest
@@ -121,11 +133,13 @@ class Patience {
     const now = performance.now()
     const isFed = this.#transfers.of(this.#digest) !== undefined
     this.#wasFed ||= isFed || this.#transfers.ranLately(this.#digest)
-    if (isFed || written !== this.#written) this.#since = now
+    if (isFed || written !== this.#written) this.#still = 0
+    else this.#still += Math.min(now - this.#checkedAt, 2 * PATIENCE_TICK)
+    this.#checkedAt = now
     this.#written = written
     // A store may hold the last byte back until the whole has proved right.
     const isArriving = written < size - 1
-    if (now - this.#since < (this.#wasFed && isArriving ? ENDED_PATIENCE : UNFED_PATIENCE)) return
+    if (this.#still < (this.#wasFed && isArriving ? ENDED_PATIENCE : UNFED_PATIENCE)) return
     throw new IngestError('aborted', 'nothing feeds it any more')
   }
 }

@@ -1,4 +1,5 @@
 import { OciError } from '../../oci/errors.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { BlobRequest } from './blob-request.ts'
 import type { BlobSources } from './blob-sources.ts'
 import { RemoteBlob } from './remote-blob.ts'
@@ -42,6 +43,12 @@ export class RemoteBlobs {
       search.end({ reachedEnd: false })
       throw error
     }
+  }
+
+  /** Whether a transfer of the blob has a source, or the swarm looks for one, although its nodes are slow to answer. */
+  isComing(digest: Digest): boolean {
+    const transfer = this.#options.transfers.of(digest)
+    return transfer !== undefined && (transfer.waitsForPeers || transfer.hasBegun)
   }
 
   /** Size of a blob in bytes. Throws OciError if no source has it. */

@@ -1,3 +1,4 @@
+import { Silence } from '../../time/silence.ts'
 import { type TransferOrigin, TransferRecord } from './transfer-record.ts'
 
 /** An open answer of one source. */
@@ -149,27 +150,27 @@ export class ResumingStream {
 async function* guarded(source: SourceStream): AsyncGenerator<Uint8Array> {
   let waiting = true
   let stalled = false
-  const timer = setTimeout(() => {
+  const silence = new Silence(source.stall, () => {
     if (!waiting) return
     stalled = true
     source.cancel()
-  }, source.stall)
+  })
   try {
     for await (const chunk of source.body) {
       waiting = false
       yield chunk
       waiting = true
-      timer.refresh()
+      silence.heard()
     }
-    if (stalled) throw new StalledError(silence(source))
+    if (stalled) throw new StalledError(silent(source))
   } catch (cause) {
-    if (stalled) throw new StalledError(silence(source), { cause })
+    if (stalled) throw new StalledError(silent(source), { cause })
     throw cause
   } finally {
-    clearTimeout(timer)
+    silence.stop()
   }
 }
 
-function silence(source: SourceStream): string {
+function silent(source: SourceStream): string {
   return `${source.name} sent nothing for ${source.stall} ms`
 }

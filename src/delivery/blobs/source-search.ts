@@ -5,9 +5,10 @@ import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSourc
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
-import type { BlobSources, PeerStream, UpstreamStream } from './blob-sources.ts'
+import type { BlobSources, PeerAttempt, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
 import type { BlobRequest } from './blob-request.ts'
+import { followDirections } from './follow-directions.ts'
 import { type BrokenSource, RecalledError, type SourceStream, StalledError } from './resuming-stream.ts'
 import type { Sender } from './blob-trace.ts'
 import type { KnownSizes } from './known-sizes.ts'
@@ -40,8 +41,8 @@ export interface SearchFor {
   readonly caution: Caution
 }
 
-/** So many useless answers in a row, and the coordinator is not worth asking. */
-const MAX_ASKS = 6
+/** So many sources in a row of another size than the known one. */
+const MAX_SIZES = 6
 /** Of the 9 s until the header; the rest is left for holders if the registry neither answers nor refuses. */
 const UPSTREAM_PATIENCE = 2 * second
 
@@ -102,6 +103,7 @@ export class SourceSearch {
     this.#transfer.size = this.#size
     this.#transfer.source = { kind: stream.kind, name: stream.name }
     this.#transfer.hasBegun = true
+    this.#transfer.waitsForPeers = false
     this.#transfer.path = isPeerStream(stream) ? stream.path : []
     this.#enter(stateOf(stream))
     return stream
@@ -164,7 +166,7 @@ export class SourceSearch {
 
   /** A source whose size differs from the known one has wrong bytes: skip it now rather than break off in the middle. */
   async #findOfSize(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {
-    for (let found = 0; found < MAX_ASKS; found += 1) {
+    for (let found = 0; found < MAX_SIZES; found += 1) {
       const stream = await this.#find(position, signal)
       if (stream === undefined) return undefined
       if (isPeerStream(stream)) for (const source of stream.from) this.senders.set(source.peer.address, source)
@@ -182,6 +184,7 @@ export class SourceSearch {
     if (await this.#isShared(signal)) {
       const found = await this.#fromSwarm(position, signal)
       if (found !== 'alone') return found
+      this.#transfer.waitsForPeers = false
     }
     const alone = (await this.#fromHolders(position, signal)) ?? (await this.#fromUpstream(position, signal))
     // Last resort: peers that this node avoids for the digest.
@@ -217,33 +220,39 @@ export class SourceSearch {
   }
 
   async #fromSwarm(position: number, signal: AbortSignal): Promise<FoundStream | undefined | 'alone'> {
-    for (let asked = 0; asked < MAX_ASKS; asked += 1) {
-      const direction = await this.#ask(position, signal)
-      switch (direction.type) {
-        case 'follow': {
-          const stream = await this.#fromPeers(this.#trusted(direction.sources), position, signal)
-          if (stream !== undefined) return stream
-          break
-        }
-        case 'upstream': {
-          if (!this.#options.sources.fallsBack(this.#request.repository)) {
-            this.#leave({ type: 'cancelled' })
-            return 'alone'
-          }
-          const stream = await this.#fromUpstream(position, signal)
-          if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
-          return stream
-        }
-        case 'failed':
-          this.#lastError = new Error(direction.failure.message)
-          this.#upstream.absent = direction.failure.absent
-          return undefined
-        case 'known':
-        case 'alone':
+    let isNamed = false
+    this.#transfer.waitsForPeers = true
+    const found = await followDirections(
+      {
+        ask: (signal) => this.#ask(position, signal),
+        open: (sources, options) => {
+          isNamed = true
+          return this.#fromPeers(this.#trusted(sources), { position, ...options })
+        },
+        complain: (ids) => this.#left.push(...ids.map((id) => ({ id, reason: 'stalled' as const }))),
+      },
+      signal,
+    )
+    if (!('type' in found)) return found
+    switch (found.type) {
+      case 'upstream': {
+        // A client that fetches it by itself instead does so no sooner, unless it is the upstream alone that is slow.
+        this.#transfer.waitsForPeers = isNamed
+        if (!this.#options.sources.fallsBack(this.#request.repository)) {
+          this.#leave({ type: 'cancelled' })
           return 'alone'
+        }
+        const stream = await this.#fromUpstream(position, signal)
+        if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
+        return stream
       }
+      case 'failed':
+        this.#lastError = new Error(found.failure.message)
+        this.#upstream.absent = found.failure.absent
+        return undefined
+      default:
+        return 'alone'
     }
-    return 'alone'
   }
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
@@ -276,7 +285,7 @@ export class SourceSearch {
   async #fromHolders(position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
     const holders = await this.#options.sources.holders(this.#request, { signal })
     const wanted = holders.filter(({ peer }) => !this.#failedPeers.has(peer.id) && !this.#avoids(peer))
-    return this.#fromPeers(wanted, position, signal)
+    return this.#fromPeers(wanted, { position, signal })
   }
 
   async #hasAvoided(signal: AbortSignal): Promise<boolean> {
@@ -292,14 +301,17 @@ export class SourceSearch {
     return this.#options.suspects.avoids(this.#request.digest, peer)
   }
 
-  #fromPeers(from: readonly SwarmSource[], position: number, signal: AbortSignal): Promise<PeerStream | undefined> {
+  #fromPeers(
+    from: readonly SwarmSource[],
+    attempt: Pick<PeerAttempt, 'position' | 'headerTimeout' | 'signal'>,
+  ): Promise<PeerStream | undefined> {
     const left = (source: LeftSource, error: unknown) => {
       this.#failedPeers.add(source.id)
       this.#left.push(source)
       this.#lastError = error
       this.#options.counters.left(source.reason)
     }
-    return this.#options.sources.openPeer(this.#request, from, { position, end: this.#for.end, signal, left })
+    return this.#options.sources.openPeer(this.#request, from, { ...attempt, end: this.#for.end, left })
   }
 
   async #fromUpstream(position: number, signal: AbortSignal): Promise<FoundStream | undefined> {

@@ -17,6 +17,8 @@ export interface Transfer {
   source: TransferSource | undefined
   /** Whether it has found its first source; bytes may have arrived since. */
   hasBegun: boolean
+  /** Whether it waits for what other nodes answer: where to get the blob, or its first bytes. */
+  waitsForPeers: boolean
   /** Safe to call more than once. */
   end(): void
 }
@@ -41,6 +43,8 @@ export interface RunningTransfers {
   readonly path: readonly string[]
   /** False while all of them search for their first source: no bytes have arrived and no provenance is recorded. */
   readonly hasBegun: boolean
+  /** Whether any of them waits for what other nodes answer: where to get the blob, or its first bytes. */
+  readonly waitsForPeers: boolean
 }
 
 /** A client whose transfer broke off retries within this time. */
@@ -61,6 +65,7 @@ export class Transfers {
       position: 0,
       source: undefined,
       hasBegun: false,
+      waitsForPeers: false,
       end: () => {
         if (!transfers.delete(transfer) || transfers.size > 0) return
         this.#running.delete(digest)
@@ -77,13 +82,15 @@ export class Transfers {
     if (transfers === undefined) return undefined
     let size: number | undefined
     let hasBegun = false
+    let waitsForPeers = false
     const path = new Set<string>()
     for (const transfer of transfers.keys()) {
       size ??= transfer.size
       hasBegun ||= transfer.hasBegun
+      waitsForPeers ||= transfer.waitsForPeers
       for (const id of transfer.path) path.add(id)
     }
-    return { size, path: [...path], hasBegun }
+    return { size, path: [...path], hasBegun, waitsForPeers }
   }
 
   /** The transfers of `digests`, of all digests if absent, the longest running first; at most `limit`. */

@@ -269,5 +269,6 @@ function failed({ digest }: ManifestRequest, why: string, absent: boolean, cause
 function reasonOf(error: unknown): LeftSource['reason'] {
   if (error instanceof DeadlineError) return 'stalled'
   if (!(error instanceof PeerError) || error.reason === 'unreachable') return 'broken'
+  if (error.reason === 'slow') return 'stalled'
   return error.reason === 'invalid' ? 'wrong' : error.reason
 }

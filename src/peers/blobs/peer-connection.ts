@@ -12,9 +12,14 @@ export interface PeerAnswer {
   readonly body: PeerBody
 }
 
-/** A peer did not let itself be connected to, or did not begin to answer, in time. */
+/** A peer did not let itself be connected to in time: its machine is gone, or out of reach. */
 export class PeerTimeoutError extends Error {
   override readonly name = 'PeerTimeoutError'
+}
+
+/** A peer that is connected did not begin to answer in time: it has too little CPU time, or is frozen. */
+export class SlowAnswerError extends Error {
+  override readonly name = 'SlowAnswerError'
 }
 
 /** A connection that had been kept ended before anything of the answer came: a new one may well work. */
@@ -103,7 +108,7 @@ export class PeerConnection {
     const answer = Promise.withResolvers<PeerAnswer>()
     let isAnswered = false
     const timer = afterPoll(headerTimeout, () => {
-      if (!isAnswered) this.destroy(new PeerTimeoutError(`no answer within ${headerTimeout} ms`))
+      if (!isAnswered) this.destroy(new SlowAnswerError(`no answer within ${headerTimeout} ms`))
     })
     const onAbort = () => this.destroy(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })

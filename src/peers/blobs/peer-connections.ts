@@ -1,7 +1,7 @@
 import type { BufferPool } from '../../mover/buffer-pool.ts'
 import { formatHostPort, type HostPort, parseHostPort } from '../../overlay/host-port.ts'
 import { second } from '../../time/units.ts'
-import { type PeerAnswer, PeerConnection, PeerTimeoutError, StaleConnectionError } from './peer-connection.ts'
+import { type PeerAnswer, PeerConnection, SlowAnswerError, StaleConnectionError } from './peer-connection.ts'
 
 export interface BlobQuestion {
   /** `10.0.0.7:7951`. */
@@ -42,7 +42,7 @@ export class PeerConnections {
     this.#options = options
   }
 
-  /** Rejects with the signal's reason, PeerTimeoutError, AnswerHeadError, or with what ended the connection. */
+  /** Rejects with the signal's reason, PeerTimeoutError, SlowAnswerError, AnswerHeadError, or with what ended the connection. */
   async get(question: BlobQuestion, { signal }: { signal: AbortSignal }): Promise<PeerAnswer> {
     signal.throwIfAborted()
     const { address, headerTimeout } = question
@@ -60,7 +60,7 @@ export class PeerConnections {
       }
     }
     const left = headerTimeout - (performance.now() - began)
-    if (left <= 0) throw new PeerTimeoutError(`no answer within ${headerTimeout} ms`)
+    if (left <= 0) throw new SlowAnswerError(`no answer within ${headerTimeout} ms`)
     return this.#open(host).ask(request, { headerTimeout: left, signal })
   }
 

@@ -13,7 +13,7 @@ describe('the transfers that run', () => {
     const [one, two] = [transfers.begin(first), transfers.begin(first)]
     one.end()
     one.end()
-    assert.deepEqual(transfers.of(first), { size: undefined, path: [], hasBegun: false })
+    assert.deepEqual(transfers.of(first), { size: undefined, path: [], hasBegun: false, waitsForPeers: false })
     two.end()
     assert.equal(transfers.of(first), undefined)
   })
@@ -24,7 +24,7 @@ describe('the transfers that run', () => {
     one.path = ['root', 'a']
     two.path = ['root', 'b']
     two.size = 5
-    assert.deepEqual(transfers.of(first), { size: 5, path: ['root', 'a', 'b'], hasBegun: false })
+    assert.deepEqual(transfers.of(first), { size: 5, path: ['root', 'a', 'b'], hasBegun: false, waitsForPeers: false })
     assert.equal(transfers.of(second), undefined)
   })
 

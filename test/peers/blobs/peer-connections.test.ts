@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import { BufferPool } from '../../../src/mover/buffer-pool.ts'
 import { AnswerHeadError } from '../../../src/peers/blobs/answer-head.ts'
-import { PeerTimeoutError } from '../../../src/peers/blobs/peer-connection.ts'
+import { SlowAnswerError } from '../../../src/peers/blobs/peer-connection.ts'
 import { PeerConnections } from '../../../src/peers/blobs/peer-connections.ts'
 import { eventually } from '../../support/poll.ts'
 
@@ -211,7 +211,7 @@ describe('connections to peers', () => {
 
   it('wait no longer than they are told, before an answer and inside it', async () => {
     answers = [() => {}]
-    await assert.rejects(get({ headerTimeout: 50 }), PeerTimeoutError)
+    await assert.rejects(get({ headerTimeout: 50 }), SlowAnswerError)
     connections.close()
     connections = new PeerConnections({ connectTimeout: 1000, idleTimeout: 50, buffers })
     answers = [`${headOf(3)}ab`]

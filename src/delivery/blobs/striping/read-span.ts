@@ -1,5 +1,6 @@
 import type { ByteSpan } from '../../../oci/range.ts'
 import { abortable } from '../../../time/deadline.ts'
+import { Silence } from '../../../time/silence.ts'
 import { StalledError } from '../resuming-stream.ts'
 import type { Holder, HolderAnswer } from './holders.ts'
 
@@ -21,9 +22,9 @@ export async function* readSpan(holder: Holder, span: ByteSpan, options: ReadSpa
     answer?.cancel()
   }
   const onAbort = () => end(options.signal.reason)
-  const timer = setTimeout(() => {
+  const silence = new Silence(options.stall, () => {
     if (waiting) end(new StalledError(`${holder.name} sent nothing for ${options.stall} ms`))
-  }, options.stall)
+  })
   options.signal.addEventListener('abort', onAbort, { once: true })
   try {
     options.signal.throwIfAborted()
@@ -35,14 +36,14 @@ export async function* readSpan(holder: Holder, span: ByteSpan, options: ReadSpa
       waiting = false
       yield chunk
       waiting = true
-      timer.refresh()
+      silence.heard()
     }
     if (position < span.end) throw new Error(`${holder.name} ended at byte ${position} of ${span.end}`)
   } catch (error) {
     controller.signal.throwIfAborted()
     throw error
   } finally {
-    clearTimeout(timer)
+    silence.stop()
     options.signal.removeEventListener('abort', onAbort)
     answer?.cancel()
   }
