@@ -250,9 +250,8 @@ export class SourceSearch {
         this.#lastError = new Error(found.failure.message)
         this.#upstream.absent = found.failure.absent
         return undefined
-      default:
-        return 'alone'
     }
+    return 'alone'
   }
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
