@@ -60,7 +60,7 @@ export interface Parts extends Cluster {
   readonly isMirrorHost: (host: string) => boolean
   /** Counts the answers of the mirror for warm jobs. */
   readonly traffic: MirrorTraffic
-  readonly readiness: () => Readiness
+  readonly readiness: (options?: { ignoreStopping: boolean }) => Readiness
 }
 
 interface BuildOptions {
@@ -88,10 +88,10 @@ export async function buildParts(
   })
   const strangers = new StrangerConnections({ log })
   const pending = new PendingConnections({ log })
-  const readiness = (): Readiness => {
+  const readiness = ({ ignoreStopping } = { ignoreStopping: false }): Readiness => {
     const status = chosen.store.status()
     const reasons = [
-      ...(isStopping() ? ['the daemon is stopping'] : []),
+      ...(isStopping() && !ignoreStopping ? ['the daemon is stopping'] : []),
       ...(status.ready ? [] : [status.reason]),
       ...[strangers.whyClosedToMembers(), pending.whyClosedToMembers()].filter((reason) => reason !== undefined),
     ]

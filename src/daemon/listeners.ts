@@ -15,7 +15,7 @@ export type Apps = Readonly<Record<ListenerName | 'operator', RequestListener>>
 export class Listeners {
   /** The bound addresses, with their ports. */
   readonly bound: Record<ListenerName, string[]> = { mirror: [], peer: [], admin: [], metrics: [] }
-  readonly #servers: Server[] = []
+  readonly #servers: { readonly name: keyof Apps; readonly server: Server }[] = []
   readonly #open: OpenRequests
   readonly #strangers: Pick<StrangerConnections, 'guard'> | undefined
   readonly #ready = Promise.withResolvers<Apps>()
@@ -34,7 +34,7 @@ export class Listeners {
     for (const address of addresses) {
       const server = this.#create(name)
       const taken = await listen(server, address, `--${name}-addr`)
-      this.#servers.push(server)
+      this.#servers.push({ name, server })
       this.bound[name].push(formatHostPort(taken))
       port = taken.port
     }
@@ -45,7 +45,7 @@ export class Listeners {
   async openSocket(path: string): Promise<void> {
     const server = this.#create('operator')
     this.#removeSocket = await listenOnSocket(server, path)
-    this.#servers.push(server)
+    this.#servers.push({ name: 'operator', server })
   }
 
   /** Answers all requests from now on, those that already wait included. */
@@ -54,15 +54,19 @@ export class Listeners {
     this.#ready.resolve(apps)
   }
 
-  /** Takes no new connections; resolves when the answers under way have ended. */
+  /**
+   * Content: takes no new connections; resolves when the answers under way have ended. The admin and metrics listeners answer until
+   * {@link Listeners.close}, since probes and commands go on while transfers end.
+   */
   async drain(): Promise<void> {
-    await Promise.all([this.#removeSocket().catch(() => {}), ...this.#servers.map(drain)])
+    const content = this.#servers.filter(({ name }) => name === 'mirror' || name === 'peer')
+    await Promise.all(content.map(({ server }) => drain(server)))
   }
 
   /** Ends every connection. */
   async close(): Promise<void> {
     await this.#removeSocket().catch(() => {})
-    for (const server of this.#servers) {
+    for (const { server } of this.#servers) {
       server.close()
       server.closeAllConnections()
     }

@@ -23,7 +23,8 @@ export interface Readiness {
 type Finding = ChecksAnswer['findings'][number]
 
 export interface AdminParts {
-  readiness(): Readiness
+  /** `ignoreStopping`: that the node is stopping does not make it unready. */
+  readiness(options?: { ignoreStopping: boolean }): Readiness
   metrics(): Promise<{ contentType: string; text: string }>
   /** `isOperator`: transfers of private repositories are listed too. */
   status(options: { isOperator: boolean }): StatusAnswer
@@ -61,8 +62,8 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     }))
   return {
     livez: () => ({ alive: true }),
-    readyz: () => {
-      const { ready, reasons } = parts.readiness()
+    readyz: ({ query }) => {
+      const { ready, reasons } = parts.readiness({ ignoreStopping: query.stopping === 'ok' })
       // A warning does not make a node unready: the cluster would only lose a node that works.
       return { ready, reasons, warnings: problems(parts).map(sentence) }
     },

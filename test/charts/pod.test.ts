@@ -140,7 +140,21 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     const at = (path: string) => ({ path, host: '127.0.0.1', port: 7953 })
     assert.deepEqual(daemon.startupProbe?.httpGet, at('/livez'))
     assert.deepEqual(daemon.livenessProbe?.httpGet, at('/livez'))
-    assert.deepEqual(daemon.readinessProbe?.httpGet, at('/readyz'))
+    assert.deepEqual(daemon.readinessProbe?.httpGet, at('/readyz?stopping=ok'))
+  })
+
+  it('is ended within 20 seconds when it is frozen, and not for one slow answer', async () => {
+    const { livenessProbe: probe } = daemonOf(await podWith({}))
+    const {
+      periodSeconds = 10,
+      timeoutSeconds = 1,
+      failureThreshold = 3,
+      terminationGracePeriodSeconds = 45,
+    } = probe ?? {}
+    // The kubelet gives every container two seconds between SIGTERM and SIGKILL.
+    const longest = periodSeconds + failureThreshold * Math.max(periodSeconds, timeoutSeconds)
+    assert.ok(longest + terminationGracePeriodSeconds + 2 <= 20)
+    assert.ok(failureThreshold * timeoutSeconds >= 10)
   })
 
   it('is addressed by loopback names, and by others where that is said', async () => {
@@ -157,7 +171,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.ok(flagsOf(daemon).includes('--mirror-addr=[::]:7950'))
     assert.ok(flagsOf(daemon).includes('--metrics-addr=[::]:7954'), 'the probes need it')
     assert.deepEqual(daemon.ports?.[0], { name: 'mirror', containerPort: 7950, hostPort: 7950, hostIP: '127.0.0.1' })
-    assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz', port: 'metrics' })
+    assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz?stopping=ok', port: 'metrics' })
     assert.equal(daemon.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'status.podIP')
   })
 

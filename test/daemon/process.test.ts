@@ -98,7 +98,7 @@ describe('the process', () => {
     await hub.publish('app', '1', image)
     await hub.setFaults({ cdn: { bytesPerSecond: 2_000_000 } })
     const nabo = start(['serve', ...free(), '--upstream', `docker.io=${hub.registryUrl}`])
-    const { mirror } = await nabo.serving()
+    const { mirror, admin } = await nabo.serving()
     const response = await fetch(`${mirror}/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}`)
     nabo.child.kill('SIGTERM')
     await eventually('it takes no new connections', async () => {
@@ -108,6 +108,11 @@ describe('the process', () => {
       )
       return gone
     })
+    // Its probes are answered until its end.
+    const unready = await fetch(`${admin}/readyz`)
+    assert.equal(unready.status, 503)
+    assert.match(await unready.text(), /the daemon is stopping/)
+    assert.equal((await fetch(`${admin}/readyz?stopping=ok`)).status, 200)
     assert.equal((await response.arrayBuffer()).byteLength, image.layers[0]?.descriptor.size)
     assert.deepEqual(await nabo.exited, { code: 0, signal: null })
     assert.equal(nabo.lines().at(-1)?.['msg'], 'stopped')

@@ -25,6 +25,10 @@ export interface RenderedVariable {
 
 interface Probe {
   readonly httpGet: { readonly path: string; readonly host?: string; readonly port: number | string }
+  readonly periodSeconds?: number
+  readonly timeoutSeconds?: number
+  readonly failureThreshold?: number
+  readonly terminationGracePeriodSeconds?: number
 }
 
 export interface RenderedPodSpec {
