@@ -77,6 +77,11 @@ export async function buildParts(
   config: ServeConfig,
   { log, secrets, teardown, isStopping }: BuildOptions,
 ): Promise<Parts> {
+  const strangers = new StrangerConnections({ log })
+  const open = new OpenRequests()
+  const listeners = new Listeners(open, strangers)
+  // Last: probes are answered until the end.
+  teardown.add(() => listeners.close())
   const isMirror = mirrorNames({ bound: () => listeners.bound.mirror })
   const provenance = new Provenance()
   const isMirrorHost = listenerHosts({ bound: () => listeners.bound.mirror })
@@ -86,7 +91,6 @@ export async function buildParts(
     sourcesOf: (digest) => provenance.of(digest),
     log,
   })
-  const strangers = new StrangerConnections({ log })
   const pending = new PendingConnections({ log })
   const readiness = ({ ignoreStopping } = { ignoreStopping: false }): Readiness => {
     const status = chosen.store.status()
@@ -120,9 +124,6 @@ export async function buildParts(
   const requests = new HttpRequests({ idleTimeout: config.upstreamTimeout })
   teardown.add(() => requests.close())
   const traffic = new MirrorTraffic()
-  const open = new OpenRequests()
-  const listeners = new Listeners(open, strangers)
-  teardown.add(() => listeners.close())
   const peerPort = await listeners.open('peer', config.peerAddr)
   await listeners.open('mirror', config.mirrorAddr)
   await listeners.open('admin', config.adminAddr)

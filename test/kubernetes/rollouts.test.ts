@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 
 import { chosenVariant } from '../support/containerd.ts'
-import { fileTree } from '../support/file-tree.ts'
+import type { Image } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
 import { kubernetesUnavailable, startCluster } from './support/lab.ts'
 import type { KubernetesCluster } from './support/kubernetes-cluster.ts'
@@ -25,21 +25,9 @@ describe('Nabo on Kubernetes', { skip }, () => {
   })
   after(() => cluster?.[Symbol.asyncDispose]())
 
-  const configurations = () => Promise.all(cluster.workers.map(({ node }) => fileTree(node.outside('/etc/containerd'))))
-  const peersOf = async (number: number) => {
-    const { peers } = JSON.parse(await cluster.nabo(cluster.worker(number), 'status', '--json')) as { peers: number }
-    return peers
-  }
-  const together = () =>
-    eventually('the daemons know each other', async () => {
-      const counts = await Promise.all(cluster.workers.map((_, i) => peersOf(i)))
-      return counts.every((count) => count === NODES - 1)
-    })
-  /** How often the registry gave each blob of an image. */
-  const copies = async (image: ReturnType<typeof sleeper>) => {
-    const { blobs } = await cluster.registries.hub.counters()
-    return image.blobs.map(({ descriptor }) => blobs[descriptor.digest]?.gets ?? 0)
-  }
+  const configurations = () => Promise.all(cluster.workers.map((worker) => worker.containerdFiles()))
+  const copies = (image: Image) => cluster.copiesOf(image)
+  const together = () => cluster.together()
 
   it('is ready before there is a network for pods, while the DNS of the cluster does not answer', async () => {
     await cluster.addDnsService()

@@ -8,7 +8,7 @@ import type { Kubectl } from '../../../bench/cluster/kubectl.ts'
 import { chosenVariant } from '../../support/containerd.ts'
 import { ControlGroups } from '../../support/cri/control-groups.ts'
 import { CHART } from '../../support/helm.ts'
-import { makeImage } from '../../support/image-maker.ts'
+import { type Image, makeImage } from '../../support/image-maker.ts'
 import { type CommandResult, execute, runSync } from '../../support/netns/commands.ts'
 import { sweep, uniqueName } from '../../support/netns/namespaces.ts'
 import { Network } from '../../support/netns/network.ts'
@@ -258,9 +258,11 @@ export class KubernetesCluster implements AsyncDisposable {
     if (code !== 0) throw new Error(`helm: ${stderr}`)
   }
 
-  /** Returns when no pod of Nabo is left on the nodes with these numbers, on any if none is named. */
+  /** Returns when no pod of Nabo is left on a node that runs. */
   async naboGone(): Promise<void> {
-    await eventually('no pod of Nabo is left', async () => (await this.naboPods()).length === 0, {
+    const on = this.workers.filter(({ isOn }) => isOn).map(({ name }) => name)
+    const left = async () => (await this.naboPods()).filter(({ spec }) => on.includes(spec.nodeName ?? ''))
+    await eventually('no pod of Nabo is left', async () => (await left()).length === 0, {
       timeoutMs: PATIENCE_MS,
       everyMs: 300,
     })
@@ -283,6 +285,26 @@ export class KubernetesCluster implements AsyncDisposable {
   async nabo(worker: Worker, ...args: readonly string[]): Promise<string> {
     const pod = await this.naboOn(worker)
     return this.kubectl.run(['-n', 'nabo', 'exec', pod.metadata.name, '-c', 'nabo', '--', 'nabo', ...args])
+  }
+
+  /** Returns when every running daemon knows every other one. */
+  async together(): Promise<void> {
+    const workers = this.workers.filter(({ isOn }) => isOn)
+    await eventually(
+      'the daemons know each other',
+      async () => {
+        const answers = await Promise.all(workers.map((worker) => this.nabo(worker, 'status', '--json')))
+        const counts = answers.map((answer) => (JSON.parse(answer) as { peers: number }).peers)
+        return counts.every((count) => count === workers.length - 1)
+      },
+      { timeoutMs: 60_000, everyMs: 500 },
+    )
+  }
+
+  /** How often Docker Hub gave each blob of an image. */
+  async copiesOf(image: Image): Promise<readonly number[]> {
+    const { blobs } = await this.registries.hub.counters()
+    return image.blobs.map(({ descriptor }) => blobs[descriptor.digest]?.gets ?? 0)
   }
 
   async pods(...args: readonly string[]): Promise<readonly RunningPod[]> {

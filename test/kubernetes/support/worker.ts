@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import type { Child } from '../../support/child.ts'
 import type { ContainerdVersion } from '../../support/debian-tool.ts'
 import type { ControlGroups } from '../../support/cri/control-groups.ts'
+import { fileTree } from '../../support/file-tree.ts'
 import { KubernetesNode } from '../../support/cri/kubernetes-node.ts'
 import type { NetHost } from '../../support/netns/network.ts'
 import { runSync } from '../../support/netns/commands.ts'
@@ -49,6 +50,7 @@ export class Worker {
   readonly #options: WorkerOptions
   #kubelet: Child | undefined
   #proxy: Child | undefined
+  #isOn = true
 
   private constructor(options: WorkerOptions, node: KubernetesNode) {
     this.name = options.name
@@ -86,6 +88,11 @@ export class Worker {
 
   get ip(): string {
     return this.node.host.ip
+  }
+
+  /** False between {@link powerOff} and {@link powerOn}. */
+  get isOn(): boolean {
+    return this.#isOn
   }
 
   /** Of its pods, as `10.244.11`. */
@@ -143,16 +150,24 @@ export class Worker {
 
   /** Cuts the power. Nothing runs and `/run` is empty; {@link powerOn} starts the node again. */
   async powerOff(): Promise<void> {
+    this.#isOn = false
     await this.#kubelet?.kill()
     await this.#proxy?.kill()
-    await this.node.powerOff(() => this.#options.groups.kill(this.name))
+    await this.node.powerOff(() => this.#options.groups.remove(this.name))
     for (const table of ['ip', 'ip6']) this.#inNetwork('nft', 'delete', 'table', table, 'kube-proxy')
     this.#inNetwork('ip', 'link', 'delete', 'cni0')
   }
 
   async powerOn(): Promise<void> {
+    await this.#options.groups.create(this.name)
     await this.node.powerOn()
     await this.#startAll()
+    this.#isOn = true
+  }
+
+  /** Every file of containerd's configuration. */
+  containerdFiles(): Promise<Readonly<Record<string, string>>> {
+    return fileTree(this.node.outside('/etc/containerd'))
   }
 
   /** The pids of the node's containers whose command line has these words. */

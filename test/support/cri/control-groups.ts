@@ -52,6 +52,12 @@ export class ControlGroups implements AsyncDisposable {
     return hierarchies().reduce((count, hierarchy) => count + killAll(join(hierarchy, this.path, name)), 0)
   }
 
+  /** Ends every process of a group and removes it with those below it. */
+  async remove(name: string): Promise<void> {
+    await this.kill(name)
+    for (const hierarchy of hierarchies()) await removeTree(join(hierarchy, this.path, name))
+  }
+
   /** Removes them, and what earlier processes left when they were killed. What still runs in them is killed. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const hierarchy of hierarchies()) {
