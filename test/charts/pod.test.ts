@@ -255,7 +255,7 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     assert.deepEqual(pod.initContainers?.[0]?.command, ['nabo'])
     assert.deepEqual(pod.initContainers?.[0]?.args, configure)
     const { lifecycle } = daemonOf(pod)
-    assert.deepEqual(lifecycle?.postStart.exec.command, ['nabo', ...configure])
+    assert.deepEqual(lifecycle?.postStart.exec.command, ['nabo', ...configure, '--wait=60s'])
     assert.deepEqual(lifecycle?.preStop.exec.command, [
       'nabo',
       'restore',

@@ -64,7 +64,6 @@ describe('a rollout', { skip }, () => {
     await cluster.addDnsService()
     await cluster.addNetwork()
     await cluster.addDns()
-    await cluster.prepareNabo()
     await cluster.installNabo()
     await cluster.together()
   })

@@ -21,7 +21,6 @@ describe('an installation', { skip }, () => {
     await cluster.addDnsService()
     await cluster.addNetwork()
     await cluster.addDns()
-    await cluster.prepareNabo()
     await cluster.installNabo()
     await cluster.together()
   })

@@ -31,7 +31,6 @@ describe('Nabo on Kubernetes', { skip }, () => {
 
   it('is ready before there is a network for pods, while the DNS of the cluster does not answer', async () => {
     await cluster.addDnsService()
-    await cluster.prepareNabo()
     await cluster.installNabo()
     assert.equal((await cluster.naboPods()).length, NODES)
     assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])

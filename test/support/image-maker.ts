@@ -28,8 +28,13 @@ export interface ImageRecipe {
   /** What a container of it runs; `/bin/true`, which is not in it, if absent. */
   readonly command?: readonly string[]
   readonly entrypoint?: readonly string[]
-  /** A file as `docker save` writes it: the image in it, whatever else the recipe says. Its layers are compressed. */
+  /**
+   * A file as `docker save` writes it: the image in it, with a last layer of `programs` and with `environment`. Of the recipe nothing else counts. Its
+   * layers are compressed.
+   */
   readonly archive?: string
+  /** `NAME=value`, for an image of an archive. */
+  readonly environment?: readonly string[]
 }
 
 export interface ProgramRecipe {
@@ -81,6 +86,11 @@ const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json'
 const DOCKER_CONFIG = 'application/vnd.docker.container.image.v1+json'
 const CREATED = '2024-01-01T00:00:00Z'
 
+const archivedConfigSchema = z.looseObject({
+  config: z.looseObject({ Env: z.array(z.string()) }),
+  rootfs: z.looseObject({ diff_ids: z.array(z.string()) }),
+  history: z.array(z.unknown()).default([]),
+})
 const archiveSchema = z.tuple([z.object({ Config: z.string(), Layers: z.array(z.string()) })])
 
 /** Makes an image that containerd can pull, import and unpack; about a second for 200 MB. */
@@ -223,7 +233,16 @@ function fromArchive(recipe: ImageRecipe, file: string): Image {
     execFileSync('tar', ['--extract', '--to-stdout', '--file', file, name], { maxBuffer: 2 ** 31 - 1 })
   const [entry] = archiveSchema.parse(JSON.parse(read('manifest.json').toString('utf8')))
   const layers = entry.Layers.map((name) => layerOf(read(name), { docker: true, level: constants.Z_BEST_SPEED }))
-  const bytes = read(entry.Config)
+  const original = archivedConfigSchema.parse(JSON.parse(read(entry.Config).toString('utf8')))
+  const { programs = [], environment = [] } = recipe
+  if (programs.length > 0) {
+    const last = makeProgramLayer(programs, true)
+    layers.push(last)
+    original.rootfs.diff_ids.push(last.diffId)
+    original.history.push({ created: CREATED, created_by: 'image-maker' })
+  }
+  original.config.Env.push(...environment)
+  const bytes = Buffer.from(JSON.stringify(original))
   const config = { descriptor: { mediaType: DOCKER_CONFIG, digest: digestOf(bytes), size: bytes.length }, bytes }
   const manifest = content(MEDIA_TYPES.dockerManifest, {
     schemaVersion: 2,

@@ -17,7 +17,7 @@ import { eventually } from '../../support/poll.ts'
 import { ControlPlane } from './control-plane.ts'
 import { COREDNS_OBJECTS, DNS_SERVICE_OBJECT } from './coredns.ts'
 import { type Programs, makeNetworkTools } from './programs.ts'
-import { COMPANY, type Registries, startRegistries } from './registries.ts'
+import { type Registries, startRegistries } from './registries.ts'
 import { Worker, podNetworkOf } from './worker.ts'
 
 export interface KubernetesClusterOptions {
@@ -109,7 +109,7 @@ export class KubernetesCluster implements AsyncDisposable {
       network.start()
       const registries = await startRegistries(directory, network.addHost('hub', HUB_NUMBER))
       throwIfEnded()
-      await registries.hub.publish('nabo/nabo', 'test', makeImage({ archive: options.images.nabo, layers: [] }))
+      await publishNabo(registries, options.images.nabo)
       throwIfEnded()
       const controlHost = network.addHost('control', CONTROL_NUMBER)
       const hosts = Array.from({ length: options.nodes ?? 3 }, (_, i) =>
@@ -220,19 +220,6 @@ export class KubernetesCluster implements AsyncDisposable {
     return execute('ip', [...this.#control.place, ...command], { timeoutMs: 3 * PATIENCE_MS })
   }
 
-  /** Values by which the chart finds its image and trusts the registries. */
-  get values(): object {
-    const authority = (registry: string) => ({ registry, configMap: 'registries-ca', key: 'ca.crt' })
-    return { image: NABO, registryCAs: [authority('docker.io'), authority(COMPANY)] }
-  }
-
-  /** Makes the namespace of Nabo with what {@link values} name. */
-  async prepareNabo(): Promise<void> {
-    await this.kubectl.run(['create', 'namespace', 'nabo'])
-    const file = `--from-file=ca.crt=${this.registries.authority}`
-    await this.kubectl.run(['-n', 'nabo', 'create', 'configmap', 'registries-ca', file])
-  }
-
   /** `helm install`, or `upgrade` if the chart is there; returns when every pod is ready. Throws an Error with Helm's words. */
   async installNabo(values: object = {}): Promise<void> {
     const { code, stderr } = await this.startNabo(values)
@@ -243,8 +230,18 @@ export class KubernetesCluster implements AsyncDisposable {
   /** The same without waiting. */
   async startNabo(values: object = {}): Promise<CommandResult> {
     const file = join(this.directory, 'values.json')
-    await writeFile(file, JSON.stringify({ ...this.values, ...values }))
-    return this.helm(['upgrade', '--install', 'nabo', CHART, '--namespace', 'nabo', '--values', file])
+    await writeFile(file, JSON.stringify({ image: NABO, ...values }))
+    return this.helm([
+      'upgrade',
+      '--install',
+      'nabo',
+      CHART,
+      '--namespace',
+      'nabo',
+      '--create-namespace',
+      '--values',
+      file,
+    ])
   }
 
   async naboReady(): Promise<void> {
@@ -342,4 +339,16 @@ export class KubernetesCluster implements AsyncDisposable {
       throw new Error(await this.report(), { cause })
     }
   }
+}
+
+/** Under two tags, for updates. As an image trusts the usual authorities, this one trusts those of the registries here. */
+async function publishNabo({ hub, authority }: Registries, archive: string): Promise<void> {
+  const path = 'registries-ca.crt'
+  const image = makeImage({
+    archive,
+    programs: [{ file: authority, path }],
+    environment: [`NODE_EXTRA_CA_CERTS=/${path}`],
+    layers: [],
+  })
+  for (const tag of [NABO.tag, '0.1.0']) await hub.publish('nabo/nabo', tag, image)
 }

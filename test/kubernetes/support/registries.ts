@@ -9,6 +9,8 @@ import { Authority } from './certificates.ts'
 
 /** The host of a company's registry, which wants a name and a password for everything. */
 export const COMPANY = 'registry.company.test'
+/** A registry of the documents, which has what Docker Hub has. */
+const PUBLISHED = 'registry.example.com'
 export const CAROL = { username: 'carol', password: 'a-secret-of-carol' } as const
 /** Users of Docker Hub. Ann may pull `org/hidden`, Bob may not. */
 export const ANN = { username: 'ann', password: 'a-secret-of-ann' } as const
@@ -29,7 +31,7 @@ export async function startRegistries(directory: string, host: NetHost): Promise
   const authority = await Authority.create(join(directory, 'registries'), 'registries-ca')
   const cdn = host.addAddress(3)
   const company = host.addAddress(4)
-  const names = { 'registry-1.docker.io': host.ip, 'auth.docker.io': host.ip, [COMPANY]: company }
+  const names = { 'registry-1.docker.io': host.ip, 'auth.docker.io': host.ip, [PUBLISHED]: host.ip, [COMPANY]: company }
   const alternatives = Object.keys(names).map((name) => `DNS:${name}`)
   const addresses = [host.ip, cdn, company].map((ip) => `IP:${ip}`)
   const issued = await authority.issue('registries', '/CN=registries', [...alternatives, ...addresses])

@@ -85,12 +85,18 @@ export function pullFailure(cluster: KubernetesCluster, name: string): Promise<s
   })
 }
 
-/** The warnings about pods whose names begin with `prefix`. */
+/**
+ * The warnings about pods whose names begin with `prefix`. The kubelet probes the readiness of a pod for some tenths of a second after its process has
+ * ended, and reports that nobody listens: no pod can help that, and such a report is left out.
+ */
 export async function warnings(
   cluster: KubernetesCluster,
   namespace: string,
   prefix: string,
 ): Promise<readonly ClusterEvent[]> {
   const events = await cluster.events('-n', namespace, '--field-selector', 'type=Warning')
-  return events.filter(({ involvedObject }) => involvedObject.name.startsWith(prefix))
+  const hasEnded = /^Readiness probe failed: .*(?:connection refused|connection reset by peer|EOF)$/
+  return events.filter(
+    ({ involvedObject, message }) => involvedObject.name.startsWith(prefix) && !hasEnded.test(message),
+  )
 }
