@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 
+import type { Image } from '../support/image-maker.ts'
 import type { KubernetesCluster } from './support/kubernetes-cluster.ts'
 import { kubernetesUnavailable, startCluster } from './support/lab.ts'
 import { sleeper } from './support/registries.ts'
@@ -12,13 +13,15 @@ const PAGE = new URL('../../docs/kubernetes.md', import.meta.url)
 
 describe('docs/kubernetes.md', { skip }, () => {
   let cluster: KubernetesCluster
+  let image: Image
 
   before(async () => {
     cluster = await startCluster()
     await cluster.addDnsService()
     await cluster.addNetwork()
     await cluster.addDns()
-    await cluster.registries.hub.publish('nginx', 'latest', sleeper(cluster.programs.busybox, { seed: 'nginx' }))
+    image = sleeper(cluster.programs.busybox, { seed: 'nginx' })
+    await cluster.registries.hub.publish('nginx', 'latest', image)
     await cluster.registries.hub.reset()
   })
   after(() => cluster?.[Symbol.asyncDispose]())
@@ -40,10 +43,11 @@ describe('docs/kubernetes.md', { skip }, () => {
     const [from, to] = [nodeOf(first), nodeOf(second)]
     assert.ok(from !== undefined && to !== undefined && from !== to)
     const { metadata } = await cluster.naboOn(to)
-    for (const line of output.trim().split('\n')) {
-      assert.match(line, new RegExp(`^\\[pod/${metadata.name}/nabo\\] `))
-      assert.match(line, new RegExp(`"peer":"${from.ip}:7951"`))
-    }
+    const lines = output.trim().split('\n')
+    for (const line of lines) assert.match(line, new RegExp(`^\\[pod/${metadata.name}/nabo\\] `))
+    const blobs = lines.filter((line) => line.includes('"kind":"blob"'))
+    assert.equal(blobs.length, image.blobs.length, output)
+    for (const line of blobs) assert.match(line, new RegExp(`"peer":"${from.ip}:7951"`))
 
     const checked = await cluster.shell(doctor)
     assert.equal(checked.code, 0, checked.stdout)

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -41,7 +42,9 @@ export class Authority {
     const extensions = ['keyUsage=digitalSignature,keyEncipherment', 'extendedKeyUsage=serverAuth,clientAuth']
     if (names.length > 0) extensions.push(`subjectAltName=${names.join(',')}`)
     await writeFile(at('ext'), extensions.join('\n'))
-    const signer = ['-CA', this.certificate, '-CAkey', this.key, '-CAcreateserial']
+    // Not from a file: several may be issued at a time.
+    const serial = `0x${randomBytes(8).toString('hex')}`
+    const signer = ['-CA', this.certificate, '-CAkey', this.key, '-set_serial', serial]
     await openssl('x509', '-req', '-in', at('csr'), ...signer, ...DAYS, '-out', at('crt'), '-extfile', at('ext'))
     return { key: at('key'), certificate: at('crt') }
   }
