@@ -47,7 +47,7 @@ export interface UpstreamLook {
   readonly registry: string
   /** `registry-1.docker.io`, with its port if it is not the usual one. */
   readonly host: string
-  /** undefined if it answers. */
+  /** Why images cannot be had there; undefined if they can, as far as is known. */
   readonly failure?: string
   /** It is a mirror of Nabo, perhaps this node's own. */
   readonly isNabo?: boolean

@@ -145,10 +145,7 @@ describe('the doctor at a node with one fault', () => {
 
   it('registries: one that does not answer, and one that is ill', async () => {
     const gone = await one('upstream', ['--upstream', 'docker.io=http://127.0.0.1:1'])
-    assert.deepEqual(
-      [gone.level, /127\.0\.0\.1:1 cannot be reached: .*ECONNREFUSED/.test(gone.says)],
-      ['warning', true],
-    )
+    assert.deepEqual([gone.level, /127\.0\.0\.1:1 cannot be used: .*ECONNREFUSED/.test(gone.says)], ['warning', true])
     const unusable = await one('upstream', ['--credentials-file', join(directory, 'none')])
     assert.deepEqual(
       [unusable.level, /Nabo cannot start: .*none.* cannot be read/.test(unusable.says)],
@@ -156,6 +153,13 @@ describe('the doctor at a node with one fault', () => {
     )
     const ill = await web((_request, response) => response.writeHead(502).end())
     assert.match((await one('upstream', ['--upstream', `docker.io=http://${ill}`])).says, /it answered 502/)
+    const odd = await web((_request, response) =>
+      response.writeHead(401, { 'www-authenticate': 'Bearer realm="/token"' }).end(),
+    )
+    assert.match(
+      (await one('upstream', ['--upstream', `docker.io=http://${odd}`])).says,
+      /cannot be used: .* wants a token, and names no URL where to get one/,
+    )
   })
 
   it('quota: what the registry says, without using any, and when little or nothing is left', async () => {

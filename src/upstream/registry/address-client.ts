@@ -4,7 +4,7 @@ import { abortable } from '../../time/deadline.ts'
 import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import type { Asker, Authorization, Authorized } from './authorization.ts'
+import { type Asker, asVerdict, type Authorization, type Authorized } from './authorization.ts'
 import { discard, readSmallBody } from './bodies.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
@@ -108,7 +108,7 @@ export class AddressClient {
         await discard(response)
         if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
       }
-      const error = await refusal(response, isCounted, health)
+      const error = asVerdict(await refusal(response, isCounted, health), authorized)
       throw (status === 429 && isCounted ? quota?.refusalOf(seatOf(asker)) : undefined) ?? error
     }
   }
