@@ -12,6 +12,7 @@ export type DoctorSettings = Pick<
   | 'peerAddr'
   | 'routerAddr'
   | 'adminAddr'
+  | 'metricsAddr'
   | 'store'
   | 'containerdSocket'
   | 'containerdConfig'
@@ -36,9 +37,9 @@ export type DaemonLook =
       readonly ready: boolean
       readonly reasons: readonly string[]
       readonly store: 'containerd' | 'directory'
-      readonly mirror: readonly string[]
-      readonly peer: readonly string[]
-      readonly admin: readonly string[]
+      /** The addresses of each listener; those of the metrics listener and the Unix socket only if there are any. */
+      readonly listeners: Readonly<Record<'mirror' | 'peer' | 'router' | 'admin' | 'metrics', readonly string[]>>
+      readonly adminSocket?: string
       readonly peers: readonly { readonly id: string; readonly address: string }[]
     }
 
