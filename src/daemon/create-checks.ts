@@ -35,6 +35,7 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     // That it listens is known, and whether it is ready is said by itself.
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
     late: ['peers'],
+    local: ALL_CHECKS.filter(({ isDecisive }) => isDecisive === true).map(({ id }) => id),
     // Said at the start already.
     quiet: config.clusterSecretFile === undefined ? ['secret'] : [],
     log,
