@@ -82,11 +82,13 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [{ ready, reasons, store, mirror, peer, admin: addresses }, { peers }] = await Promise.all([
+    const [{ ready, reasons, store, adminSocket, ...status }, { peers }] = await Promise.all([
       admin.call(ADMIN_API.status, {}, options),
       admin.call(ADMIN_API.peers, {}, options),
     ])
-    return { state: 'running', ready, reasons, store, mirror, peer, admin: addresses, peers }
+    const { mirror, peer, router, admin: own, metrics } = status
+    const listeners = { mirror, peer, router, admin: own, metrics }
+    return { state: 'running', ready, reasons, store, listeners, ...(adminSocket && { adminSocket }), peers }
   } catch (error) {
     options.signal.throwIfAborted()
     if (!(error instanceof AdminError)) throw error

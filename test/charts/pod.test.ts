@@ -29,6 +29,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         mountPropagation: 'HostToContainer',
       },
       { name: 'content', mountPath: '/var/lib/containerd/io.containerd.content.v1.content', readOnly: true },
+      { name: 'containerd-config', mountPath: '/etc/containerd', readOnly: true },
       { name: 'data', mountPath: '/var/lib/nabo' },
       { name: 'admin-socket', mountPath: '/run/nabo' },
       { name: 'cluster-secret', mountPath: '/etc/nabo/cluster-secret', readOnly: true },
@@ -43,6 +44,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         name: 'content',
         hostPath: { path: '/var/lib/containerd/io.containerd.content.v1.content', type: 'Directory' },
       },
+      { name: 'containerd-config', hostPath: { path: '/etc/containerd', type: 'DirectoryOrCreate' } },
       { name: 'config-dir', hostPath: { path: '/etc/containerd/certs.d', type: 'DirectoryOrCreate' } },
       { name: 'data', hostPath: { path: '/var/lib/nabo', type: 'DirectoryOrCreate' } },
       { name: 'admin-socket', hostPath: { path: '/run/nabo', type: 'DirectoryOrCreate' } },
@@ -51,6 +53,44 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         secret: { secretName: 'nabo-cluster-secret', defaultMode: 0o400, items: [{ key: 'secret', path: 'secret' }] },
       },
     ])
+  })
+
+  it("reads containerd's own configuration only, beside what configure writes, or not at all", async () => {
+    const configMounts = async (containerd: object, enabled = true) => {
+      const pod = await podWith({ containerd, configure: { enabled } })
+      const mounts = daemonOf(pod).volumeMounts.filter(({ name }) => /^con.*config|config-dir/.test(name))
+      for (const { name } of mounts) assert.equal(pod.volumes.filter((volume) => volume.name === name).length, 1)
+      return [
+        flagOf(daemonOf(pod), 'containerd-config'),
+        ...mounts.map(({ mountPath, readOnly }) => [mountPath, readOnly]),
+      ]
+    }
+    const file = '/etc/containerd/config.toml'
+    const writes = ['/etc/containerd/certs.d', undefined]
+    assert.deepEqual(await configMounts({}), [file, ['/etc/containerd', true], writes])
+    assert.deepEqual(await configMounts({}, false), [file, ['/etc/containerd', true]])
+    assert.deepEqual(await configMounts({ configFile: '' }), [undefined, writes])
+    // One path is mounted once, the one to write.
+    const own = { configFile: '/etc/hosts/config.toml', configDir: '/etc/hosts' }
+    assert.deepEqual(await configMounts(own), [own.configFile, ['/etc/hosts', undefined]])
+  })
+
+  it('is pulled by digest where one is given, in each of its containers', async () => {
+    const digest = `sha256:${'a'.repeat(64)}`
+    for (const [image, expected] of [
+      [{ repository: 'r.example/nabo', digest }, `r.example/nabo@${digest}`],
+      [{ repository: 'r.example:5000/nabo', tag: '1.2.3', digest }, `r.example:5000/nabo:1.2.3@${digest}`],
+      [{ repository: 'r.example/nabo', tag: '1.2.3' }, 'r.example/nabo:1.2.3'],
+    ] as const) {
+      const objects = await helm.render({ image })
+      const pod = podSpecOf(objects)
+      const containers = [...(pod.initContainers ?? []), ...pod.containers]
+      assert.equal(containers.length, 2)
+      for (const container of containers) assert.equal(container.image, expected)
+      // Nothing else of the chart names an image.
+      const named = JSON.stringify(objects).match(/"image":"[^"]*"/g)
+      assert.deepEqual(named, Array(2).fill(`"image":"${expected}"`))
+    }
   })
 
   it('keeps nothing on the node where it is told so', async () => {

@@ -4,6 +4,9 @@
 - --containerd-socket={{ .Values.containerd.socket }}
 - --content-path={{ .Values.containerd.contentPath }}
 - --config-dir={{ .Values.containerd.configDir }}
+{{- with .Values.containerd.configFile }}
+- --containerd-config={{ . }}
+{{- end }}
 {{- range .Values.containerd.namespaces }}
 - --containerd-namespace={{ . }}
 {{- end }}
