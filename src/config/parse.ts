@@ -4,6 +4,7 @@ import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import { type HostPort, canonicalHost, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
+import type { AdvertisedPort } from './serve-config.ts'
 
 /** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
 
@@ -75,6 +76,22 @@ export function parseAddress(defaultPort: number): (text: string) => HostPort {
     if (address === undefined)
       throw new InvalidArgumentError(`an address such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort} is expected.`)
     return address
+  }
+}
+
+/** As {@link parseAddress}, or `advertise[:port]` for every advertised address. */
+export function parseListenAddress(defaultPort: number): (text: string) => HostPort | AdvertisedPort {
+  const parse = parseAddress(defaultPort)
+  return (text) => {
+    const match = /^advertise(?::(\d{1,5}))?$/.exec(text.trim())
+    if (match === null) return parse(text)
+    const advertisedPort = Number(match[1] ?? defaultPort)
+    // With port 0 each address would get a port of its own, and peers are told one.
+    if (advertisedPort < 1 || advertisedPort > 65_535)
+      throw new InvalidArgumentError(
+        `a port from 1 to 65535 is expected after advertise, such as advertise:${defaultPort}.`,
+      )
+    return { advertisedPort }
   }
 }
 

@@ -5,6 +5,7 @@ import type { HttpRequests } from '../http-client/http-requests.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import { loadIdentity } from '../overlay/libp2p/identity.ts'
+import type { BindRouter } from '../overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import { PeerClient } from '../peers/peer-client.ts'
@@ -16,7 +17,7 @@ import type { Log } from '../telemetry/log.ts'
 import { PacedWarnings } from '../telemetry/paced-warnings.ts'
 import { VERSION } from '../version.ts'
 import { type Authentication, createAuthentication } from './create-authentication.ts'
-import { advertisedHosts, createOverlay } from './create-overlay.ts'
+import { createOverlay } from './create-overlay.ts'
 import { createSwarm } from './create-swarm.ts'
 import { type Quota, shareQuota } from './quota.ts'
 import type { Teardown } from './teardown.ts'
@@ -43,6 +44,7 @@ interface ClusterParts {
   readonly requests: HttpRequests
   readonly buffers: BufferPool
   readonly pending: PendingConnections
+  readonly bindRouter: BindRouter
   readonly quota: Quota
   readonly load: () => SendingLoad
   readonly upstreamRate: (registry: string) => number | undefined
@@ -54,9 +56,8 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
   const { secrets, believesPeers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
   const { indexReplicas: replicas } = config
   const identity = await loadIdentity(config.dataDir)
-  const advertise = await advertisedHosts(config)
-  const overlay = createOverlay(config, { ...parts, identity, advertise })
-  const [, ...others] = advertise
+  const overlay = createOverlay(config, { ...parts, identity })
+  const [, ...others] = config.advertiseAddr
   const about = {
     addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
     zone: config.zone,

@@ -4,7 +4,9 @@ import { drain, listen } from '../http/bind.ts'
 import type { OpenRequests } from '../http/open-requests.ts'
 import { PEER_LIMITS, createHttpServer } from '../http/server.ts'
 import type { StrangerConnections } from '../http/stranger-connections.ts'
-import { type HostPort, formatHostPort } from '../overlay/host-port.ts'
+import type { ListenAddress } from '../config/serve-config.ts'
+import { formatHostPort } from '../overlay/host-port.ts'
+import type { AddressBinder } from './address-binder.ts'
 import { listenOnSocket } from './admin-socket.ts'
 
 export type ListenerName = 'mirror' | 'peer' | 'admin' | 'metrics'
@@ -18,27 +20,36 @@ export class Listeners {
   readonly #servers: Server[] = []
   readonly #open: OpenRequests
   readonly #strangers: Pick<StrangerConnections, 'guard'> | undefined
+  readonly #binder: Pick<AddressBinder, 'bind'>
   readonly #ready = Promise.withResolvers<Apps>()
   #apps: Apps | undefined
   #removeSocket: () => Promise<void> = async () => {}
 
   /** `strangers` limits the connections of the peer listener; absent for no limit. */
-  constructor(open: OpenRequests, strangers?: Pick<StrangerConnections, 'guard'>) {
+  constructor(
+    open: OpenRequests,
+    strangers?: Pick<StrangerConnections, 'guard'>,
+    binder?: Pick<AddressBinder, 'bind'>,
+  ) {
     this.#open = open
     this.#strangers = strangers
+    this.#binder = binder ?? { bind: (_listener, _address, attempt) => attempt().then(() => true) }
   }
 
-  /** Binds the addresses of one listener; returns the port of the last one. Throws an Error with one sentence for the operator. */
-  async open(name: ListenerName, addresses: readonly HostPort[]): Promise<number> {
-    let port = 0
+  /** Binds the addresses of one listener, those that come late too; returns the port of the last one. Throws ListenError. */
+  async open(name: ListenerName, addresses: readonly ListenAddress[]): Promise<number> {
+    let last = 0
     for (const address of addresses) {
       const server = this.#create(name)
-      const taken = await listen(server, address, `--${name}-addr`)
-      this.#servers.push(server)
-      this.bound[name].push(formatHostPort(taken))
-      port = taken.port
+      last = address.port
+      await this.#binder.bind(name, address, async () => {
+        const taken = await listen(server, address, `--${name}-addr`)
+        this.#servers.push(server)
+        this.bound[name].push(formatHostPort(taken))
+        last = taken.port
+      })
     }
-    return port
+    return last
   }
 
   /** Listens on the Unix socket of the operator. Throws an Error with one sentence for the operator. */

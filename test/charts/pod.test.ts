@@ -121,10 +121,10 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       flagsOf(daemon).filter((arg) => /-addr=/.test(arg)),
       [
         '--mirror-addr=127.0.0.1:7950',
-        '--peer-addr=[::]:7951',
-        '--router-addr=[::]:7952',
+        '--peer-addr=advertise:7951',
+        '--router-addr=advertise:7952',
         '--admin-addr=127.0.0.1:7953',
-        '--metrics-addr=[::]:7954',
+        '--metrics-addr=advertise:7954',
       ],
     )
     assert.deepEqual(ports, [
@@ -155,7 +155,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     const daemon = daemonOf(pod)
     assert.equal(pod['hostNetwork'], false)
     assert.ok(flagsOf(daemon).includes('--mirror-addr=[::]:7950'))
-    assert.ok(flagsOf(daemon).includes('--metrics-addr=[::]:7954'), 'the probes need it')
+    assert.ok(flagsOf(daemon).includes('--metrics-addr=advertise:7954'), 'the probes need it')
     assert.deepEqual(daemon.ports?.[0], { name: 'mirror', containerPort: 7950, hostPort: 7950, hostIP: '127.0.0.1' })
     assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz', port: 'metrics' })
     assert.equal(daemon.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'status.podIP')
@@ -255,6 +255,17 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     const patient = await podWith({ shutdownGraceSeconds: 60 })
     assert.equal(patient['terminationGracePeriodSeconds'], 85)
     assert.ok(flagsOf(daemonOf(patient)).includes('--shutdown-grace=60s'))
+  })
+
+  it('waits for the ports of a pod that was deleted by force, for less time than its startup probe', async () => {
+    for (const [values, portWait, failureThreshold] of [
+      [{}, '30s', 60],
+      [{ shutdownGraceSeconds: 60 }, '70s', 100],
+    ] as const) {
+      const daemon = daemonOf(await podWith(values))
+      assert.equal(flagOf(daemon, 'port-wait'), portWait)
+      assert.partialDeepStrictEqual(daemon.startupProbe, { periodSeconds: 1, failureThreshold })
+    }
   })
 
   it('follows the values', async () => {

@@ -8,15 +8,15 @@
 - --containerd-namespace={{ . }}
 {{- end }}
 - --mirror-addr={{ ternary "127.0.0.1" "[::]" .Values.hostNetwork }}:{{ .Values.ports.mirror }}
-- --peer-addr=[::]:{{ .Values.ports.peer }}
-- --router-addr=[::]:{{ .Values.ports.router }}
+- --peer-addr=advertise:{{ .Values.ports.peer }}
+- --router-addr=advertise:{{ .Values.ports.router }}
 - --admin-addr=127.0.0.1:{{ .Values.ports.admin }}
 - --admin-socket={{ include "nabo.adminSocketDir" . }}/admin.sock
 {{- range .Values.allowedHosts }}
 - --allowed-host={{ . }}
 {{- end }}
 {{- if include "nabo.metricsEnabled" . }}
-- --metrics-addr=[::]:{{ .Values.ports.metrics }}
+- --metrics-addr=advertise:{{ .Values.ports.metrics }}
 {{- end }}
 - --bootstrap={{ include "nabo.bootstrap" . }}
 {{- with include "nabo.clusterDNS" . }}
@@ -57,6 +57,8 @@
 {{- if and .Values.zone (ne .Values.zone "auto") }}
 - --zone={{ .Values.zone }}
 {{- end }}
+{{- /* The process of a pod that was deleted by force ends after its hook and its transfers. */}}
+- --port-wait={{ add .Values.shutdownGraceSeconds 10 }}s
 - --shutdown-grace={{ .Values.shutdownGraceSeconds }}s
 - --log-level={{ .Values.logLevel }}
 {{- end }}

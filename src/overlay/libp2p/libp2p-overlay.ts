@@ -17,6 +17,7 @@ import { MemberExchange } from './member-exchange.ts'
 import { MemberTable } from './member-table.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 import { RegionCache } from './region-cache.ts'
+import { openRouter } from './router-listener.ts'
 
 /** How often the parts look whether something is due: a fraction of their shortest pause. */
 const TICK_MS = 250
@@ -68,7 +69,7 @@ export class Libp2pOverlay implements Overlay {
       .map((address) => address.encapsulate(`/p2p/${this.self.id}`))
   }
 
-  /** Rejects with an Error of one sentence if an address cannot be listened on. */
+  /** Throws ListenError if an address cannot be listened on. */
   async start(): Promise<void> {
     if (this.#running !== undefined) return
     const host = await createHost(this.#options)
@@ -78,10 +79,12 @@ export class Libp2pOverlay implements Overlay {
       await running.exchange.serve(ending.signal)
       await running.heartbeat.serve()
       await host.start()
+      await this.#listen(host, ending.signal)
     } catch (error) {
       clearInterval(running.timer)
       ending.abort()
-      throw listenError(error)
+      await stopHost(host)
+      throw error
     }
     this.#running = running
   }
@@ -92,12 +95,9 @@ export class Libp2pOverlay implements Overlay {
     this.#running = undefined
     clearInterval(running.timer)
     running.ending.abort()
-    const { promise: deadline, resolve: giveUp } = Promise.withResolvers<void>()
-    const timer = setTimeout(giveUp, STOP_TIMEOUT_MS)
     try {
-      await Promise.race([running.host.stop(), deadline])
+      await stopHost(running.host)
     } finally {
-      clearTimeout(timer)
       for (const connection of running.host.getConnections()) connection.abort(new Error('the overlay stops'))
       for (const { id } of this.#members.peers()) this.#members.remove(id)
     }
@@ -140,6 +140,15 @@ export class Libp2pOverlay implements Overlay {
     } finally {
       signal.removeEventListener('abort', abort)
     }
+  }
+
+  async #listen(host: Host, ending: AbortSignal): Promise<void> {
+    const { listen, bind = (_address, attempt) => attempt() } = this.#options
+    for (const address of listen)
+      await bind(address, async () => {
+        ending.throwIfAborted()
+        return openRouter(host.services.transports, address, listen)
+      })
   }
 
   #assemble(host: Host, ending: AbortController): Running {
@@ -237,10 +246,13 @@ export class Libp2pOverlay implements Overlay {
   }
 }
 
-/** libp2p's own text runs over many lines. */
-function listenError(error: unknown): Error {
-  const text = error instanceof Error ? error.message : String(error)
-  const match = /listen E[A-Z]+: ([^\n]+)/.exec(text)
-  if (match === null) return error instanceof Error ? error : new Error(text)
-  return new Error(`the router cannot listen: ${match[1]}`, { cause: error })
+/** A stop that hangs is left alone. */
+async function stopHost(host: Host): Promise<void> {
+  const { promise: deadline, resolve: giveUp } = Promise.withResolvers<void>()
+  const timer = setTimeout(giveUp, STOP_TIMEOUT_MS)
+  try {
+    await Promise.race([host.stop(), deadline])
+  } finally {
+    clearTimeout(timer)
+  }
 }

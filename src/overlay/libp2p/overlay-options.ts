@@ -7,6 +7,8 @@ import type { HostPort } from '../host-port.ts'
 export interface Libp2pOverlayOptions {
   /** Where the router listens. `::` takes IPv4 as well; port 0 takes a free one. */
   readonly listen: readonly HostPort[]
+  /** Binds an address of `listen` by a call that throws ListenError, now or later; at once if absent. */
+  readonly bind?: BindRouter
   /** The hosts at which peers are told to find this node, the preferred one first; at least one. */
   readonly advertise: readonly string[]
   /** The port of this node's peer listener. */
@@ -21,6 +23,9 @@ export interface Libp2pOverlayOptions {
   readonly pending?: ConnectionGater
   readonly log: OverlayLog
 }
+
+/** `attempt` resolves with the address, whose port the system may have chosen. */
+export type BindRouter = (address: HostPort, attempt: () => Promise<HostPort>) => Promise<unknown>
 
 /** The slice of a pino logger that the overlay writes to. */
 export interface OverlayLog {

@@ -6,6 +6,7 @@ import { after, afterEach, describe, it } from 'node:test'
 import { loadIdentity } from '../../../src/overlay/libp2p/identity.ts'
 import type { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
 import { type OverlayLab, overlaySuite, randomKey, until } from '../overlay-suite.ts'
+import { freePort } from '../../support/free-port.ts'
 import { allSeeAll, bootstrapTo, ids, makeOverlay, type NodeOptions, NodeProcess } from './lab.ts'
 
 async function libp2pLab(): Promise<OverlayLab> {
@@ -187,9 +188,27 @@ describe('libp2p overlay', () => {
     assert.ok(address !== null && typeof address === 'object')
     const overlay = await makeOverlay({ listen: [{ host: '127.0.0.1', port: address.port }] })
     await assert.rejects(overlay.start(), (error: Error) =>
-      /^the router cannot listen: .*in use.*$/.test(error.message),
+      /^127\.0\.0\.1:\d+ is taken by another program: .*--router-addr$/.test(error.message),
     )
     await new Promise((resolve) => server.close(resolve))
+  })
+
+  it('is found at an address on which it listens later, and through its own dials before', async () => {
+    const postponed: (() => Promise<unknown>)[] = []
+    const listen = [{ host: '127.0.0.1', port: await freePort() }]
+    const bind = async (_address: unknown, attempt: () => Promise<unknown>) => void postponed.push(attempt)
+    const others = [await node({ bootstrap: bootstrapTo(() => []) })]
+    const late = await node({ listen, bind, bootstrap: bootstrapTo(() => others) })
+    await until(() => allSeeAll([late, ...others]), 'it joins by its own dial')
+    const third = await node({ bootstrap: bootstrapTo(() => others) })
+    await until(() => allSeeAll([late, ...others, third]), 'it hears of another one and dials it')
+    assert.equal(late.routers().length, 1, 'peers are told the port all along')
+    assert.deepEqual(await postponed[0]?.(), listen[0])
+    for (const one of [third, ...others]) await one.stop()
+    const last = await node({ bootstrap: bootstrapTo(() => [late]) })
+    await until(() => allSeeAll([late, last]), 'it is dialled')
+    await late.stop()
+    await assert.rejects(postponed[0]?.() ?? Promise.resolve(), 'nothing is bound after the end')
   })
 
   it('listens on IPv4 too where it is told ::', async () => {
