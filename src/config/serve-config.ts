@@ -55,6 +55,7 @@ export interface ServeConfig {
   readonly cacheDir: string
   readonly cacheSize: number
   readonly dataDir?: string
+  readonly runDir?: string
   readonly clusterSecretFile?: string
   /** Lets the peer and router listeners leave loopback in a cluster without a secret. No effect with a secret. */
   readonly insecureWithoutSecret: boolean

@@ -120,6 +120,11 @@ const FLAGS: readonly Flag[] = [
     about: "directory for the node's identity and the proofs of public access (default: both are lost at a restart)",
   },
   {
+    flags: '--run-dir <path>',
+    about:
+      'directory for the addresses of the latest members, and for the identity without --data-dir: a daemon that restarts joins its cluster while --bootstrap cannot be asked (default: the members are kept in --data-dir)',
+  },
+  {
     flags: '--cluster-secret-file <path>',
     about:
       'the secret that all nodes of the cluster share; without it the peer and router listeners stay on loopback, and what other nodes say about tags and public access is ignored',

@@ -4,7 +4,7 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import type { HttpRequests } from '../http-client/http-requests.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
 import { Libp2pOverlay } from '../overlay/libp2p/libp2p-overlay.ts'
-import type { BindRouter } from '../overlay/libp2p/overlay-options.ts'
+import type { BindRouter, KeptRouters } from '../overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
@@ -21,12 +21,14 @@ export function createOverlay(
     /** Limits the router's inbound connections before their handshake. */
     pending: PendingConnections
     bindRouter: BindRouter
+    kept: KeptRouters
     log: Log
   },
 ): Overlay {
   return new Libp2pOverlay({
     listen: config.routerAddr,
     bind: options.bindRouter,
+    kept: options.kept,
     advertise: config.advertiseAddr,
     peerPort: options.peerPort,
     bootstrap: createBootstrap(config.bootstrap, {

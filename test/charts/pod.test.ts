@@ -82,6 +82,18 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.deepEqual(await socketOf({ adminSocketDir: '' }), ['/run/nabo/admin.sock', mountedAt('/run/nabo'), {}])
   })
 
+  it('keeps what it knows of other nodes in the directory of its socket', async () => {
+    for (const [values, directory] of [
+      [{}, '/run/nabo'],
+      [{ adminSocketDir: '/var/run/layers' }, '/var/run/layers'],
+      [{ adminSocketDir: '' }, '/run/nabo'],
+    ] as const) {
+      const daemon = daemonOf(await podWith(values))
+      assert.equal(flagOf(daemon, 'run-dir'), directory)
+      assert.ok(daemon.volumeMounts.some(({ mountPath }) => mountPath === directory))
+    }
+  })
+
   it('can do nothing but be the owner of those files', async () => {
     const pod = await podWith({})
     assert.deepEqual(pod['securityContext'], {

@@ -32,6 +32,7 @@
 {{- with .Values.dataDir }}
 - --data-dir={{ . }}
 {{- end }}
+- --run-dir={{ include "nabo.adminSocketDir" . }}
 {{- if .Values.credentials.existingSecret }}
 - --credentials-file=/etc/nabo/credentials/config.json
 {{- end }}

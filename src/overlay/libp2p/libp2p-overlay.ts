@@ -17,6 +17,7 @@ import { MemberExchange } from './member-exchange.ts'
 import { MemberTable } from './member-table.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 import { RegionCache } from './region-cache.ts'
+import { RememberedRouters } from './remembered-routers.ts'
 import { openRouter } from './router-listener.ts'
 
 /** How often the parts look whether something is due: a fraction of their shortest pause. */
@@ -38,7 +39,9 @@ interface Running {
   readonly dialler: Dialler
   readonly exchange: MemberExchange
   readonly heartbeat: Heartbeat
-  readonly bootstrapper: Bootstrapper
+  /** One for the bootstrap source, one for the routers that are remembered: each waits for its own source only. */
+  readonly bootstrappers: readonly Bootstrapper[]
+  readonly remembered: RememberedRouters
   readonly ending: AbortController
   readonly timer: NodeJS.Timeout
 }
@@ -152,7 +155,7 @@ export class Libp2pOverlay implements Overlay {
   }
 
   #assemble(host: Host, ending: AbortController): Running {
-    const { log, maxConnections, bootstrap } = this.#options
+    const { log, maxConnections, bootstrap, kept } = this.#options
     const dialler = new Dialler({ host, maxConnections, clock, log })
     const exchange = new MemberExchange({
       host,
@@ -160,13 +163,23 @@ export class Libp2pOverlay implements Overlay {
       hear: ({ peerId, routers }) => dialler.hear(peerId, routers),
       log,
     })
-    const bootstrapper = new Bootstrapper({
-      source: bootstrap,
-      host,
-      isMember: (router) => this.#isConnected(router),
-      hasRoom: () => dialler.room > 0,
-      log,
+    const isAlone = () => this.#members.size === 0
+    const remembered = new RememberedRouters({
+      kept: kept?.routers ?? [],
+      clock,
+      isAlone,
+      onChange: (routers) => kept?.save(routers),
     })
+    const bootstrappers = [bootstrap, remembered].map(
+      (source) =>
+        new Bootstrapper({
+          source,
+          host,
+          isMember: (router) => this.#isConnected(router),
+          hasRoom: () => dialler.room > 0,
+          log,
+        }),
+    )
     const heartbeat = new Heartbeat({ host, members: this.#members, log })
     const identified = new WeakSet<Connection>()
     const keeper = new ConnectionKeeper({
@@ -178,13 +191,13 @@ export class Libp2pOverlay implements Overlay {
     const timer = setInterval(() => {
       if (host.status !== 'started') return
       const now = clock()
-      bootstrapper.tick(now, this.#members.size === 0, ending.signal)
+      for (const bootstrapper of bootstrappers) bootstrapper.tick(now, isAlone(), ending.signal)
       exchange.tick(now, ending.signal)
       dialler.tick(ending.signal)
       keeper.tick(now, ending.signal)
       heartbeat.tick(now, ending.signal)
     }, TICK_MS)
-    const running = { host, dialler, exchange, heartbeat, bootstrapper, ending, timer }
+    const running = { host, dialler, exchange, heartbeat, bootstrappers, remembered, ending, timer }
     host.addEventListener('peer:identify', ({ detail }) => {
       identified.add(detail.connection)
       this.#admit(running, detail)
@@ -194,7 +207,10 @@ export class Libp2pOverlay implements Overlay {
     return running
   }
 
-  #admit({ host, exchange, ending }: Running, { connection, listenAddrs, signedPeerRecord }: IdentifyResult): void {
+  #admit(
+    { host, exchange, remembered, ending }: Running,
+    { connection, listenAddrs, signedPeerRecord }: IdentifyResult,
+  ): void {
     const peerId = connection.remotePeer
     if (ending.signal.aborted || host.getConnections(peerId).length === 0) return
     // the connection proves who says this; the stored record may be older than a clock that was set back
@@ -210,6 +226,8 @@ export class Libp2pOverlay implements Overlay {
     const routers = routerAddresses(announced, connection.remoteAddr)
     this.#options.log.info({ peer: id, address }, 'a peer has joined')
     this.#members.put({ peer: { id, address }, peerId, kadId, routers })
+    if (known !== undefined) remembered.left(known.routers)
+    remembered.joined(routers)
     // where there is one newcomer there may be more
     exchange.hurry(clock())
   }
@@ -224,14 +242,15 @@ export class Libp2pOverlay implements Overlay {
     dialler.hear(id, routers)
   }
 
-  #dismiss({ host, dialler, bootstrapper, exchange, ending }: Running, peerId: PeerId): void {
+  #dismiss({ host, dialler, bootstrappers, remembered, exchange, ending }: Running, peerId: PeerId): void {
     forgetInRoutingTable(host, peerId)
     const member = this.#members.remove(peerId.toString())
     if (member === undefined || ending.signal.aborted) return
     this.#options.log.info({ peer: member.peer.id, address: member.peer.address }, 'a peer has left')
     const now = clock()
     dialler.lose(peerId, member.routers)
-    bootstrapper.hurry(now)
+    remembered.left(member.routers)
+    for (const bootstrapper of bootstrappers) bootstrapper.hurry(now)
     exchange.hurry(now)
   }
 

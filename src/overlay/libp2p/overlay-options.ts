@@ -14,6 +14,8 @@ export interface Libp2pOverlayOptions {
   /** The port of this node's peer listener. */
   readonly peerPort: number
   readonly bootstrap: BootstrapSource
+  /** The router addresses of members, kept from one process to the next. */
+  readonly kept?: KeptRouters
   /** The keys that members prove to know, the preferred one first; a second one is accepted. None: everybody may join. */
   readonly overlayKeys?: readonly Uint8Array[]
   readonly identity: PrivateKey
@@ -22,6 +24,13 @@ export interface Libp2pOverlayOptions {
   /** Limits the inbound connections before their handshake; with the default limits if absent. */
   readonly pending?: ConnectionGater
   readonly log: OverlayLog
+}
+
+export interface KeptRouters {
+  /** The multiaddrs that the last process left, the latest first. */
+  readonly routers: readonly string[]
+  /** Takes the latest list. */
+  save(routers: readonly string[]): void
 }
 
 /** `attempt` resolves with the address, whose port the system may have chosen. */

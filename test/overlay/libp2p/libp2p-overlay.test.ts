@@ -193,6 +193,48 @@ describe('libp2p overlay', () => {
     await new Promise((resolve) => server.close(resolve))
   })
 
+  it('is found by its members after a restart, with another identity and without a bootstrap', async () => {
+    const nobody = bootstrapTo(() => [])
+    const listen = [{ host: '127.0.0.1', port: await freePort() }]
+    const first = await node({ listen, bootstrap: nobody })
+    const others = [await node({ bootstrap: bootstrapTo(() => [first]) }), await node({ bootstrap: nobody })]
+    others.push(await node({ bootstrap: bootstrapTo(() => others) }))
+    await until(() => allSeeAll([first, ...others]), 'all see all')
+    await first.stop()
+    await until(() => allSeeAll(others), 'one is gone')
+    const second = await node({ listen, bootstrap: nobody })
+    assert.notEqual(second.self.id, first.self.id)
+    await until(() => allSeeAll([second, ...others]), 'it is found')
+  })
+
+  it('finds the members that it kept, when all restart at once elsewhere and one is where it was', async () => {
+    const nobody = bootstrapTo(() => [])
+    const listen = [{ host: '127.0.0.1', port: await freePort() }]
+    const keep = () => {
+      const kept = { routers: [] as readonly string[], save: (list: readonly string[]) => void (kept.routers = list) }
+      return kept
+    }
+    const files = [keep(), keep(), keep()]
+    const first = await node({ listen, bootstrap: nobody, kept: files[0] })
+    const others = [
+      await node({ bootstrap: bootstrapTo(() => [first]), kept: files[1] }),
+      await node({ bootstrap: bootstrapTo(() => [first]), kept: files[2] }),
+    ]
+    await until(() => allSeeAll([first, ...others]), 'all see all')
+    await Promise.all([first, ...others].map((one) => one.stop()))
+    assert.deepEqual(
+      files.map(({ routers }) => routers.length),
+      [2, 2, 2],
+      'a stop forgets nobody',
+    )
+    const restarted = [
+      await node({ listen, bootstrap: nobody, kept: files[0] }),
+      await node({ bootstrap: nobody, kept: files[1] }),
+      await node({ bootstrap: nobody, kept: files[2] }),
+    ]
+    await until(() => allSeeAll(restarted), 'all see all again')
+  })
+
   it('is found at an address on which it listens later, and through its own dials before', async () => {
     const postponed: (() => Promise<unknown>)[] = []
     const listen = [{ host: '127.0.0.1', port: await freePort() }]
