@@ -1,10 +1,12 @@
+import { isIP } from 'node:net'
+
 import { InvalidArgumentError } from 'commander'
 
 import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import { type HostPort, canonicalHost, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
-import type { AdvertisedPort } from './serve-config.ts'
+import type { AdvertisedPort, MirrorSource } from './serve-config.ts'
 
 /** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
 
@@ -93,6 +95,18 @@ export function parseListenAddress(defaultPort: number): (text: string) => HostP
       )
     return { advertisedPort }
   }
+}
+
+/** `gateway`, an IP address, or a network such as `10.0.0.0/8`. */
+export function parseMirrorSource(text: string): MirrorSource {
+  if (text === 'gateway') return text
+  const [address = '', digits, ...rest] = text.split('/')
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  const prefix = digits === undefined ? bits : /^\d{1,3}$/.test(digits) ? Number(digits) : Number.NaN
+  // An address with a zone names a link, and BlockList takes none.
+  if (!(prefix >= 0 && prefix <= bits) || rest.length > 0 || address.includes('%'))
+    throw new InvalidArgumentError('gateway, an IP address, or a network such as 10.0.0.0/8 is expected.')
+  return { address, prefix }
 }
 
 /** A host name or an address, without a port; in lower case. */

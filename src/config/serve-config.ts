@@ -15,6 +15,9 @@ export interface AdvertisedPort {
   readonly advertisedPort: number
 }
 
+/** Clients of the mirror: a network, or the default gateways of this machine. */
+export type MirrorSource = 'gateway' | { readonly address: string; readonly prefix: number }
+
 /** The listeners that can be on the advertised addresses. */
 export type AdvertisedListener = 'peerAddr' | 'routerAddr' | 'metricsAddr'
 
@@ -30,6 +33,8 @@ export interface ServeFlags
 /** The flags of `nabo serve` with all addresses resolved. Times are in milliseconds, sizes in bytes. */
 export interface ServeConfig {
   readonly mirrorAddr: readonly HostPort[]
+  /** Whose connections the mirror accepts besides loopback; empty for all. */
+  readonly mirrorFrom: readonly MirrorSource[]
   readonly peerAddr: readonly ListenAddress[]
   readonly routerAddr: readonly ListenAddress[]
   readonly adminAddr: readonly HostPort[]

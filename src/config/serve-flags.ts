@@ -13,6 +13,7 @@ import {
   parseDuration,
   parseHostName,
   parseListenAddress,
+  parseMirrorSource,
   parseRegistryFile,
   parseRegistrySet,
   parseSize,
@@ -35,6 +36,14 @@ const FLAGS: readonly Flag[] = [
     parse: parseAddress(7950),
     default: '127.0.0.1:7950',
     repeatable: 'list',
+  },
+  {
+    flags: '--mirror-from <who>',
+    about:
+      "whose connections the mirror accepts besides loopback: an IP address, a network, or gateway for this machine's default gateways (default: all)",
+    parse: parseMirrorSource,
+    repeatable: 'list',
+    separator: /[\s,]+/,
   },
   {
     flags: '--peer-addr <address>',

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 
 import type { Logger } from 'pino'
@@ -7,6 +8,7 @@ import type { Readiness } from '../http/admin-handlers.ts'
 import { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
 import { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
 import { Admission } from '../http/admission.ts'
+import { MirrorSources } from '../http/mirror-sources.ts'
 import { OpenRequests } from '../http/open-requests.ts'
 import { StrangerConnections } from '../http/stranger-connections.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
@@ -27,6 +29,7 @@ import { countBlobs } from './admin-views.ts'
 import { type ChosenStore, createStore } from './create-store.ts'
 import { type OwnedUpstream, createUpstream } from './create-upstream.ts'
 import { type Cluster, createCluster } from './create-cluster.ts'
+import { defaultGateways } from './default-gateways.ts'
 import { observeListeners } from './listener-metrics.ts'
 import { Listeners } from './listeners.ts'
 import { listenerHosts, mirrorNames } from './mirror-names.ts'
@@ -98,6 +101,7 @@ export async function buildParts(
   })
   const strangers = new StrangerConnections({ log })
   const pending = new PendingConnections({ log })
+  const sources = await mirrorSources(config, log)
   const binder = new AddressBinder({ log, portWait: config.portWait, signal })
   const readiness = () => readinessOf({ chosen, strangers, pending, binder, isStopping })
   const registryLabels = new RegistryLabels(registryPolicy(config))
@@ -111,7 +115,7 @@ export async function buildParts(
     registryLabels,
   )
   const refusedRequests = () => cluster.authentication.verifier.refused
-  observeListeners(metrics.registry, binder)
+  observeListeners(metrics.registry, binder, sources)
   observeStrangers(metrics.registry, { peer: strangers, router: pending }, refusedRequests)
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
@@ -125,7 +129,7 @@ export async function buildParts(
   teardown.add(() => requests.close())
   const traffic = new MirrorTraffic()
   const open = new OpenRequests()
-  const listeners = new Listeners(open, strangers, binder)
+  const listeners = new Listeners(open, { peer: strangers, mirror: sources }, binder)
   teardown.add(() => listeners.close())
   teardown.add(() => binder.stop())
   const peerPort = await openListeners(config, listeners, binder)
@@ -158,6 +162,16 @@ export async function buildParts(
     believesPeers,
   }
   return { ...known, chosen, owned, listeners, admission, metrics, traffic, readiness }
+}
+
+async function mirrorSources({ mirrorFrom }: ServeConfig, log: Logger): Promise<MirrorSources> {
+  if (mirrorFrom.length === 0) return new MirrorSources(undefined, log)
+  const gateways = mirrorFrom.includes('gateway') ? await defaultGateways() : []
+  if (mirrorFrom.includes('gateway') && gateways.length === 0)
+    log.warn({}, '--mirror-from gateway stands for no address: this machine has no default route with a gateway')
+  const networks = mirrorFrom.filter((source) => source !== 'gateway')
+  const single = gateways.map((address) => ({ address, prefix: isIP(address) === 6 ? 128 : 32 }))
+  return new MirrorSources([...single, ...networks], log)
 }
 
 interface ReadinessParts {

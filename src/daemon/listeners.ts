@@ -3,7 +3,6 @@ import type { RequestListener, Server } from 'node:http'
 import { drain, listen } from '../http/bind.ts'
 import type { OpenRequests } from '../http/open-requests.ts'
 import { PEER_LIMITS, createHttpServer } from '../http/server.ts'
-import type { StrangerConnections } from '../http/stranger-connections.ts'
 import type { ListenAddress } from '../config/serve-config.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import type { AddressBinder } from './address-binder.ts'
@@ -13,26 +12,24 @@ export type ListenerName = 'mirror' | 'peer' | 'admin' | 'metrics'
 /** The applications by listener; `operator` is that of the Unix socket. */
 export type Apps = Readonly<Record<ListenerName | 'operator', RequestListener>>
 
+/** What limits the connections of a listener; absent for no limit. */
+type ConnectionGuards = Readonly<Partial<Record<'peer' | 'mirror', { guard(server: Server): void }>>>
+
 /** The daemon's HTTP servers. They bind first and answer once {@link Listeners.serve} has given them their applications. */
 export class Listeners {
   /** The bound addresses, with their ports. */
   readonly bound: Record<ListenerName, string[]> = { mirror: [], peer: [], admin: [], metrics: [] }
   readonly #servers: Server[] = []
   readonly #open: OpenRequests
-  readonly #strangers: Pick<StrangerConnections, 'guard'> | undefined
+  readonly #guards: ConnectionGuards
   readonly #binder: Pick<AddressBinder, 'bind'>
   readonly #ready = Promise.withResolvers<Apps>()
   #apps: Apps | undefined
   #removeSocket: () => Promise<void> = async () => {}
 
-  /** `strangers` limits the connections of the peer listener; absent for no limit. */
-  constructor(
-    open: OpenRequests,
-    strangers?: Pick<StrangerConnections, 'guard'>,
-    binder?: Pick<AddressBinder, 'bind'>,
-  ) {
+  constructor(open: OpenRequests, guards: ConnectionGuards = {}, binder?: Pick<AddressBinder, 'bind'>) {
     this.#open = open
-    this.#strangers = strangers
+    this.#guards = guards
     this.#binder = binder ?? { bind: (_listener, _address, attempt) => attempt().then(() => true) }
   }
 
@@ -88,9 +85,8 @@ export class Listeners {
         apps[name](request, response)
       })
     }
-    if (name !== 'peer') return createHttpServer(route, this.#open)
-    const server = createHttpServer(route, this.#open, PEER_LIMITS)
-    this.#strangers?.guard(server)
+    const server = createHttpServer(route, this.#open, name === 'peer' ? PEER_LIMITS : undefined)
+    if (name === 'peer' || name === 'mirror') this.#guards[name]?.guard(server)
     return server
   }
 }

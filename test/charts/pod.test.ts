@@ -173,6 +173,31 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.equal(daemon.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'status.podIP')
   })
 
+  it('without host networking serves its own node alone, whose addresses it is told', async () => {
+    const variablesOf = async (values: object) => {
+      const { env = [] } = daemonOf(await podWith(values))
+      return env.filter(({ name }) => name === 'NODE_ADDRESSES' || name === 'NABO_MIRROR_FROM')
+    }
+    const nodeAddresses = (fieldPath: string) => ({ name: 'NODE_ADDRESSES', valueFrom: { fieldRef: { fieldPath } } })
+    // The kubelet expands only variables that come before.
+    assert.deepEqual(await variablesOf({ hostNetwork: false }), [
+      nodeAddresses('status.hostIP'),
+      { name: 'NABO_MIRROR_FROM', value: 'gateway $(NODE_ADDRESSES)' },
+    ])
+    const mirrorFrom = ['10.1.0.0/24', 'fd00::1']
+    const [addresses, from] = await variablesOf({ hostNetwork: false, dualStack: true, mirrorFrom })
+    assert.deepEqual(addresses, nodeAddresses('status.hostIPs'))
+    const value = from?.value?.replace('$(NODE_ADDRESSES)', '10.0.0.7,fd00::7') ?? ''
+    assert.deepEqual(parseServeFlags(['--mirror-from', value]).mirrorFrom, [
+      'gateway',
+      { address: '10.0.0.7', prefix: 32 },
+      { address: 'fd00::7', prefix: 128 },
+      { address: '10.1.0.0', prefix: 24 },
+      { address: 'fd00::1', prefix: 128 },
+    ])
+    assert.deepEqual(await variablesOf({ mirrorFrom }), [])
+  })
+
   it('advertises the address of its node, or all of them', async () => {
     const fieldOf = async (values: object) => daemonOf(await podWith(values)).env?.[0]
     assert.deepEqual(await fieldOf({}), {

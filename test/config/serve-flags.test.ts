@@ -32,6 +32,7 @@ describe('the flags of serve', () => {
   it('have the defaults of the design', () => {
     assert.deepEqual(readServeFlags([]), {
       mirrorAddr: [{ host: '127.0.0.1', port: 7950 }],
+      mirrorFrom: [],
       peerAddr: [{ host: '127.0.0.1', port: 7951 }],
       routerAddr: [{ host: '127.0.0.1', port: 7952 }],
       insecureWithoutSecret: false,
@@ -241,6 +242,26 @@ describe('the parsers of flags', () => {
     ] as const) {
       assert.equal(parseSize(text), bytes)
     }
+  })
+
+  it('take the networks of clients, and refuse what is none', () => {
+    const { mirrorFrom } = parseServeFlags(['--mirror-from', 'gateway, 10.0.0.7 10.0.0.0/8,fd00::/64'])
+    assert.deepEqual(mirrorFrom, [
+      'gateway',
+      { address: '10.0.0.7', prefix: 32 },
+      { address: '10.0.0.0', prefix: 8 },
+      { address: 'fd00::', prefix: 64 },
+    ])
+    for (const text of [
+      'node',
+      '10.0.0.0/33',
+      '10.0.0.0/',
+      '10.0.0.0/8/8',
+      'fd00::/129',
+      'fe80::1%eth0',
+      '10.0.0.0/-1',
+    ])
+      assert.match(refusal(['--mirror-from', text]), /gateway, an IP address, or a network/, text)
   })
 
   it('listen on every advertised address where they say advertise, each with the port that is said', () => {

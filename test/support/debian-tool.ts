@@ -14,6 +14,7 @@ export type ToolName =
   | `containerd@${ContainerdVersion}`
   | 'docker-registry'
   | 'docker.io'
+  | 'nftables'
   | 'nginx'
   | 'podman'
   | 'prometheus'

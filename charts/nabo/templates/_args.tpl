@@ -8,6 +8,14 @@
 - --containerd-namespace={{ . }}
 {{- end }}
 - --mirror-addr={{ ternary "127.0.0.1" "[::]" .Values.hostNetwork }}:{{ .Values.ports.mirror }}
+{{- if not .Values.hostNetwork }}
+{{- /* The CNI's portmap shows the node's connections with the bridge's address, which is the pod's gateway, or with one of the node. */}}
+- --mirror-from=gateway
+- --mirror-from=$(NODE_ADDRESSES)
+{{- range .Values.mirrorFrom }}
+- --mirror-from={{ . }}
+{{- end }}
+{{- end }}
 - --peer-addr=advertise:{{ .Values.ports.peer }}
 - --router-addr=advertise:{{ .Values.ports.router }}
 - --admin-addr=127.0.0.1:{{ .Values.ports.admin }}
