@@ -122,6 +122,18 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.deepEqual(await socketOf({ adminSocketDir: '' }), ['/run/nabo/admin.sock', mountedAt('/run/nabo'), {}])
   })
 
+  it('keeps what it knows of other nodes in the directory of its socket', async () => {
+    for (const [values, directory] of [
+      [{}, '/run/nabo'],
+      [{ adminSocketDir: '/var/run/layers' }, '/var/run/layers'],
+      [{ adminSocketDir: '' }, '/run/nabo'],
+    ] as const) {
+      const daemon = daemonOf(await podWith(values))
+      assert.equal(flagOf(daemon, 'run-dir'), directory)
+      assert.ok(daemon.volumeMounts.some(({ mountPath }) => mountPath === directory))
+    }
+  })
+
   it('can do nothing but be the owner of those files', async () => {
     const pod = await podWith({})
     assert.deepEqual(pod['securityContext'], {
@@ -161,10 +173,10 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       flagsOf(daemon).filter((arg) => /-addr=/.test(arg)),
       [
         '--mirror-addr=127.0.0.1:7950',
-        '--peer-addr=[::]:7951',
-        '--router-addr=[::]:7952',
+        '--peer-addr=advertise:7951',
+        '--router-addr=advertise:7952',
         '--admin-addr=127.0.0.1:7953',
-        '--metrics-addr=[::]:7954',
+        '--metrics-addr=advertise:7954',
       ],
     )
     assert.deepEqual(ports, [
@@ -209,10 +221,35 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     const daemon = daemonOf(pod)
     assert.equal(pod['hostNetwork'], false)
     assert.ok(flagsOf(daemon).includes('--mirror-addr=[::]:7950'))
-    assert.ok(flagsOf(daemon).includes('--metrics-addr=[::]:7954'), 'the probes need it')
+    assert.ok(flagsOf(daemon).includes('--metrics-addr=advertise:7954'), 'the probes need it')
     assert.deepEqual(daemon.ports?.[0], { name: 'mirror', containerPort: 7950, hostPort: 7950, hostIP: '127.0.0.1' })
     assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz?stopping=ok', port: 'metrics' })
     assert.equal(daemon.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'status.podIP')
+  })
+
+  it('without host networking serves its own node alone, whose addresses it is told', async () => {
+    const variablesOf = async (values: object) => {
+      const { env = [] } = daemonOf(await podWith(values))
+      return env.filter(({ name }) => name === 'NODE_ADDRESSES' || name === 'NABO_MIRROR_FROM')
+    }
+    const nodeAddresses = (fieldPath: string) => ({ name: 'NODE_ADDRESSES', valueFrom: { fieldRef: { fieldPath } } })
+    // The kubelet expands only variables that come before.
+    assert.deepEqual(await variablesOf({ hostNetwork: false }), [
+      nodeAddresses('status.hostIP'),
+      { name: 'NABO_MIRROR_FROM', value: 'gateway $(NODE_ADDRESSES)' },
+    ])
+    const mirrorFrom = ['10.1.0.0/24', 'fd00::1']
+    const [addresses, from] = await variablesOf({ hostNetwork: false, dualStack: true, mirrorFrom })
+    assert.deepEqual(addresses, nodeAddresses('status.hostIPs'))
+    const value = from?.value?.replace('$(NODE_ADDRESSES)', '10.0.0.7,fd00::7') ?? ''
+    assert.deepEqual(parseServeFlags(['--mirror-from', value]).mirrorFrom, [
+      'gateway',
+      { address: '10.0.0.7', prefix: 32 },
+      { address: 'fd00::7', prefix: 128 },
+      { address: '10.1.0.0', prefix: 24 },
+      { address: 'fd00::1', prefix: 128 },
+    ])
+    assert.deepEqual(await variablesOf({ mirrorFrom }), [])
   })
 
   it('advertises the address of its node, or all of them', async () => {
@@ -309,6 +346,17 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     const patient = await podWith({ shutdownGraceSeconds: 60 })
     assert.equal(patient['terminationGracePeriodSeconds'], 85)
     assert.ok(flagsOf(daemonOf(patient)).includes('--shutdown-grace=60s'))
+  })
+
+  it('waits for the ports of a pod that was deleted by force, for less time than its startup probe', async () => {
+    for (const [values, portWait, failureThreshold] of [
+      [{}, '30s', 60],
+      [{ shutdownGraceSeconds: 60 }, '70s', 100],
+    ] as const) {
+      const daemon = daemonOf(await podWith(values))
+      assert.equal(flagOf(daemon, 'port-wait'), portWait)
+      assert.partialDeepStrictEqual(daemon.startupProbe, { periodSeconds: 1, failureThreshold })
+    }
   })
 
   it('follows the values', async () => {

@@ -184,6 +184,28 @@ describe('the process', () => {
     }
   })
 
+  it('waits for a port that another process is about to free, as long as it is told', async () => {
+    for (const flag of ['--mirror-addr', '--router-addr']) {
+      const taken = createServer().listen(0, '127.0.0.1')
+      await once(taken, 'listening')
+      const { port } = taken.address() as { port: number }
+      const flags = [...free(), flag, `127.0.0.1:${port}`, '--port-wait']
+      const impatient = start(['serve', ...flags, '300ms', '--cache-dir', join(directory, 'impatient')])
+      assert.equal((await impatient.exited).code, 1, impatient.stderr)
+      assert.match(impatient.stderr, new RegExp(`127\\.0\\.0\\.1:${port} is taken by another program.*${flag}`))
+      const patient = start(['serve', ...flags, '60s'])
+      const told = start(['serve', ...flags, '60s', '--cache-dir', join(directory, 'told')])
+      for (const one of [patient, told])
+        await eventually('it says that it waits', () => one.stdout.includes('another process has the port'))
+      told.child.kill('SIGTERM')
+      assert.deepEqual(await told.exited, { code: 0, signal: null }, 'it can be stopped meanwhile')
+      taken.close()
+      await patient.serving()
+      patient.child.kill('SIGKILL')
+      await patient.exited
+    }
+  })
+
   it('reads its flags from the environment too', async () => {
     const wrong = start(['serve'], { env: { NABO_STORE: 'floppy' } })
     assert.equal((await wrong.exited).code, 2)

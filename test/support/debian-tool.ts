@@ -15,6 +15,7 @@ export type ToolName =
   | 'docker-registry'
   | 'docker.io'
   | 'kubernetes-node'
+  | 'nftables'
   | 'nginx'
   | 'podman'
   | 'prometheus'

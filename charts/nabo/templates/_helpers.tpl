@@ -142,7 +142,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The directory of the admin socket, in the pod and on the node alike, so that one path is right in messages on both. */}}
+{{/* The directory of the admin socket and of `--run-dir`, in the pod and on the node alike, so that one path is right in messages on both. */}}
 {{- define "nabo.adminSocketDir" -}}
 {{- default "/run/nabo" .Values.adminSocketDir }}
 {{- end }}
