@@ -126,7 +126,9 @@ describe('the image that the Dockerfile makes, on real containerds', { skip }, (
       parseDaemonSet(only(rendered, 'DaemonSet')),
     )
     const main = new URL('../support/dns-main.ts', import.meta.url).pathname
-    const server = cluster.node(1).spawn(process.execPath, [main, dns, SERVICE, ...cluster.nodes.map(({ ip }) => ip)])
+    const server = cluster
+      .node(1)
+      .spawn(process.execPath, [main, dns, `${SERVICE}=${cluster.nodes.map(({ ip }) => ip).join(',')}`])
     await eventually('the DNS of the cluster runs', () => server.lines.includes('answering'))
 
     const labels = { 'topology.kubernetes.io/zone': 'north' }

@@ -14,6 +14,11 @@ const skip = (await kubernetesUnavailable()) ?? false
 const HUB_SECRET = 'https://index.docker.io/v1/'
 const NODES = 3
 
+interface Finding {
+  readonly id: string
+  readonly level: string
+}
+
 describe('Nabo on Kubernetes', { skip }, () => {
   let cluster: KubernetesCluster
   let filesBefore: readonly unknown[]
@@ -33,6 +38,14 @@ describe('Nabo on Kubernetes', { skip }, () => {
     await cluster.addDnsService()
     await cluster.installNabo()
     assert.equal((await cluster.naboPods()).length, NODES)
+    // In the pod, the checks see what containerd reads.
+    for (const worker of cluster.workers) {
+      const { findings } = JSON.parse(await cluster.nabo(worker, 'doctor', '--json')) as {
+        findings: readonly Finding[]
+      }
+      for (const id of ['config-path', 'hosts-toml', 'unpacked-layers', 'ports'])
+        assert.equal(findings.find((finding) => finding.id === id)?.level, 'ok', JSON.stringify(findings))
+    }
     assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
   })
 

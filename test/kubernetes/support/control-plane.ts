@@ -32,7 +32,8 @@ export class ControlPlane {
     this.#directory = options.directory
     this.#programs = options.programs
     this.authority = ca
-    this.kubectl = new Kubectl({ command: 'ip', flags: [...this.place, this.#program('kubectl'), ...this.kubeconfig] })
+    const [command = '', ...flags] = this.asAdministrator(this.#program('kubectl'))
+    this.kubectl = new Kubectl({ command, flags })
   }
 
   static async start(options: {
@@ -46,14 +47,14 @@ export class ControlPlane {
     return plane
   }
 
-  /** The arguments of `ip` that run a program in the control plane's network. */
+  /** What runs a program in the control plane's network: the program and its arguments follow. */
   get place(): readonly string[] {
-    return ['netns', 'exec', this.host.netns]
+    return ['ip', 'netns', 'exec', this.host.netns]
   }
 
-  /** The flags of kubectl and Helm that name the cluster, for its administrator. */
-  get kubeconfig(): readonly string[] {
-    return ['--kubeconfig', this.kubeconfigOf('admin')]
+  /** The same for kubectl and Helm, as the administrator of the cluster: their arguments follow. */
+  asAdministrator(program: string): readonly string[] {
+    return [...this.place, program, '--kubeconfig', this.kubeconfigOf('admin')]
   }
 
   /** The last lines of each program, for the message of a failure. */

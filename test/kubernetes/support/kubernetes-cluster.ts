@@ -44,7 +44,7 @@ const podsSchema = z.object({
       metadata: z.object({ name: z.string(), uid: z.string(), deletionTimestamp: z.string().optional() }),
       spec: z.object({ nodeName: z.string().optional() }),
       status: z.object({
-        phase: z.string().optional(),
+        podIP: z.string().optional(),
         conditions: z.array(z.object({ type: z.string(), status: z.string() })).default([]),
         containerStatuses: z
           .array(z.object({ restartCount: z.number(), ready: z.boolean(), image: z.string() }))
@@ -131,7 +131,7 @@ export class KubernetesCluster implements AsyncDisposable {
       const networkTools = await makeNetworkTools(join(directory, 'tools'), programs)
       const { version = '2.1' } = chosenVariant()
       const shared = { containerd: version, controlPlane: control, programs, networkTools, groups }
-      const known = { names: registries.names, authorities: registries.authority, kubelet: options.kubelet ?? {} }
+      const known = { dns: registries.dns, authorities: registries.authority, kubelet: options.kubelet ?? {} }
       const workers = await Promise.all(
         hosts.map((host, i) =>
           Worker.start({
@@ -197,9 +197,9 @@ export class KubernetesCluster implements AsyncDisposable {
 
   /** Runs Helm as the cluster's administrator. */
   helm(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<CommandResult> {
-    const [program, ...flags] = ['ip', ...this.#control.place, this.programs.helm, ...this.#control.kubeconfig]
+    const [program = '', ...flags] = this.#control.asAdministrator(this.programs.helm)
     const home = { HOME: join(this.directory, 'control') }
-    return execute(program ?? '', [...flags, ...args], {
+    return execute(program, [...flags, ...args], {
       env: { ...process.env, ...home },
       timeoutMs: PATIENCE_MS,
       ...options,
@@ -209,15 +209,13 @@ export class KubernetesCluster implements AsyncDisposable {
   /** Runs a shell script of an administrator, who has kubectl and helm on the PATH, in the root of this repository. */
   shell(script: string): Promise<CommandResult> {
     const path = [this.programs.kubernetes, join(this.programs.helm, '..'), process.env['PATH']].join(':')
-    const environment = ['env', `PATH=${path}`, `KUBECONFIG=${this.#control.kubeconfigOf('admin')}`]
-    const command = [
-      ...environment,
-      `HOME=${join(this.directory, 'control')}`,
-      'sh',
-      '-c',
-      `cd ${join(CHART, '../..')}\n${script}`,
-    ]
-    return execute('ip', [...this.#control.place, ...command], { timeoutMs: 3 * PATIENCE_MS })
+    const environment = {
+      PATH: path,
+      KUBECONFIG: this.#control.kubeconfigOf('admin'),
+      HOME: join(this.directory, 'control'),
+    }
+    const [program = '', ...args] = [...this.#control.place, 'sh', '-c', `cd ${join(CHART, '../..')}\n${script}`]
+    return execute(program, args, { env: { ...process.env, ...environment }, timeoutMs: 3 * PATIENCE_MS })
   }
 
   /** `helm install`, or `upgrade` if the chart is there; returns when every pod is ready. Throws an Error with Helm's words. */
@@ -278,10 +276,14 @@ export class KubernetesCluster implements AsyncDisposable {
     return pod
   }
 
-  /** Runs a command of Nabo in the pod of a node; returns its standard output. Throws an Error with what it said. */
+  /** Runs a command of Nabo in the pod of a node; returns its standard output, whatever its exit code. Throws an Error if it wrote none. */
   async nabo(worker: Worker, ...args: readonly string[]): Promise<string> {
-    const pod = await this.naboOn(worker)
-    return this.kubectl.run(['-n', 'nabo', 'exec', pod.metadata.name, '-c', 'nabo', '--', 'nabo', ...args])
+    const { metadata } = await this.naboOn(worker)
+    const exec = ['-n', 'nabo', 'exec', metadata.name, '-c', 'nabo', '--', 'nabo', ...args]
+    const [program = '', ...flags] = this.#control.asAdministrator(join(this.programs.kubernetes, 'kubectl'))
+    const { code, stdout, stderr } = await execute(program, [...flags, ...exec], { timeoutMs: PATIENCE_MS })
+    if (code !== 0 && stdout === '') throw new Error(`nabo ${args.join(' ')} on ${worker.name}: ${stderr}`)
+    return stdout
   }
 
   /** Returns when every running daemon knows every other one. */

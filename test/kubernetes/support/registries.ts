@@ -1,10 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
+import { Child } from '../../support/child.ts'
 import type { Hub } from '../../support/hub/hub.ts'
 import { startHub } from '../../support/hub/start-hub.ts'
 import { type Image, type ImageRecipe, makeImage } from '../../support/image-maker.ts'
 import type { NetHost } from '../../support/netns/network.ts'
+import { eventually } from '../../support/poll.ts'
 import { Authority } from './certificates.ts'
 
 /** The host of a company's registry, which wants a name and a password for everything. */
@@ -22,11 +25,11 @@ export interface Registries {
   readonly company: Hub
   /** A PEM file: the authority of their certificates. */
   readonly authority: string
-  /** Addresses by host name. */
-  readonly names: Readonly<Record<string, string>>
+  /** The address of a DNS server that knows their names. */
+  readonly dns: string
 }
 
-/** Starts both on one host, each with addresses of its own. */
+/** Starts both on one host, each with addresses of its own, and a DNS server that knows them. */
 export async function startRegistries(directory: string, host: NetHost): Promise<Registries> {
   const authority = await Authority.create(join(directory, 'registries'), 'registries-ca')
   const cdn = host.addAddress(3)
@@ -37,6 +40,13 @@ export async function startRegistries(directory: string, host: NetHost): Promise
   const issued = await authority.issue('registries', '/CN=registries', [...alternatives, ...addresses])
   const tls = { key: await readFile(issued.key, 'utf8'), cert: await readFile(issued.certificate, 'utf8') }
   const { netns } = host
+  const main = fileURLToPath(new URL('../../support/dns-main.ts', import.meta.url))
+  const records = Object.entries(names).map(([name, ip]) => `${name}=${ip}`)
+  const dns = new Child(process.execPath, [main, host.ip, ...records], { netns })
+  await eventually('the DNS of the data centre answers', () => {
+    if (dns.exit !== undefined) throw new Error(dns.lines.join('\n'))
+    return dns.lines.includes('answering')
+  })
   const login = ({ username, password }: { username: string; password: string }) => ({ name: username, password })
   return {
     hub: await startHub({
@@ -59,7 +69,7 @@ export async function startRegistries(directory: string, host: NetHost): Promise
       netns,
     }),
     authority: authority.certificate,
-    names,
+    dns: host.ip,
   }
 }
 

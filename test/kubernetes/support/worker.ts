@@ -27,7 +27,8 @@ export interface WorkerOptions {
   readonly networkTools: string
   readonly groups: ControlGroups
   readonly images: readonly string[]
-  readonly names: Readonly<Record<string, string>>
+  /** The DNS server of the data centre. */
+  readonly dns: string
   readonly authorities: string
   /** More fields of the kubelet's configuration. */
   readonly kubelet?: object
@@ -66,14 +67,13 @@ export class Worker {
       name,
       host,
       directory,
-      dns: [DATACENTRE_DNS],
+      dns: [options.dns],
       images: options.images,
       pauseImage: PAUSE_IMAGE,
       cgroup: `${groups.path}/${name}`,
       containerd: { version: options.containerd },
       config: (snapshotter) => configOf(options.containerd, { snapshotter, cni: join(programs.debian, '../lib/cni') }),
       programs: [options.networkTools, programs.kubernetes],
-      names: { ...options.names, [name]: host.ip },
       authorities: options.authorities,
       kernel: KERNEL,
     })
@@ -234,9 +234,6 @@ export class Worker {
     await writeFile(file, JSON.stringify(config))
   }
 }
-
-/** Nobody answers there, as where the names of registries are in a file. */
-const DATACENTRE_DNS = '10.123.0.2'
 
 /** The network of the pods on a node, by the last part of its address. */
 export function podNetworkOf(host: NetHost): string {

@@ -26,8 +26,6 @@ export interface KubernetesNodeOptions {
   readonly config?: (snapshotter: string) => string
   /** Directories of more programs for all that runs on the node. */
   readonly programs?: readonly string[]
-  /** Addresses by host name, besides those of DNS. */
-  readonly names?: Readonly<Record<string, string>>
   /** A PEM file: the certificate authorities that the node trusts. Those of this machine if absent. */
   readonly authorities?: string
   /** Files by their path below `/proc/sys`: their values are the node's own, and the machine's stay. */
@@ -77,7 +75,7 @@ export class KubernetesNode {
   }
 
   static async start(options: KubernetesNodeOptions): Promise<KubernetesNode> {
-    const { directory, pauseImage, names = {}, config = (snapshotter) => configOf(snapshotter, pauseImage) } = options
+    const { directory, pauseImage, config = (snapshotter) => configOf(snapshotter, pauseImage) } = options
     const node = new KubernetesNode(options)
     const tools = await findContainerd(options.containerd)
     if ('skip' in tools) throw new Error(tools.skip)
@@ -89,13 +87,7 @@ export class KubernetesNode {
       await mkdir(join(directory, path), { recursive: true })
     await symlink('/run', join(directory, 'var/run'))
     await writeFile(join(directory, 'etc/resolv.conf'), options.dns.map((ip) => `nameserver ${ip}\n`).join(''))
-    const hosts = { localhost: '127.0.0.1', ...names }
-    await writeFile(
-      join(directory, 'etc/hosts'),
-      Object.entries(hosts)
-        .map(([name, ip]) => `${ip} ${name}\n`)
-        .join(''),
-    )
+    await writeFile(join(directory, 'etc/hosts'), '127.0.0.1 localhost\n')
     for (const [name, content] of Object.entries(ETC)) await writeFile(join(directory, 'etc', name), content)
     if (options.authorities !== undefined) {
       await mkdir(join(directory, 'etc/ssl/certs'), { recursive: true })
