@@ -1,10 +1,11 @@
 #!/bin/sh
 # Prints a directory that holds a tool of the tests: `containerd` (with ctr and runc; if nothing is named), `buildah`,
-# `docker-registry`, `docker.io` (dockerd), `nginx`, `podman`, `prometheus` (its promtool) or `skopeo`. It is the one on PATH, else one under
+# `docker-registry`, `docker.io` (dockerd), `nftables` (nft), `nginx`, `podman`, `prometheus` (its promtool) or `skopeo`. It is the one on PATH, else one under
 # .nabo/tools, unpacked from the distribution's packages. The system itself is left as it is: nothing is installed, no package list is changed.
 # `containerd@1.6`, `containerd@1.7` and `containerd@2.1` are what Debian's suites bookworm, trixie and sid carry, whatever suite
 # this system is (from sid also a later 2.x). They come from the system's own mirror, by package lists of their own.
 # `busybox-static` is always the unpacked one, together with the libraries that Node needs: enough for a root file system.
+# `kubernetes-node` is always unpacked too: etcd, nft, iptables (as xtables-nft-multi) with their libraries, and the CNI plugins in ../lib/cni.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 tools=$root/.nabo/tools
@@ -26,13 +27,20 @@ case $tool in
   docker-registry) programs=docker-registry packages=docker-registry ;;
   prometheus) programs=promtool packages=prometheus ;;
   busybox-static) programs=busybox packages='busybox-static libatomic1 libc6 libgcc-s1 libstdc++6' ;;
+  kubernetes-node)
+    programs='etcd nft xtables-nft-multi'
+    packages='etcd-server containernetworking-plugins nftables iptables libnftables1 libnftnl11 libmnl0 libjansson4 libxtables12 libip4tc2
+      libip6tc2 libnetfilter-conntrack3 libnfnetlink0 libedit2 libbsd0 libmd0 libtinfo6'
+    ;;
   # Their libraries too, as far as the system lacks them.
   docker.io) programs=dockerd packages= ;;
+  nftables) programs=nft packages= ;;
   buildah | nginx | skopeo | podman) programs=$tool packages= ;;
   *) fail "knows no tool $tool" ;;
 esac
 # By its name alone, where the suite says which version.
 package=${tool%@*}
+[ "$tool" != kubernetes-node ] || package=etcd-server
 words=$(echo "$programs" | sed 's/ / and /g')
 
 has_all() {
@@ -46,7 +54,11 @@ is_wanted() {
 }
 
 first=${programs%% *}
-if [ "$tool" != busybox-static ] && found=$(command -v "$first") && is_wanted "$(dirname -- "$found")"; then
+case $tool in
+  busybox-static | kubernetes-node) on_path= ;;
+  *) on_path=yes ;;
+esac
+if [ -n "$on_path" ] && found=$(command -v "$first") && is_wanted "$(dirname -- "$found")"; then
   dirname -- "$found"
   exit 0
 fi

@@ -1,4 +1,5 @@
 // Runs the tests: `node test/run.ts [--long] [file or folder…]`. Its last line is `N passed, N failed, N skipped`.
+// `--kubernetes` runs those that need a whole cluster, and no others: test/kubernetes/run.ts builds what they need.
 // `--failed-check=<name>` adds what failed before it was called, so that the last line and the exit code are of the whole.
 import { globSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
@@ -13,12 +14,14 @@ const CONCURRENCY = 2
 
 const root = resolve(import.meta.dirname, '..')
 const long = process.argv.includes('--long')
+const kubernetes = process.argv.includes('--kubernetes')
 const filters = process.argv
   .slice(2)
   .filter((argument) => !argument.startsWith('--'))
   .map((path) => relative(root, resolve(path)))
 const failedChecks = process.argv.flatMap((argument) => /^--failed-check=(.+)$/.exec(argument)?.[1] ?? [])
 const files = globSync('test/**/*.test.ts', { cwd: root })
+  .filter((file) => file.startsWith('test/kubernetes/') === kubernetes)
   .filter((file) => long || !file.endsWith('.long.test.ts'))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.startsWith(filter)))
   .sort()
@@ -29,7 +32,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 const reports: FileReport[] = []
 // The longest first. Two clusters at once do well on two cores: much of their time is that of their links. What measures is alone.
-const alone = files.filter((file) => file.endsWith('.long.test.ts'))
+const alone = files.filter((file) => kubernetes || file.endsWith('.long.test.ts'))
 const slowFirst = (file: string) => (file.endsWith('.e2e.test.ts') ? 0 : 1)
 await runAll(
   files.filter((file) => !alone.includes(file)).sort((a, b) => slowFirst(a) - slowFirst(b)),

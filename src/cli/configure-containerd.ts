@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 
 import { readMirrorToken } from '../config/mirror-token.ts'
+import { parseDuration } from '../config/parse.ts'
 import { configureContainerd } from '../runtimes/containerd/configure-containerd.ts'
 import { configDirFlag, printReports } from './containerd-files.ts'
 import { EXIT } from './exit.ts'
-import { isFitForMirror } from './mirror-check.ts'
+import { isFitForMirror, waitForMirror } from './mirror-check.ts'
 import { dryRunFlag, flag, mirrorUrlFlag, oneOf, parseRegistries } from './runtime-flags.ts'
 
 interface Values {
@@ -14,6 +15,7 @@ interface Values {
   readonly mode: 'prepend' | 'replace'
   readonly resolveTags: boolean
   readonly mirrorTokenFile?: string
+  readonly wait?: number
   readonly dryRun?: boolean
 }
 
@@ -50,6 +52,13 @@ export function addConfigureContainerd(configure: Command): void {
       ).preset('true'),
     )
     .addOption(flag('--mirror-token-file <path>', 'the secret that `nabo serve --mirror-token-file` wants', String))
+    .addOption(
+      flag(
+        '--wait <duration>',
+        'first wait so long at most until Nabo listens, as for the hook of a pod',
+        parseDuration,
+      ),
+    )
     .addOption(dryRunFlag())
     .action(async (values: Values) => {
       process.exitCode = await run(values)
@@ -64,7 +73,8 @@ async function run(values: Values): Promise<number> {
     process.stderr.write(`nabo: ${error instanceof Error ? error.message : String(error)}\n`)
     return EXIT.failed
   }
-  const { mirrorUrl, mode, resolveTags, configDir, registries, dryRun = false } = values
+  const { mirrorUrl, mode, resolveTags, configDir, registries, wait, dryRun = false } = values
+  if (wait !== undefined && !(await waitForMirror(new URL(mirrorUrl), wait))) return EXIT.failed
   if (!(await isFitForMirror(new URL(mirrorUrl)))) return EXIT.failed
   const settings = { mirrorUrl, mode, resolveTags, ...(token === undefined ? {} : { token }) }
   const reports = await configureContainerd({ configDir, registries, settings, dryRun })

@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaAnswer } from '../contracts/admin/quota.ts'
 import { ADMIN_API } from '../contracts/admin-api.ts'
+export { resolveAddresses } from '../daemon/advertised-hosts.ts'
 import { createUpstream, type OwnedUpstream } from '../daemon/create-upstream.ts'
 import { nodeSources } from '../daemon/node-sources.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
@@ -82,11 +83,13 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [{ ready, reasons, store, mirror, peer, admin: addresses }, { peers }] = await Promise.all([
+    const [{ ready, reasons, store, adminSocket, ...status }, { peers }] = await Promise.all([
       admin.call(ADMIN_API.status, {}, options),
       admin.call(ADMIN_API.peers, {}, options),
     ])
-    return { state: 'running', ready, reasons, store, mirror, peer, admin: addresses, peers }
+    const { mirror, peer, router, admin: own, metrics } = status
+    const listeners = { mirror, peer, router, admin: own, metrics }
+    return { state: 'running', ready, reasons, store, listeners, ...(adminSocket && { adminSocket }), peers }
   } catch (error) {
     options.signal.throwIfAborted()
     if (!(error instanceof AdminError)) throw error

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 
 import { parseDuration } from '../config/parse.ts'
-import type { ServeConfig } from '../config/serve-config.ts'
-import { addServeFlags, serveConfigOf } from '../config/serve-flags.ts'
+import type { ServeFlags } from '../config/serve-config.ts'
+import { addServeFlags, serveFlagsOf } from '../config/serve-flags.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
 import { type Finding, worst } from '../doctor/check.ts'
 import { lookAt } from '../doctor/node.ts'
@@ -31,7 +31,7 @@ export function addDoctor(program: Command): void {
       '\nEnds with 0 if all is right, 3 if there are warnings, 1 if something keeps Nabo from working.',
     )
     .action(async (values: Record<string, unknown>) => {
-      process.exitCode = await run(serveConfigOf(values), {
+      process.exitCode = await run(serveFlagsOf(values), {
         json: values['json'] === true,
         timeout: values['timeout'] as number,
       })
@@ -40,8 +40,9 @@ export function addDoctor(program: Command): void {
     })
 }
 
-async function run(config: ServeConfig, { json, timeout }: { json: boolean; timeout: number }): Promise<number> {
-  const { doctorSources } = await import('./doctor-sources.ts')
+async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeout: number }): Promise<number> {
+  const { doctorSources, resolveAddresses } = await import('./doctor-sources.ts')
+  const config = await resolveAddresses(flags)
   const signal = AbortSignal.timeout(timeout + SLACK)
   const sources = doctorSources(config, { timeout })
   const node = lookAt({ settings: config, environment: process.env, sources, signal })

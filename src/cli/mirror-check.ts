@@ -1,6 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { findMirrorOccupant, type MirrorOccupant } from '../doctor/mirror-occupant.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
+import { second } from '../time/units.ts'
 import { printable } from './printable.ts'
+
+/** Between two questions whether a mirror listens. */
+const WAIT_STEP = 0.1 * second
 
 /**
  * Says on standard error why a client must not be sent to this address, and returns false, if a program other than Nabo answers there: it
@@ -11,6 +17,24 @@ export async function isFitForMirror(mirrorUrl: URL): Promise<boolean> {
   if (occupant.type !== 'other') return true
   process.stderr.write(`nabo: ${printable(refusal(occupant))}\n`)
   return false
+}
+
+/**
+ * Waits until Nabo listens at this address. Says on standard error that it does not, and returns false, after `ms` milliseconds. An address where
+ * another program answers is not waited for: {@link isFitForMirror} says so.
+ */
+export async function waitForMirror(mirrorUrl: URL, ms: number): Promise<boolean> {
+  const deadline = performance.now() + ms
+  while ((await findMirrorOccupant(mirrorUrl)).type === 'none') {
+    if (performance.now() >= deadline) {
+      process.stderr.write(
+        `nabo: nothing answers at ${printable(mirrorUrl.host)} after ${ms / second} s, so nothing was changed: see the log of nabo serve\n`,
+      )
+      return false
+    }
+    await sleep(WAIT_STEP)
+  }
+  return true
 }
 
 function refusal({ address, process: listener }: Extract<MirrorOccupant, { type: 'other' }>): string {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 
-import { addServeFlags, serveConfigOf } from '../config/serve-flags.ts'
+import { addServeFlags, serveFlagsOf } from '../config/serve-flags.ts'
 
 /** Adds `nabo serve`, the daemon. */
 export function addServe(program: Command): void {
@@ -9,7 +9,7 @@ export function addServe(program: Command): void {
     .action(async (values: Record<string, unknown>) => {
       // All that the daemon is made of: a second that nobody waits for who only wants the help.
       const { serve } = await import('../daemon/serve.ts')
-      process.exitCode = await serve(serveConfigOf(values))
+      process.exitCode = await serve(serveFlagsOf(values))
       // What is still open by now (a frozen peer's connection) must not keep the process.
       process.exit()
     })

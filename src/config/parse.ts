@@ -1,9 +1,12 @@
+import { isIP } from 'node:net'
+
 import { InvalidArgumentError } from 'commander'
 
 import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import { type HostPort, canonicalHost, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
+import type { AdvertisedPort, MirrorSource } from './serve-config.ts'
 
 /** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
 
@@ -76,6 +79,34 @@ export function parseAddress(defaultPort: number): (text: string) => HostPort {
       throw new InvalidArgumentError(`an address such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort} is expected.`)
     return address
   }
+}
+
+/** As {@link parseAddress}, or `advertise[:port]` for every advertised address. */
+export function parseListenAddress(defaultPort: number): (text: string) => HostPort | AdvertisedPort {
+  const parse = parseAddress(defaultPort)
+  return (text) => {
+    const match = /^advertise(?::(\d{1,5}))?$/.exec(text.trim())
+    if (match === null) return parse(text)
+    const advertisedPort = Number(match[1] ?? defaultPort)
+    // With port 0 each address would get a port of its own, and peers are told one.
+    if (advertisedPort < 1 || advertisedPort > 65_535)
+      throw new InvalidArgumentError(
+        `a port from 1 to 65535 is expected after advertise, such as advertise:${defaultPort}.`,
+      )
+    return { advertisedPort }
+  }
+}
+
+/** `gateway`, an IP address, or a network such as `10.0.0.0/8`. */
+export function parseMirrorSource(text: string): MirrorSource {
+  if (text === 'gateway') return text
+  const [address = '', digits, ...rest] = text.split('/')
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  const prefix = digits === undefined ? bits : /^\d{1,3}$/.test(digits) ? Number(digits) : Number.NaN
+  // An address with a zone names a link, and BlockList takes none.
+  if (!(prefix >= 0 && prefix <= bits) || rest.length > 0 || address.includes('%'))
+    throw new InvalidArgumentError('gateway, an IP address, or a network such as 10.0.0.0/8 is expected.')
+  return { address, prefix }
 }
 
 /** A host name or an address, without a port; in lower case. */

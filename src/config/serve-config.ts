@@ -4,19 +4,49 @@ import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
 import type { HostPort } from '../overlay/host-port.ts'
 import type { LOG_LEVELS } from '../telemetry/log.ts'
 
-/** The parsed flags of `nabo serve`. Times are in milliseconds, sizes in bytes. */
+/** An address of a listener. */
+export interface ListenAddress extends HostPort {
+  /** Set for an advertised address, which may appear on this machine after the daemon has started. */
+  readonly mayComeLate?: true
+}
+
+/** `advertise:7951` as the value of a flag: every advertised address with this port. */
+export interface AdvertisedPort {
+  readonly advertisedPort: number
+}
+
+/** Clients of the mirror: a network, or the default gateways of this machine. */
+export type MirrorSource = 'gateway' | { readonly address: string; readonly prefix: number }
+
+/** The listeners that can be on the advertised addresses. */
+export type AdvertisedListener = 'peerAddr' | 'routerAddr' | 'metricsAddr'
+
+/** The parsed flags of `nabo serve`, before {@link ServeConfig} resolves the advertised addresses. */
+export interface ServeFlags
+  extends
+    Omit<ServeConfig, AdvertisedListener | 'advertiseAddr'>,
+    Readonly<Record<AdvertisedListener, readonly (HostPort | AdvertisedPort)[]>> {
+  /** Empty: those of `peerAddr` if it names some, else those of the default routes. */
+  readonly advertiseAddr: readonly string[]
+}
+
+/** The flags of `nabo serve` with all addresses resolved. Times are in milliseconds, sizes in bytes. */
 export interface ServeConfig {
   readonly mirrorAddr: readonly HostPort[]
-  readonly peerAddr: readonly HostPort[]
-  readonly routerAddr: readonly HostPort[]
+  /** Whose connections the mirror accepts besides loopback; empty for all. */
+  readonly mirrorFrom: readonly MirrorSource[]
+  readonly peerAddr: readonly ListenAddress[]
+  readonly routerAddr: readonly ListenAddress[]
   readonly adminAddr: readonly HostPort[]
-  readonly metricsAddr: readonly HostPort[]
+  readonly metricsAddr: readonly ListenAddress[]
+  /** How long the daemon waits at its start for a port that another process still has; absent: it fails at once. */
+  readonly portWait?: number
   /** Path of the Unix socket for commands, or `none`; the default of this user if absent. */
   readonly adminSocket?: string
   /** Further names by which clients may address the mirror and admin listeners. */
   readonly allowedHost: readonly string[]
-  /** Addresses of this node that peers are told; if empty, those of `peerAddr`, or those of the default routes if `peerAddr` is every address. */
-  readonly advertiseAddr: readonly string[]
+  /** Addresses of this node that peers are told, the preferred one first. */
+  readonly advertiseAddr: readonly [string, ...string[]]
   readonly bootstrap: BootstrapSpec
   readonly bootstrapDns?: HostPort
   readonly store: 'auto' | 'containerd' | 'directory'
@@ -30,6 +60,7 @@ export interface ServeConfig {
   readonly cacheDir: string
   readonly cacheSize: number
   readonly dataDir?: string
+  readonly runDir?: string
   readonly clusterSecretFile?: string
   /** Lets the peer and router listeners leave loopback in a cluster without a secret. No effect with a secret. */
   readonly insecureWithoutSecret: boolean

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 
 import { DEFAULT_ROUTER_PORT, parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
+import { type Flag, environmentName, optionOf } from './flag-option.ts'
 import {
   parseAddress,
   parseBandwidth,
@@ -11,12 +12,14 @@ import {
   parseCount,
   parseDuration,
   parseHostName,
+  parseListenAddress,
+  parseMirrorSource,
   parseRegistryFile,
   parseRegistrySet,
   parseSize,
   parseUpstream,
 } from './parse.ts'
-import type { ServeConfig } from './serve-config.ts'
+import type { ServeFlags } from './serve-config.ts'
 import { withoutUserinfo } from './userinfo.ts'
 
 /** Flags of the design that this version refuses, since ignoring them would break a promise in silence. */
@@ -25,20 +28,6 @@ const NOT_YET = ['--peer-tls'] as const
 const PEER_PORT = 7951
 const LOOPBACK = '127.0.0.1'
 const EVERY_ADDRESS = '::'
-
-interface Flag {
-  readonly flags: string
-  readonly about: string
-  readonly parse?: (text: string) => unknown
-  readonly choices?: readonly string[]
-  readonly default?: string
-  /** The value of the flag when it is given without one. */
-  readonly preset?: string
-  /** May be given more than once; in the environment, values stand with blanks between them. */
-  readonly repeatable?: 'list' | 'map'
-  /** The pattern between values; blanks if absent. */
-  readonly separator?: RegExp
-}
 
 const FLAGS: readonly Flag[] = [
   {
@@ -49,15 +38,23 @@ const FLAGS: readonly Flag[] = [
     repeatable: 'list',
   },
   {
+    flags: '--mirror-from <who>',
+    about:
+      "whose connections the mirror accepts besides loopback: an IP address, a network, or gateway for this machine's default gateways (default: all)",
+    parse: parseMirrorSource,
+    repeatable: 'list',
+    separator: /[\s,]+/,
+  },
+  {
     flags: '--peer-addr <address>',
-    about: `where other nodes ask for content (${listenerDefaults(PEER_PORT)})`,
-    parse: parseAddress(PEER_PORT),
+    about: `where other nodes ask for content; advertise[:port] is every address of --advertise-addr, also one that this machine gets later (${listenerDefaults(PEER_PORT)})`,
+    parse: parseListenAddress(PEER_PORT),
     repeatable: 'list',
   },
   {
     flags: '--router-addr <address>',
-    about: `where the overlay listens (${listenerDefaults(DEFAULT_ROUTER_PORT)})`,
-    parse: parseAddress(DEFAULT_ROUTER_PORT),
+    about: `where the overlay listens; advertise[:port] as for --peer-addr (${listenerDefaults(DEFAULT_ROUTER_PORT)})`,
+    parse: parseListenAddress(DEFAULT_ROUTER_PORT),
     repeatable: 'list',
   },
   {
@@ -69,9 +66,14 @@ const FLAGS: readonly Flag[] = [
   },
   {
     flags: '--metrics-addr <address>',
-    about: 'metrics and probes only, on one more address',
-    parse: parseAddress(7954),
+    about: 'metrics and probes only, on one more address; advertise[:port] as for --peer-addr',
+    parse: parseListenAddress(7954),
     repeatable: 'list',
+  },
+  {
+    flags: '--port-wait <time>',
+    about: 'how long to wait at the start for a port that another process still has (default: fail at once)',
+    parse: parseDuration,
   },
   {
     flags: '--admin-socket <path>',
@@ -88,7 +90,7 @@ const FLAGS: readonly Flag[] = [
   {
     flags: '--advertise-addr <ip>',
     about:
-      'what peers are told (default: the address of --peer-addr, or those of the default routes if it is every address)',
+      'what peers are told (default: the addresses of --peer-addr, or those of the default routes if it names none)',
     parse: ip,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
@@ -125,6 +127,11 @@ const FLAGS: readonly Flag[] = [
   {
     flags: '--data-dir <path>',
     about: "directory for the node's identity and the proofs of public access (default: both are lost at a restart)",
+  },
+  {
+    flags: '--run-dir <path>',
+    about:
+      'directory for the addresses of the latest members, and for the identity without --data-dir: a daemon that restarts joins its cluster while --bootstrap cannot be asked (default: the members are kept in --data-dir)',
   },
   {
     flags: '--cluster-secret-file <path>',
@@ -253,8 +260,8 @@ export function addServeFlags(command: Command): Command {
   return command
 }
 
-/** The configuration from the values that commander read for the flags of {@link addServeFlags}. */
-export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
+/** The flags from the values that commander read for the flags of {@link addServeFlags}. */
+export function serveFlagsOf(values: Record<string, unknown>): ServeFlags {
   const config: Record<string, unknown> = {}
   for (const flag of FLAGS) {
     const name = optionOf(flag).attributeName()
@@ -263,14 +270,14 @@ export function serveConfigOf(values: Record<string, unknown>): ServeConfig {
     if (flag.repeatable === 'map') config[name] = new Map((config[name] as [string, unknown][] | undefined) ?? [])
   }
   // Every value has gone through the parser or the choices of its flag above.
-  return withDefaultListeners(config as unknown as ServeConfig)
+  return withDefaultListeners(config as unknown as ServeFlags)
 }
 
 /** Adds the default addresses of the peer and router listeners: loopback in a cluster without a secret, which every host could join. */
-function withDefaultListeners(config: ServeConfig): ServeConfig {
+function withDefaultListeners(config: ServeFlags): ServeFlags {
   const { clusterSecretFile, insecureWithoutSecret } = config
   const host = clusterSecretFile === undefined && !insecureWithoutSecret ? LOOPBACK : EVERY_ADDRESS
-  const orDefault = (addresses: ServeConfig['peerAddr'], port: number) =>
+  const orDefault = (addresses: ServeFlags['peerAddr'], port: number) =>
     addresses.length === 0 ? [{ host, port }] : addresses
   return {
     ...config,
@@ -281,33 +288,6 @@ function withDefaultListeners(config: ServeConfig): ServeConfig {
 
 function listenerDefaults(port: number): string {
   return `default: [${EVERY_ADDRESS}]:${port} with a cluster secret, else ${LOOPBACK}:${port}`
-}
-
-function optionOf(flag: Flag): Option {
-  const option = new Option(flag.flags, flag.about).env(environmentName(flag.flags))
-  if (flag.choices !== undefined) option.choices([...flag.choices])
-  if (flag.preset !== undefined) option.preset(flag.preset)
-  const parse = flag.parse ?? ((text: string) => text)
-  const value = flag.default === undefined || flag.choices !== undefined ? flag.default : parse(flag.default)
-  const defaults = flag.repeatable === undefined || value === undefined ? undefined : [value]
-  if (flag.repeatable !== undefined) option.argParser(collect(parse, defaults, flag.separator))
-  else if (flag.choices === undefined) option.argParser(parse)
-  const { parseArg } = option
-  // An empty value is none: charts set variables that they have nothing to say about.
-  if (parseArg !== undefined) option.argParser((text, previous) => (text === '' ? previous : parseArg(text, previous)))
-  return value === undefined ? option : option.default(defaults ?? value, flag.default)
-}
-
-/** The first value given takes the place of the defaults. */
-function collect(parse: (text: string) => unknown, defaults: readonly unknown[] | undefined, separator = /\s+/) {
-  return (text: string, previous: unknown): unknown[] => {
-    const before = Array.isArray(previous) && previous !== defaults ? (previous as unknown[]) : []
-    return [...before, ...text.trim().split(separator).map(parse)]
-  }
-}
-
-function environmentName(flags: string): string {
-  return `NABO_${(flags.split(' ')[0] ?? '').slice(2).replaceAll('-', '_').toUpperCase()}`
 }
 
 /** Turns the sentence of a parser's error into one that commander shows. */

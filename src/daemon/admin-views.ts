@@ -5,7 +5,6 @@ import type { StatusAnswer } from '../contracts/admin/status.ts'
 import type { Readiness } from '../http/admin-handlers.ts'
 import { type IsMirror, type Repository, repositoryKey } from '../oci/reference.ts'
 import type { Digest } from '../oci/digest.ts'
-import { formatHostPort } from '../overlay/host-port.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { About } from '../contracts/node/about.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
@@ -46,14 +45,15 @@ const PEERS_TIMEOUT = 3 * second
 
 /** `/api/v1/status`. Without `isOperator` it lists only transfers of repositories that are known to be public. */
 export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean }): StatusAnswer {
-  const { config, summary, chosen, overlay, index, swarm, transfers, quota, metrics, readiness } = viewed
+  const { config, summary, chosen, overlay, index, swarm, transfers, quota, metrics } = viewed
+  const { ready, reasons } = viewed.readiness()
   return {
     version: VERSION,
     startedAt: new Date(performance.timeOrigin).toISOString(),
     ...summary,
-    router: config.routerAddr.map(formatHostPort),
     ...(config.zone === undefined ? {} : { zone: config.zone }),
-    ...readiness(),
+    ready,
+    reasons,
     hasSecret: config.clusterSecretFile !== undefined,
     peers: overlay.peers().length,
     blobs: countBlobs(chosen),

@@ -1,7 +1,8 @@
 import { createSocket } from 'node:dgram'
 import { isIP } from 'node:net'
 
-import { type HostPort, isLoopbackHost } from '../overlay/host-port.ts'
+import type { AdvertisedPort, ListenAddress, ServeConfig, ServeFlags } from '../config/serve-config.ts'
+import { type HostPort, formatHostPort, isLoopbackHost } from '../overlay/host-port.ts'
 import { abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 
@@ -9,11 +10,46 @@ import { second } from '../time/units.ts'
 const ELSEWHERE = { udp4: '192.0.2.1', udp6: '2001:db8::1' } as const
 const LOOPBACK = '127.0.0.1'
 
-/** What peers are told when no flag says it: the addresses that are listened on if all are fixed, else those of the default routes, else loopback. */
-export async function findAdvertisedHosts(listening: readonly HostPort[]): Promise<readonly string[]> {
+/** Finds the advertised hosts that no flag names, and resolves the listeners on `advertise:<port>`. */
+export async function resolveAddresses(flags: ServeFlags): Promise<ServeConfig> {
+  const { advertiseAddr, peerAddr } = flags
+  return onAdvertisedHosts(flags, advertiseAddr.length > 0 ? advertiseAddr : await findAdvertisedHosts(peerAddr))
+}
+
+/** Resolves the listeners on `advertise:<port>` to these hosts; loopback if there are none. */
+export function onAdvertisedHosts(flags: ServeFlags, [first = LOOPBACK, ...others]: readonly string[]): ServeConfig {
+  const { peerAddr, routerAddr, metricsAddr } = flags
+  const hosts = [first, ...others] as const
+  return {
+    ...flags,
+    advertiseAddr: hosts,
+    peerAddr: onHosts(peerAddr, hosts),
+    routerAddr: onHosts(routerAddr, hosts),
+    metricsAddr: onHosts(metricsAddr, hosts),
+  }
+}
+
+/** An address that two flags name is listened on once. */
+function onHosts(addresses: readonly (HostPort | AdvertisedPort)[], hosts: readonly string[]): ListenAddress[] {
+  const all = addresses.flatMap((address): ListenAddress[] =>
+    'host' in address
+      ? [address]
+      : hosts.map((host) => ({ host, port: address.advertisedPort, mayComeLate: true as const })),
+  )
+  const isRepeated = (address: ListenAddress, at: number) =>
+    address.port !== 0 && all.findIndex((other) => formatHostPort(other) === formatHostPort(address)) < at
+  return all.filter((address, at) => !isRepeated(address, at))
+}
+
+/**
+ * What peers are told when no flag says it: the addresses that are listened on if all are fixed, else those of the default routes, else
+ * loopback. They are looked up once.
+ */
+async function findAdvertisedHosts(peerAddr: ServeFlags['peerAddr']): Promise<readonly string[]> {
+  const listening = peerAddr.flatMap((address) => ('host' in address ? [address] : []))
   const hosts = listening.map(({ host }) => (isLoopbackHost(host) && isIP(host) === 0 ? LOOPBACK : host))
   const fixed = hosts.filter((host) => isIP(host) !== 0 && !isUnspecified(host))
-  if (fixed.length === listening.length) return fixed
+  if (fixed.length === peerAddr.length) return fixed
   const found = await Promise.all([localAddress('udp4'), localAddress('udp6')])
   const routed = found.filter((host) => host !== undefined)
   return routed.length === 0 ? [LOOPBACK] : routed

@@ -1,6 +1,7 @@
 import type { ServeConfig } from '../config/serve-config.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
 import type { DaemonLook } from '../doctor/node.ts'
+import { formatHostPort } from '../overlay/host-port.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
@@ -24,8 +25,9 @@ export interface CheckedParts {
 export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChecks {
   const { overlay, owned, quota, summary, log } = parts
   const daemon = async (): Promise<DaemonLook> => {
-    const { store, mirror, peer, admin } = summary
-    return { state: 'running', ready: true, reasons: [], store, mirror, peer, admin, peers: overlay.peers() }
+    const { store, mirror, peer, admin, metrics } = summary
+    const listeners = { mirror, peer, router: config.routerAddr.map(formatHostPort), admin, metrics }
+    return { state: 'running', ready: true, reasons: [], store, listeners, peers: overlay.peers() }
   }
   return new NodeChecks({
     settings: config,
@@ -33,6 +35,7 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     // That it listens is known, and whether it is ready is said by itself.
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
     late: ['peers'],
+    local: ALL_CHECKS.filter(({ isDecisive }) => isDecisive === true).map(({ id }) => id),
     // Said at the start already.
     quiet: config.clusterSecretFile === undefined ? ['secret'] : [],
     log,

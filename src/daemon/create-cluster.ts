@@ -1,3 +1,5 @@
+import type { Ed25519PrivateKey } from '@libp2p/interface'
+
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { SendingLoad } from '../http/admission.ts'
@@ -5,6 +7,7 @@ import type { HttpRequests } from '../http-client/http-requests.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import { loadIdentity } from '../overlay/libp2p/identity.ts'
+import type { BindRouter } from '../overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import { PeerClient } from '../peers/peer-client.ts'
@@ -12,12 +15,13 @@ import type { QuotaExchange } from '../peers/quota-exchange.ts'
 import { indexTransport } from '../peers/transports.ts'
 import { ReplicatedIndex } from '../providers/replicated-index.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
-import type { Log } from '../telemetry/log.ts'
 import { PacedWarnings } from '../telemetry/paced-warnings.ts'
 import { VERSION } from '../version.ts'
+import { errorText, type Log } from '../telemetry/log.ts'
 import { type Authentication, createAuthentication } from './create-authentication.ts'
-import { advertisedHosts, createOverlay } from './create-overlay.ts'
+import { createOverlay } from './create-overlay.ts'
 import { createSwarm } from './create-swarm.ts'
+import { keepMembers } from './kept-members.ts'
 import { type Quota, shareQuota } from './quota.ts'
 import type { Teardown } from './teardown.ts'
 
@@ -43,6 +47,7 @@ interface ClusterParts {
   readonly requests: HttpRequests
   readonly buffers: BufferPool
   readonly pending: PendingConnections
+  readonly bindRouter: BindRouter
   readonly quota: Quota
   readonly load: () => SendingLoad
   readonly upstreamRate: (registry: string) => number | undefined
@@ -53,10 +58,12 @@ interface ClusterParts {
 export async function createCluster(config: ServeConfig, parts: ClusterParts, teardown: Teardown): Promise<Cluster> {
   const { secrets, believesPeers, peerPort, requests, buffers, quota, load, upstreamRate, log } = parts
   const { indexReplicas: replicas } = config
-  const identity = await loadIdentity(config.dataDir)
-  const advertise = await advertisedHosts(config)
-  const overlay = createOverlay(config, { ...parts, identity, advertise })
-  const [, ...others] = advertise
+  const identity = await identityOf(config, log)
+  // An address from before a reboot is worth little: --run-dir does not outlive one.
+  const kept = await keepMembers(config.runDir ?? config.dataDir, log)
+  teardown.add(() => kept.stop())
+  const overlay = createOverlay(config, { ...parts, identity, kept })
+  const [, ...others] = config.advertiseAddr
   const about = {
     addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
     zone: config.zone,
@@ -78,4 +85,18 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
     swarm.forget(id)
   })
   return { authentication, overlay, peers, index, swarm, quotaExchange }
+}
+
+/**
+ * The identity in `--data-dir`, which the operator wants to last, else in `--run-dir`. The latter only spares the other nodes one identity more,
+ * so the daemon starts without it if the directory cannot be used.
+ */
+async function identityOf({ dataDir, runDir }: ServeConfig, log: Log): Promise<Ed25519PrivateKey> {
+  if (dataDir !== undefined) return loadIdentity(dataDir)
+  try {
+    return await loadIdentity(runDir, { replaceable: true })
+  } catch (error) {
+    log.warn({ err: errorText(error) }, 'the identity of this node is not kept: it has another one after a restart')
+    return loadIdentity(undefined)
+  }
 }

@@ -4,34 +4,32 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import type { HttpRequests } from '../http-client/http-requests.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
 import { Libp2pOverlay } from '../overlay/libp2p/libp2p-overlay.ts'
+import type { BindRouter, KeptRouters } from '../overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import type { Log } from '../telemetry/log.ts'
-import { findAdvertisedHosts } from './advertised-hosts.ts'
-
-/** The hosts that peers are told for this node, the preferred one first. */
-export async function advertisedHosts({ advertiseAddr, peerAddr }: ServeConfig): Promise<readonly string[]> {
-  return advertiseAddr.length > 0 ? advertiseAddr : findAdvertisedHosts(peerAddr)
-}
 
 /** This node's place in the cluster. `peerPort` is the port that the peer listener got. */
 export function createOverlay(
   config: ServeConfig,
   options: {
     identity: Ed25519PrivateKey
-    advertise: readonly string[]
     secrets: readonly ClusterKeys[] | undefined
     peerPort: number
     requests: HttpRequests
     /** Limits the router's inbound connections before their handshake. */
     pending: PendingConnections
+    bindRouter: BindRouter
+    kept: KeptRouters
     log: Log
   },
 ): Overlay {
   return new Libp2pOverlay({
     listen: config.routerAddr,
-    advertise: options.advertise,
+    bind: options.bindRouter,
+    kept: options.kept,
+    advertise: config.advertiseAddr,
     peerPort: options.peerPort,
     bootstrap: createBootstrap(config.bootstrap, {
       requests: options.requests,

@@ -28,25 +28,33 @@ export interface Daemon {
 /** Time for telling the other nodes that this one leaves. */
 const WITHDRAW_TIMEOUT = 2 * second
 
-/** Builds a daemon from its parts and starts it. Throws an Error with one sentence for the operator, after everything that was started has been stopped. */
-export async function startDaemon(config: ServeConfig, log: Logger): Promise<Daemon> {
+/**
+ * Builds a daemon from its parts and starts it. `signal` ends the waiting for ports. Throws an Error with one sentence for the operator, after
+ * everything that was started has been stopped.
+ */
+export async function startDaemon(config: ServeConfig, log: Logger, signal?: AbortSignal): Promise<Daemon> {
   const teardown = new Teardown()
   try {
-    return await start(config, log, teardown)
+    return await start(config, log, teardown, signal)
   } catch (error) {
     await teardown.run()
     throw error
   }
 }
 
-async function start(config: ServeConfig, log: Logger, teardown: Teardown): Promise<Daemon> {
+async function start(
+  config: ServeConfig,
+  log: Logger,
+  teardown: Teardown,
+  signal: AbortSignal | undefined,
+): Promise<Daemon> {
   refuseExposure(config)
   const secrets =
     config.clusterSecretFile === undefined ? undefined : await readClusterSecrets(config.clusterSecretFile)
   warnOfExposure(config, log)
   const token = config.mirrorTokenFile === undefined ? undefined : await readMirrorToken(config.mirrorTokenFile)
   let stopping = false
-  const parts = await buildParts(config, { log, secrets, teardown, isStopping: () => stopping })
+  const parts = await buildParts(config, { log, secrets, teardown, signal, isStopping: () => stopping })
   const { chosen, owned, overlay, index, swarm, listeners } = parts
   const useCases = createUseCases(config, { ...parts, self: overlay.self, upstream: owned.upstream, log })
 
@@ -68,6 +76,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
     store: chosen.kind,
     self: overlay.self,
     ...listeners.bound,
+    router: parts.routers,
     ...(adminSocket === undefined ? {} : { adminSocket }),
   }
   const warm = await createWarm(config, { ...parts, useCases, log }, teardown)
@@ -81,6 +90,7 @@ async function start(config: ServeConfig, log: Logger, teardown: Teardown): Prom
   const stop = async () => {
     stopping = true
     warm.stop()
+    await parts.binder.stop()
     const drained = listeners.drain()
     const withdrawing = { signal: AbortSignal.timeout(WITHDRAW_TIMEOUT) }
     await Promise.all([swarm.stop(withdrawing), index.stop(withdrawing)])

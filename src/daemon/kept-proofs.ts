@@ -50,18 +50,9 @@ export async function keepProofs(
   } catch (err) {
     log.warn({ err, path }, "the record of registries' public answers cannot be read: registries are asked again")
   }
-  const write = () => file.save(() => textOf(proofs.kept(MAX_KEPT)))
-  let timer: NodeJS.Timeout | undefined
-  proofs.onChange(() => {
-    timer ??= setTimeout(() => {
-      timer = undefined
-      write()
-    }, WRITE_DELAY).unref()
-  })
+  proofs.onChange(() => file.saveWithin(WRITE_DELAY, () => textOf(proofs.kept(MAX_KEPT))))
   return async () => {
     proofs.onChange(() => {})
-    if (timer !== undefined) write()
-    clearTimeout(timer)
     await file.flush()
   }
 }

@@ -3,49 +3,57 @@ import type { RequestListener, Server } from 'node:http'
 import { drain, listen } from '../http/bind.ts'
 import type { OpenRequests } from '../http/open-requests.ts'
 import { PEER_LIMITS, createHttpServer } from '../http/server.ts'
-import type { StrangerConnections } from '../http/stranger-connections.ts'
-import { type HostPort, formatHostPort } from '../overlay/host-port.ts'
+import type { ListenAddress } from '../config/serve-config.ts'
+import { formatHostPort } from '../overlay/host-port.ts'
+import type { AddressBinder } from './address-binder.ts'
 import { listenOnSocket } from './admin-socket.ts'
 
 export type ListenerName = 'mirror' | 'peer' | 'admin' | 'metrics'
 /** The applications by listener; `operator` is that of the Unix socket. */
 export type Apps = Readonly<Record<ListenerName | 'operator', RequestListener>>
 
+/** What limits the connections of a listener; absent for no limit. */
+type ConnectionGuards = Readonly<Partial<Record<'peer' | 'mirror', { guard(server: Server): void }>>>
+
 /** The daemon's HTTP servers. They bind first and answer once {@link Listeners.serve} has given them their applications. */
 export class Listeners {
   /** The bound addresses, with their ports. */
   readonly bound: Record<ListenerName, string[]> = { mirror: [], peer: [], admin: [], metrics: [] }
-  readonly #servers: Server[] = []
+  readonly #servers: { readonly name: keyof Apps; readonly server: Server }[] = []
   readonly #open: OpenRequests
-  readonly #strangers: Pick<StrangerConnections, 'guard'> | undefined
+  readonly #guards: ConnectionGuards
+  readonly #binder: Pick<AddressBinder, 'bind'>
   readonly #ready = Promise.withResolvers<Apps>()
   #apps: Apps | undefined
   #removeSocket: () => Promise<void> = async () => {}
 
-  /** `strangers` limits the connections of the peer listener; absent for no limit. */
-  constructor(open: OpenRequests, strangers?: Pick<StrangerConnections, 'guard'>) {
+  constructor(open: OpenRequests, guards: ConnectionGuards = {}, binder?: Pick<AddressBinder, 'bind'>) {
     this.#open = open
-    this.#strangers = strangers
+    this.#guards = guards
+    this.#binder = binder ?? { bind: (_listener, _address, attempt) => attempt().then(() => true) }
   }
 
-  /** Binds the addresses of one listener; returns the port of the last one. Throws an Error with one sentence for the operator. */
-  async open(name: ListenerName, addresses: readonly HostPort[]): Promise<number> {
-    let port = 0
+  /** Binds the addresses of one listener, those that come late too; returns the port of the last one. Throws ListenError. */
+  async open(name: ListenerName, addresses: readonly ListenAddress[]): Promise<number> {
+    let last = 0
     for (const address of addresses) {
       const server = this.#create(name)
-      const taken = await listen(server, address, `--${name}-addr`)
-      this.#servers.push(server)
-      this.bound[name].push(formatHostPort(taken))
-      port = taken.port
+      last = address.port
+      await this.#binder.bind(name, address, async () => {
+        const taken = await listen(server, address, `--${name}-addr`)
+        this.#servers.push({ name, server })
+        this.bound[name].push(formatHostPort(taken))
+        last = taken.port
+      })
     }
-    return port
+    return last
   }
 
   /** Listens on the Unix socket of the operator. Throws an Error with one sentence for the operator. */
   async openSocket(path: string): Promise<void> {
     const server = this.#create('operator')
     this.#removeSocket = await listenOnSocket(server, path)
-    this.#servers.push(server)
+    this.#servers.push({ name: 'operator', server })
   }
 
   /** Answers all requests from now on, those that already wait included. */
@@ -54,15 +62,19 @@ export class Listeners {
     this.#ready.resolve(apps)
   }
 
-  /** Takes no new connections; resolves when the answers under way have ended. */
+  /**
+   * Content: takes no new connections; resolves when the answers under way have ended. The admin and metrics listeners answer until
+   * {@link Listeners.close}, since probes and commands go on while transfers end.
+   */
   async drain(): Promise<void> {
-    await Promise.all([this.#removeSocket().catch(() => {}), ...this.#servers.map(drain)])
+    const content = this.#servers.filter(({ name }) => name === 'mirror' || name === 'peer')
+    await Promise.all(content.map(({ server }) => drain(server)))
   }
 
   /** Ends every connection. */
   async close(): Promise<void> {
     await this.#removeSocket().catch(() => {})
-    for (const server of this.#servers) {
+    for (const { server } of this.#servers) {
       server.close()
       server.closeAllConnections()
     }
@@ -77,9 +89,8 @@ export class Listeners {
         apps[name](request, response)
       })
     }
-    if (name !== 'peer') return createHttpServer(route, this.#open)
-    const server = createHttpServer(route, this.#open, PEER_LIMITS)
-    this.#strangers?.guard(server)
+    const server = createHttpServer(route, this.#open, name === 'peer' ? PEER_LIMITS : undefined)
+    if (name === 'peer' || name === 'mirror') this.#guards[name]?.guard(server)
     return server
   }
 }

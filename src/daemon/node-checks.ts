@@ -5,6 +5,7 @@ import { lookAt, type NodeOptions } from '../doctor/node.ts'
 import { runChecks } from '../doctor/run-checks.ts'
 import type { Log } from '../telemetry/log.ts'
 import { minute, second } from '../time/units.ts'
+import { RecentContainerd } from './recent-containerd.ts'
 
 /** What the checks found when they were last made. */
 export interface CheckReport {
@@ -21,18 +22,27 @@ export interface NodeChecksOptions extends Pick<NodeOptions, 'settings' | 'sourc
   readonly quiet: readonly string[]
   /** Of checks whose answer means nothing yet while the node is starting. */
   readonly late: readonly string[]
+  /** Of checks that look at files of this node alone, and are made more often. */
+  readonly local?: readonly string[]
+  /** Pause between two rounds of these, in milliseconds; 30 seconds if absent. */
+  readonly localEvery?: number
   /** How old a report may be that is given to who asks, in milliseconds; 10 seconds if absent. */
   readonly fresh?: number
 }
 
 const CHECK_TIMEOUT = 5 * second
 const EVERY = 5 * minute
+/** A setting that is lost while the node runs is told of within a minute. */
+const LOCAL_EVERY = 30 * second
 /** By then a node has met others, if it can. */
 const START = 30 * second
 /** Who asks more often is told what was found last. */
 const FRESH = 10 * second
 
-/** The checks of `nabo doctor` in a running daemon: at its start, every few minutes, and when somebody asks. */
+/**
+ * The checks of `nabo doctor` in a running daemon: at its start, every few minutes, and when somebody asks. Those that look at files alone are
+ * made every half minute.
+ */
 export class NodeChecks {
   readonly #options: NodeChecksOptions
   readonly #stopping = new AbortController()
@@ -40,23 +50,30 @@ export class NodeChecks {
   #report: CheckReport = { level: 'unknown', findings: [] }
   #ranAt = Number.NEGATIVE_INFINITY
   #running: Promise<void> | undefined
-  #timer: NodeJS.Timeout | undefined
+  #runningLocal: Promise<void> | undefined
+  readonly #containerd: RecentContainerd
+  readonly #timers: NodeJS.Timeout[] = []
 
   constructor(options: NodeChecksOptions) {
     this.#options = options
+    const { settings, sources } = options
+    this.#containerd = new RecentContainerd(settings.containerdSocket, (signal) => sources.containerd(signal))
   }
 
   /** Returns at once. */
   start(): void {
     void this.#run()
-    this.#timer = setTimeout(() => {
+    const first = setTimeout(() => {
       void this.#run()
-      this.#timer = setInterval(() => void this.#run(), EVERY).unref()
+      this.#timers.push(setInterval(() => void this.#run(), EVERY).unref())
     }, START).unref()
+    const { local = [], localEvery = LOCAL_EVERY } = this.#options
+    const often = setInterval(() => void this.#runLocal(local), localEvery).unref()
+    this.#timers.push(first, often)
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    for (const timer of this.#timers) clearTimeout(timer)
     this.#stopping.abort(new Error('the node stops'))
   }
 
@@ -73,23 +90,53 @@ export class NodeChecks {
   }
 
   #run(): Promise<void> {
-    this.#running ??= this.#check().finally(() => {
-      this.#running = undefined
-    })
+    this.#running ??= (this.#runningLocal ?? Promise.resolve())
+      .then(() => this.#check())
+      .finally(() => {
+        this.#running = undefined
+      })
     return this.#running
+  }
+
+  /** Nothing while checks are being made. */
+  async #runLocal(local: readonly string[]): Promise<void> {
+    if (this.#running !== undefined || this.#runningLocal !== undefined || local.length === 0) return
+    this.#runningLocal = this.#checkLocal(local).finally(() => {
+      this.#runningLocal = undefined
+    })
+    await this.#runningLocal
   }
 
   async #check(): Promise<void> {
     const { checks, late } = this.#options
     const isStarting = performance.now() - this.#began < START
-    const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(CHECK_TIMEOUT)])
-    const node = lookAt({ ...this.#options, signal })
     const due = checks.filter(({ id }) => !isStarting || !late.includes(id))
-    const findings = await runChecks(due, node, { timeout: CHECK_TIMEOUT, signal: this.#stopping.signal })
+    const findings = await this.#make(due, (signal) => this.#containerd.ask(signal))
     if (this.#stopping.signal.aborted) return
-    this.#tell(findings)
     this.#ranAt = performance.now()
-    this.#report = { checkedAt: new Date().toISOString(), level: worst(findings)?.level ?? 'ok', findings }
+    this.#report = this.#told(findings)
+  }
+
+  async #checkLocal(local: readonly string[]): Promise<void> {
+    const due = this.#options.checks.filter(({ id }) => local.includes(id))
+    const found = await this.#make(due, (signal) => this.#containerd.recent(signal))
+    if (this.#stopping.signal.aborted) return
+    const all = new Map(this.#report.findings.map((finding) => [finding.id, finding]))
+    for (const { id } of due) all.delete(id)
+    for (const finding of found) all.set(finding.id, finding)
+    // In the order in which they are shown.
+    this.#report = this.#told(this.#options.checks.flatMap(({ id }) => all.get(id) ?? []))
+  }
+
+  #make(checks: readonly Check[], containerd: NodeOptions['sources']['containerd']): Promise<readonly Finding[]> {
+    const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(CHECK_TIMEOUT)])
+    const node = lookAt({ ...this.#options, sources: { ...this.#options.sources, containerd }, signal })
+    return runChecks(checks, node, { timeout: CHECK_TIMEOUT, signal: this.#stopping.signal })
+  }
+
+  #told(findings: readonly Finding[]): CheckReport {
+    this.#tell(findings)
+    return { checkedAt: new Date().toISOString(), level: worst(findings)?.level ?? 'ok', findings }
   }
 
   /** Each change once: a disk that fills by and by is no news every time. */

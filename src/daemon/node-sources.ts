@@ -4,6 +4,7 @@ import { createConnection } from 'node:net'
 import type { ServeConfig } from '../config/serve-config.ts'
 import { askHttp } from '../doctor/ask-http.ts'
 import { readContainerdConfig } from '../doctor/containerd-config.ts'
+import { isMounted, isSameDirectory } from '../doctor/mounts.ts'
 import { isOwnAddress } from '../doctor/mirror-addresses.ts'
 import type { CandidateLook, NodeSources, PeerLook } from '../doctor/node.ts'
 import type { BootstrapTarget } from '../overlay/bootstrap/bootstrap-source.ts'
@@ -28,7 +29,7 @@ const NOWHERE = '127.0.0.1:9'
 /** What is looked at in the same way by the daemon and by `nabo doctor`. */
 export function nodeSources(
   config: ServeConfig,
-): Pick<NodeSources, 'containerd' | 'containerdConfig' | 'peers' | 'candidates'> {
+): Pick<NodeSources, 'containerd' | 'containerdConfig' | 'isMounted' | 'isSameDirectory' | 'peers' | 'candidates'> {
   let signer: Promise<RequestSigner> | undefined
   return {
     containerd: async (signal) => {
@@ -37,7 +38,9 @@ export function nodeSources(
       const { lookAtContainerd } = await import('../store/containerd/running-containerd.ts')
       return lookAtContainerd(config.containerdSocket, signal)
     },
-    containerdConfig: (major) => readContainerdConfig(config.containerdConfig, major),
+    containerdConfig: (options) => readContainerdConfig(config.containerdConfig, options),
+    isMounted,
+    isSameDirectory,
     peers: async (daemon, signal) => {
       if (daemon.state !== 'running' || daemon.peers.length === 0) return []
       signer ??= probeSigner(config.clusterSecretFile)

@@ -1,7 +1,8 @@
 import { EXIT } from '../cli/exit.ts'
-import type { ServeConfig } from '../config/serve-config.ts'
+import type { ServeFlags } from '../config/serve-config.ts'
 import { createLog, errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
+import { resolveAddresses } from './advertised-hosts.ts'
 import { type Daemon, startDaemon } from './daemon.ts'
 import { startWatchdog } from './watchdog.ts'
 import { welcome } from './welcome.ts'
@@ -10,8 +11,8 @@ import { welcome } from './welcome.ts'
 const CLOSE_TIMEOUT = 5 * second
 
 /** Runs the daemon until SIGTERM or SIGINT; a second one ends it at once. Returns the exit code. */
-export async function serve(config: ServeConfig): Promise<number> {
-  const log = createLog(config.logLevel)
+export async function serve(flags: ServeFlags): Promise<number> {
+  const log = createLog(flags.logLevel)
   const stopWatchdog = startWatchdog()
   const unforeseen = (error: unknown) => {
     log.fatal({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'an error that nobody handled')
@@ -22,10 +23,17 @@ export async function serve(config: ServeConfig): Promise<number> {
   process.on('unhandledRejection', unforeseen)
 
   const signalled = nextSignal()
+  const waiting = new AbortController()
+  void signalled.then(() => waiting.abort())
+  const config = await resolveAddresses(flags)
   let daemon: Daemon
   try {
-    daemon = await startDaemon(config, log)
+    daemon = await startDaemon(config, log, waiting.signal)
   } catch (error) {
+    if (waiting.signal.aborted && error instanceof Error && error.name === 'AbortError') {
+      await stopWatchdog()
+      return EXIT.ok
+    }
     process.stderr.write(`nabo: ${errorText(error)}\n`)
     log.debug({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'could not start')
     await stopWatchdog()

@@ -19,6 +19,8 @@ export type Outcome = Omit<Finding, 'id' | 'title'>
 export interface Check {
   readonly id: string
   readonly title: string
+  /** Without its answer nobody knows whether pulls go through Nabo, so `unknown` is a warning. */
+  readonly isDecisive?: boolean
   /** undefined where the question does not arise, such as containerd's settings on a node without containerd. */
   run(node: Node, signal: AbortSignal): Promise<Outcome | undefined>
 }
@@ -35,8 +37,8 @@ export function error(says: string, fix: string): Outcome {
   return { level: 'error', says, fix }
 }
 
-export function unknown(says: string): Outcome {
-  return { level: 'unknown', says }
+export function unknown(says: string, fix?: string): Outcome {
+  return { level: 'unknown', says, ...(fix === undefined ? {} : { fix }) }
 }
 
 const SEVERITY: Readonly<Record<Level, number>> = { ok: 0, unknown: 1, warning: 2, error: 3 }

@@ -4,127 +4,105 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
 
+import { type ContainerdVersion, type ImageSettings, imageSettings, isAtLeast } from './containerd-settings.ts'
+
 /** What containerd's configuration file says, with the files that it imports. */
 export type ContainerdConfig =
-  | { readonly state: 'missing' | 'denied'; readonly file: string }
+  | { readonly state: 'missing'; readonly file: string }
+  | { readonly state: 'denied'; readonly file: string }
+  /** What is not mounted into the container that looks: `file` may be there or not, and may be a pattern. */
+  | { readonly state: 'hidden'; readonly file: string; readonly importedBy?: string }
   | { readonly state: 'invalid'; readonly file: string; readonly says: string }
-  | {
+  | ({
       readonly state: 'read'
       readonly files: readonly string[]
       /** The newest change of any of them, in milliseconds since the epoch. */
       readonly changedAt: number
-      /** Of the file's format. */
-      readonly version: number
-      readonly configPath: string
-      readonly discardsLayers: boolean
-      /** `config_path` stands where this version of containerd does not look. */
-      readonly isMisplaced: boolean
-      readonly inlineMirrors: readonly string[]
-    }
+    } & ImageSettings)
 
-const OLD = ['io.containerd.grpc.v1.cri', 'cri']
-const NEW = ['io.containerd.cri.v1.images']
-const MAX_FILES = 100
-const MAX_BYTES = 4 * 1024 * 1024
-
-const table = z.record(z.string(), z.unknown())
-const documentSchema = z.object({
-  version: z.number().default(1),
-  imports: z.array(z.string()).default([]),
-  plugins: table.default({}),
-})
-type Document = z.infer<typeof documentSchema>
-
-/** Where `config_path` goes, as a line of a configuration of this version. */
-export function registrySection(version: number): string {
-  if (version >= 3) return `[plugins."${NEW[0]}".registry]`
-  return version === 2 ? `[plugins."${OLD[0]}".registry]` : '[plugins.cri.registry]'
+export interface ReadConfigOptions {
+  /** Of the containerd that reads it; undefined if it is not known. */
+  readonly running?: ContainerdVersion | undefined
+  /** Whether files of a directory are those of the node. True for all if absent, as outside of a container. */
+  readonly isVisible?: (directory: string) => Promise<boolean>
 }
 
-/** Reads a configuration as a containerd of that major version does. Rejects only for what cannot be foreseen. */
-export async function readContainerdConfig(file: string, major: number | undefined): Promise<ContainerdConfig> {
+const MAX_FILES = 100
+const MAX_BYTES = 4 * 1024 * 1024
+/** The working directory of containerd under systemd and the like. */
+const WORKING_DIRECTORY = '/'
+
+const documentSchema = z.object({
+  version: z.number().optional(),
+  imports: z.array(z.string()).default([]),
+  plugins: z.record(z.string(), z.unknown()).default({}),
+})
+type Document = z.infer<typeof documentSchema>
+type Failure = Exclude<ContainerdConfig, { state: 'read' }>
+
+/** Reads a configuration as the running containerd does. Rejects only for what cannot be foreseen. */
+export async function readContainerdConfig(file: string, options: ReadConfigOptions = {}): Promise<ContainerdConfig> {
+  const { running, isVisible = async () => true } = options
   const documents: { path: string; document: Document; changedAt: number }[] = []
-  const pending = [file]
+  const pending: { path: string; importedBy?: string }[] = [{ path: file }]
   while (pending.length > 0 && documents.length < MAX_FILES) {
-    const path = pending.shift() ?? ''
+    const { path, importedBy } = pending.shift() ?? { path: '' }
     if (documents.some((read) => read.path === path)) continue
-    let document: Document
-    let changedAt: number
-    try {
-      const found = await stat(path)
-      if (!found.isFile() || found.size > MAX_BYTES)
-        return { state: 'invalid', file: path, says: 'it is no file of TOML' }
-      changedAt = found.mtimeMs
-      document = documentSchema.parse(parse(await readFile(path, 'utf8')))
-    } catch (error) {
-      return whyNot(error, path)
+    const read = await readDocument(path)
+    if ('state' in read) {
+      if (read.state !== 'missing' || (await isVisible(dirname(path)))) return read
+      return { state: 'hidden', file: path, ...(importedBy === undefined ? {} : { importedBy }) }
     }
-    documents.push({ path, document, changedAt })
-    pending.push(...(await importsOf(path, document.imports)))
+    documents.push({ path, ...read })
+    for (const pattern of patternsOf(path, read.document.imports, running)) {
+      if (!pattern.includes('*')) {
+        pending.push({ path: pattern, importedBy: path })
+        continue
+      }
+      const directory = dirname(pattern.slice(0, pattern.indexOf('*') + 1))
+      if (!(await isVisible(directory))) return { state: 'hidden', file: pattern, importedBy: path }
+      for (const match of (await Array.fromAsync(glob(pattern))).toSorted())
+        pending.push({ path: match, importedBy: path })
+    }
   }
-  const version = documents[0]?.document.version ?? 1
+  const settings = imageSettings(
+    documents.map(({ document: { version, plugins } }) => ({ version, plugins })),
+    running,
+  )
   return {
     state: 'read',
     files: documents.map(({ path }) => path),
     changedAt: Math.max(...documents.map((read) => read.changedAt)),
-    version,
-    ...settingsOf(
-      documents.map(({ document }) => document.plugins),
-      version,
-      major ?? (version >= 3 ? 2 : 1),
-    ),
+    ...settings,
   }
 }
 
-function settingsOf(all: readonly Document['plugins'][], version: number, major: number) {
-  // A containerd 2 takes the old name from files of the old format only.
-  const read = major < 2 ? OLD : version >= 3 ? NEW : [...NEW, ...OLD]
-  const configPath = valueOf(all, read, major, ['registry', 'config_path'])
-  const elsewhere = valueOf(all, [...OLD, ...NEW], 2, ['registry', 'config_path'])
-  const discards =
-    valueOf(all, read, major, ['containerd', 'discard_unpacked_layers']) ??
-    valueOf(all, read, major, ['discard_unpacked_layers'])
-  const mirrors = table.safeParse(valueOf(all, read, major, ['registry', 'mirrors']))
-  return {
-    configPath: typeof configPath === 'string' ? configPath : '',
-    discardsLayers: discards === true,
-    isMisplaced: configPath === undefined && typeof elsewhere === 'string' && elsewhere !== '',
-    inlineMirrors: mirrors.success ? Object.keys(mirrors.data) : [],
+async function readDocument(path: string): Promise<{ document: Document; changedAt: number } | Failure> {
+  try {
+    const found = await stat(path)
+    if (!found.isFile() || found.size > MAX_BYTES)
+      return { state: 'invalid', file: path, says: 'it is no file of TOML' }
+    return { document: documentSchema.parse(parse(await readFile(path, 'utf8'))), changedAt: found.mtimeMs }
+  } catch (error) {
+    return whyNot(error, path)
   }
 }
 
-/** An imported file's section replaces the whole section in 1.x, and only the keys that it has from 2.0 on. */
-function valueOf(
-  all: readonly Document['plugins'][],
-  plugins: readonly string[],
-  major: number,
-  path: readonly string[],
-): unknown {
-  for (const document of all.toReversed()) {
-    for (const plugin of plugins) {
-      if (document[plugin] === undefined) continue
-      let value: unknown = document[plugin]
-      for (const key of path) {
-        const parsed = table.safeParse(value)
-        value = parsed.success ? parsed.data[key] : undefined
-      }
-      if (value !== undefined || major < 2) return value
-    }
-  }
-  return undefined
+/** Relative paths are those beside the file; until 1.6.29 and 1.7.16 a relative pattern was one of the working directory (`resolveImports`). */
+function patternsOf(
+  parent: string,
+  imports: readonly string[],
+  running: ContainerdVersion | undefined,
+): readonly string[] {
+  const isOld =
+    running !== undefined && !isAtLeast(running, 1, 7, 16) && !(running.minor === 6 && isAtLeast(running, 1, 6, 29))
+  return imports.map((path) => {
+    if (isAbsolute(path)) return path
+    return join(isOld && path.includes('*') ? WORKING_DIRECTORY : dirname(parent), path)
+  })
 }
 
-async function importsOf(parent: string, imports: readonly string[]): Promise<string[]> {
-  const found: string[] = []
-  for (const path of imports) {
-    const absolute = isAbsolute(path) ? path : join(dirname(parent), path)
-    if (!absolute.includes('*')) found.push(absolute)
-    else for (const match of (await Array.fromAsync(glob(absolute))).toSorted()) found.push(match)
-  }
-  return found
-}
-
-function whyNot(error: unknown, file: string): ContainerdConfig {
+function whyNot(error: unknown, file: string): Failure {
   const { code } = error as NodeJS.ErrnoException
   if (code === 'ENOENT' || code === 'ENOTDIR') return { state: 'missing', file }
   if (code === 'EACCES' || code === 'EPERM') return { state: 'denied', file }

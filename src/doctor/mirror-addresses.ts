@@ -7,7 +7,7 @@ import type { Node } from './node.ts'
 export async function mirrorAddresses(node: Node): Promise<readonly HostPort[]> {
   const daemon = await node.daemon()
   if (daemon.state !== 'running') return node.settings.mirrorAddr
-  return daemon.mirror.flatMap((text) => parseHostPort(text, 0) ?? [])
+  return daemon.listeners.mirror.flatMap((text) => parseHostPort(text, 0) ?? [])
 }
 
 /** The mirror's URL for clients on this node. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
-import type { ContainerdConfig } from './containerd-config.ts'
+import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
 import type { ContainerdLook } from '../store/containerd/running-containerd.ts'
 
 /** The part of the daemon's settings that the checks look at. */
@@ -12,6 +12,7 @@ export type DoctorSettings = Pick<
   | 'peerAddr'
   | 'routerAddr'
   | 'adminAddr'
+  | 'metricsAddr'
   | 'store'
   | 'containerdSocket'
   | 'containerdConfig'
@@ -36,9 +37,9 @@ export type DaemonLook =
       readonly ready: boolean
       readonly reasons: readonly string[]
       readonly store: 'containerd' | 'directory'
-      readonly mirror: readonly string[]
-      readonly peer: readonly string[]
-      readonly admin: readonly string[]
+      /** The addresses of each listener; those of the metrics listener and the Unix socket only if there are any. */
+      readonly listeners: Readonly<Record<'mirror' | 'peer' | 'router' | 'admin' | 'metrics', readonly string[]>>
+      readonly adminSocket?: string
       readonly peers: readonly { readonly id: string; readonly address: string }[]
     }
 
@@ -47,7 +48,7 @@ export interface UpstreamLook {
   readonly registry: string
   /** `registry-1.docker.io`, with its port if it is not the usual one. */
   readonly host: string
-  /** undefined if it answers. */
+  /** Why images cannot be had there; undefined if they can, as far as is known. */
   readonly failure?: string
   /** It is a mirror of Nabo, perhaps this node's own. */
   readonly isNabo?: boolean
@@ -78,7 +79,11 @@ export class SettingsError extends Error {
 /** Where the checks look. Each rejects with an Error of one sentence where looking itself fails. */
 export interface NodeSources {
   containerd(signal: AbortSignal): Promise<ContainerdLook>
-  containerdConfig(major: number | undefined, signal: AbortSignal): Promise<ContainerdConfig>
+  containerdConfig(options: ReadConfigOptions): Promise<ContainerdConfig>
+  /** Whether a directory is mounted into this container. */
+  isMounted(directory: string): Promise<boolean>
+  /** Whether a directory of this node is what `there`, a path that containerd names, means. */
+  isSameDirectory(here: string, there: string): Promise<boolean>
   daemon(signal: AbortSignal): Promise<DaemonLook>
   /** Rejects with SettingsError too. */
   upstreams(signal: AbortSignal): Promise<readonly UpstreamLook[]>
@@ -94,8 +99,11 @@ export interface Node {
   readonly settings: DoctorSettings
   /** In a container most of the host's files cannot be seen: that one is missing says nothing then. */
   readonly isContained: boolean
+  /** Whether what is in a directory, or is missing there, is so on the node too. */
+  isVisible(directory: string): Promise<boolean>
   readonly environment: Readonly<Record<string, string | undefined>>
   resolve(host: string, signal: AbortSignal): Promise<readonly string[]>
+  isSameDirectory(here: string, there: string): Promise<boolean>
   containerd(): Promise<ContainerdLook>
   containerdConfig(): Promise<ContainerdConfig>
   daemon(): Promise<DaemonLook>
@@ -118,15 +126,19 @@ export function lookAt(options: NodeOptions): Node {
   const { settings, sources, signal, environment } = options
   const containerd = once(() => sources.containerd(signal))
   const daemon = once(() => sources.daemon(signal))
+  const isContained = options.isContained ?? isInContainer(environment)
+  const isVisible = async (directory: string) => !isContained || sources.isMounted(directory)
   return {
     settings,
     environment,
-    isContained: options.isContained ?? isInContainer(environment),
+    isContained,
+    isVisible,
+    isSameDirectory: (here, there) => sources.isSameDirectory(here, there),
     resolve: (host, limit) => sources.resolve(host, limit),
     containerd,
     containerdConfig: once(async () => {
       const look = await containerd()
-      return sources.containerdConfig(look.state === 'answers' ? look.major : undefined, signal)
+      return sources.containerdConfig({ running: look.state === 'answers' ? look : undefined, isVisible })
     }),
     daemon,
     upstreams: once(() => sources.upstreams(signal)),

@@ -30,7 +30,7 @@ function summary(findings: readonly Finding[]): string {
   ]
   const besides = others.length === 0 ? '' : `, ${others.join(', ')}`
   if (errors > 0) return `${some(errors, 'error')}${besides}: Nabo cannot do its work on this node.`
-  if (warnings > 0) return `${others.join(', ')}; nothing keeps Nabo from working on this node.`
+  if (warnings > 0) return `${others.join(', ')}: Nabo may do only a part of its work on this node.`
   return unknowns > 0 ? `Nothing wrong was found; ${others.join(', ')}.` : 'All is right.'
 }
 

@@ -1,7 +1,9 @@
 import { errorText } from '../telemetry/log.ts'
 import { withDeadline } from '../time/deadline.ts'
-import { type Check, type Finding, unknown } from './check.ts'
+import { type Check, type Finding, unknown, warning } from './check.ts'
 import type { Node } from './node.ts'
+
+const LOOK = 'run nabo doctor as root, and outside of a container'
 
 /** Runs checks side by side, each with a deadline of its own in milliseconds. Never rejects: a check that fails finds `unknown`. */
 export async function runChecks(
@@ -19,10 +21,9 @@ async function runOne(
   { timeout, signal }: { timeout: number; signal: AbortSignal },
 ): Promise<Finding | undefined> {
   const { id, title } = check
-  try {
-    const outcome = await withDeadline(timeout, 'the check', signal, (limit) => check.run(node, limit))
-    return outcome && { id, title, ...outcome }
-  } catch (cause) {
-    return { id, title, ...unknown(`this could not be checked: ${errorText(cause)}`) }
-  }
+  const outcome = await withDeadline(timeout, 'the check', signal, (limit) => check.run(node, limit)).catch(
+    (cause: unknown) => unknown(`this could not be checked: ${errorText(cause)}`),
+  )
+  if (outcome?.level !== 'unknown' || check.isDecisive !== true) return outcome && { id, title, ...outcome }
+  return { id, title, ...warning(`${outcome.says}: perhaps pulls do not go through Nabo`, outcome.fix ?? LOOK) }
 }

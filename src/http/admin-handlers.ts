@@ -18,12 +18,15 @@ import { parseFindQuery } from './find-query.ts'
 export interface Readiness {
   readonly ready: boolean
   readonly reasons: readonly string[]
+  /** Sentences about what is wrong with a node that can serve all the same. */
+  readonly warnings: readonly string[]
 }
 
 type Finding = ChecksAnswer['findings'][number]
 
 export interface AdminParts {
-  readiness(): Readiness
+  /** `ignoreStopping`: that the node is stopping does not make it unready. */
+  readiness(options?: { ignoreStopping: boolean }): Readiness
   metrics(): Promise<{ contentType: string; text: string }>
   /** `isOperator`: transfers of private repositories are listed too. */
   status(options: { isOperator: boolean }): StatusAnswer
@@ -61,10 +64,10 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     }))
   return {
     livez: () => ({ alive: true }),
-    readyz: () => {
-      const { ready, reasons } = parts.readiness()
+    readyz: ({ query }) => {
+      const { ready, reasons, warnings } = parts.readiness({ ignoreStopping: query.stopping === 'ok' })
       // A warning does not make a node unready: the cluster would only lose a node that works.
-      return { ready, reasons, warnings: problems(parts).map(sentence) }
+      return { ready, reasons, warnings: [...warnings, ...problems(parts).map(sentence)] }
     },
     metrics: () => parts.metrics(),
     page: ({ isOperator }) => ({ contentType: 'text/plain; charset=utf-8', text: page(parts, isOperator) }),
@@ -129,10 +132,11 @@ function sentence({ title, says }: Finding): string {
 }
 
 function page(parts: AdminParts, isOperator: boolean): string {
-  const { ready, reasons } = parts.readiness()
+  const { ready, reasons, warnings } = parts.readiness()
   const peers = parts.peers()
   return [
     `Nabo is ${ready ? 'ready' : `not ready: ${reasons.join('; ')}`}.`,
+    ...warnings.flatMap((warning) => ['', `warning: ${warning}`]),
     ...problems(parts).flatMap((finding) => [
       '',
       `${finding.level}: ${sentence(finding)}`,

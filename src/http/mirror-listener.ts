@@ -18,6 +18,7 @@ import type { PullCredential } from '../upstream/upstream.ts'
 import { VERSION, VERSION_HEADER } from '../version.ts'
 import { type BlobSending, sendBlob, sendBlobHead, sendBody, sendManifest, sendManifestHead } from './answers.ts'
 import { type Routes, requireRead } from './app.ts'
+import { forClient, phraseOf } from './containerd-errors.ts'
 import type { Exchange } from './exchange.ts'
 import { readPullCredential } from './pull-credential.ts'
 import { askForLogin } from './login-challenge.ts'
@@ -101,9 +102,13 @@ async function serve(options: MirrorListenerOptions, exchange: Exchange, asked: 
   try {
     await serveContent(options, exchange, asked)
   } catch (error) {
-    if (!isExplicit(request.url) || !isExcluded(error)) throw error
     // The client has no other host, and shows the reason of a 403 only.
-    throw new OciError('DENIED', { message: error.message, cause: error })
+    const refusal =
+      isExplicit(request.url) && isExcluded(error)
+        ? new OciError('DENIED', { message: error.message, cause: error })
+        : forClient(error, request.headers['user-agent'])
+    if (refusal instanceof OciError) response.statusMessage = phraseOf(refusal)
+    throw refusal
   }
 }
 

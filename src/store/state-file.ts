@@ -1,4 +1,4 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 
 import type { Log } from '../telemetry/log.ts'
 import { errorCode } from './file-blob.ts'
@@ -7,6 +7,10 @@ export interface StateFileOptions<T> {
   readonly path: string
   /** On the same file system as `path`. */
   readonly temporaryPath: string
+  /** Permissions of the file; the system's default if absent. */
+  readonly mode?: number
+  /** A longer file is broken. */
+  readonly maxBytes?: number
   /** Parses the text of the file; undefined if the whole file is broken. */
   readonly parse: (text: string) => T | undefined
   /** Description of the file for the log, such as `index of the cache`. */
@@ -21,6 +25,7 @@ export class StateFile<T> {
   readonly #options: StateFileOptions<T>
   #content: (() => string) | undefined
   #writing: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
 
   constructor(options: StateFileOptions<T>) {
     this.#options = options
@@ -28,15 +33,15 @@ export class StateFile<T> {
 
   /** Reads the state; undefined if the file is missing or broken. A broken file is renamed, not deleted. */
   async read(): Promise<T | undefined> {
-    const { path, parse, what, loss, log } = this.#options
-    let text: string
+    const { path, parse, what, loss, log, maxBytes = Infinity } = this.#options
+    let text: string | undefined
     try {
-      text = await readFile(path, 'utf8')
+      text = (await stat(path)).size > maxBytes ? undefined : await readFile(path, 'utf8')
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return undefined
       throw error
     }
-    const state = parse(text)
+    const state = text === undefined ? undefined : parse(text)
     if (state !== undefined) return state
     const aside = `${path}.broken-${Date.now()}`
     await rename(path, aside)
@@ -52,19 +57,32 @@ export class StateFile<T> {
     })
   }
 
-  /** Waits until pending writes have succeeded or failed. */
+  /** As {@link save}, at most `delay` milliseconds later: calls until then share one write, of what the last one gives. */
+  saveWithin(delay: number, content: () => string): void {
+    this.#content = content
+    this.#timer ??= setTimeout(() => this.#saveNow(), delay).unref()
+  }
+
+  /** Begins delayed writes, and waits until pending writes have succeeded or failed. */
   async flush(): Promise<void> {
+    if (this.#timer !== undefined) this.#saveNow()
     await this.#writing
   }
 
+  #saveNow(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#content !== undefined) this.save(this.#content)
+  }
+
   async #write(): Promise<void> {
-    const { path, temporaryPath, what, log } = this.#options
+    const { mode, path, temporaryPath, what, log } = this.#options
     // Batch changes of the same turn into one write.
     await new Promise((resolve) => setImmediate(resolve))
     for (let content = this.#content; content !== undefined; content = this.#content) {
       this.#content = undefined
       try {
-        await writeFile(temporaryPath, content())
+        await writeFile(temporaryPath, content(), mode === undefined ? {} : { mode })
         await rename(temporaryPath, path)
       } catch (err) {
         await rm(temporaryPath, { force: true }).catch(() => {})

@@ -36,7 +36,7 @@ interface Stranger {
  */
 const PROOF_TIME = 1 * second
 /** Two periods of the chart's readiness probe: readiness does not flap between two refusals of one episode. */
-const MEMORY = 10 * second
+const MEMORY = 20 * second
 
 const FULL_ADVICE =
   'find the program that opens so many connections, and keep it from the port by a firewall or a NetworkPolicy'

@@ -204,6 +204,13 @@ describe('a preset', { skip: 'skip' in found && found.skip }, () => {
     assert.deepEqual(PRESETS.sort(), Object.keys(PATHS))
   })
 
+  const CONFIG_FILES: Readonly<Record<string, string>> = {
+    k3s: '/var/lib/rancher/k3s/agent/etc/containerd/config.toml',
+    microk8s: '/var/snap/microk8s/current/args/containerd.toml',
+    rke2: '/var/lib/rancher/rke2/agent/etc/containerd/config.toml',
+    talos: '/etc/cri/containerd.toml',
+  }
+
   for (const [name, [socketDir, root, configDir]] of Object.entries(PATHS)) {
     it(`mounts the paths of ${name}, and makes objects that Kubernetes and the daemon take`, async () => {
       const objects = await helm.render({}, preset(name))
@@ -212,11 +219,14 @@ describe('a preset', { skip: 'skip' in found && found.skip }, () => {
       assert.deepEqual(hostPathsOf(pod), {
         'containerd-socket': socketDir,
         content: `${root}/io.containerd.content.v1.content`,
+        'containerd-config': dirname(CONFIG_FILES[name] ?? '/etc/containerd/config.toml'),
         ...(configDir === undefined ? {} : { 'config-dir': configDir }),
         data: '/var/lib/nabo',
         'admin-socket': '/run/nabo',
       })
       assert.equal(flagOf(daemonOf(pod), 'containerd-socket'), `${socketDir}/containerd.sock`)
+      const configFile = CONFIG_FILES[name] ?? '/etc/containerd/config.toml'
+      assert.equal(flagOf(daemonOf(pod), 'containerd-config'), configFile)
       assert.equal(pod.initContainers?.[0] && flagOf(pod.initContainers[0], 'config-dir'), configDir)
     })
   }

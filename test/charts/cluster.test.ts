@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
 import { CHART, findHelm, Helm, only, parseManifests } from '../support/helm.ts'
+import { execute } from '../support/netns/commands.ts'
 import { startKubernetesApi } from '../support/kubernetes-api.ts'
 import { daemonOf, flagsOf, podSpecOf } from '../support/rendered-pod.ts'
 
@@ -108,6 +112,34 @@ describe('what an installation says at its end', { skip: 'skip' in found && foun
     assert.match(notes, /nabo_upstream_bytes_saved_total/)
     assert.match(notes, /The Secret nabo-cluster-secret is kept/)
     assert.doesNotMatch(notes, /WARNING|pod-security/)
+  })
+
+  it('are commands that look at every node, and at one, in a plain shell', async () => {
+    const notes = await notesOf({}, { namespace: 'layers' })
+    const commands = notes.split('\n').filter((line) => line.endsWith('nabo doctor') || line.includes('nabo doctor <'))
+    assert.equal(commands.length, 2)
+    const directory = await mkdtemp(join(tmpdir(), 'nabo-notes-'))
+    try {
+      // One that reads its standard input must not take the names of the other pods.
+      const kubectl = `#!/bin/sh
+case "$*" in
+  *"get pods"*"spec.nodeName=NODE -o name") echo pod/nabo-c ;;
+  *pod/nabo-c*) echo "$*" ;;
+  *"get pods"*) printf 'nabo-a   node-a\\nnabo-b   node-b\\n' ;;
+  *) cat; echo "$*" ;;
+esac
+`
+      await writeFile(join(directory, 'kubectl'), kubectl, { mode: 0o755 })
+      const env = { ...process.env, PATH: `${directory}:${process.env['PATH'] ?? ''}` }
+      const ran = await Promise.all(commands.map((command) => execute('sh', ['-c', command], { env })))
+      const exec = (pod: string) => `-n layers exec ${pod} -c nabo -- nabo doctor`
+      assert.deepEqual(
+        ran.map(({ stdout }) => stdout.trim().split('\n')),
+        [['== node-a', exec('nabo-a'), '== node-b', exec('nabo-b')], [exec('pod/nabo-c')]],
+      )
+    } finally {
+      await rm(directory, { recursive: true, force: true })
+    }
   })
 
   it('warns of what is missing', async () => {

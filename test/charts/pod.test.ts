@@ -29,6 +29,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         mountPropagation: 'HostToContainer',
       },
       { name: 'content', mountPath: '/var/lib/containerd/io.containerd.content.v1.content', readOnly: true },
+      { name: 'containerd-config', mountPath: '/etc/containerd', readOnly: true },
       { name: 'data', mountPath: '/var/lib/nabo' },
       { name: 'admin-socket', mountPath: '/run/nabo' },
       { name: 'cluster-secret', mountPath: '/etc/nabo/cluster-secret', readOnly: true },
@@ -43,6 +44,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         name: 'content',
         hostPath: { path: '/var/lib/containerd/io.containerd.content.v1.content', type: 'Directory' },
       },
+      { name: 'containerd-config', hostPath: { path: '/etc/containerd', type: 'DirectoryOrCreate' } },
       { name: 'config-dir', hostPath: { path: '/etc/containerd/certs.d', type: 'DirectoryOrCreate' } },
       { name: 'data', hostPath: { path: '/var/lib/nabo', type: 'DirectoryOrCreate' } },
       { name: 'admin-socket', hostPath: { path: '/run/nabo', type: 'DirectoryOrCreate' } },
@@ -51,6 +53,44 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
         secret: { secretName: 'nabo-cluster-secret', defaultMode: 0o400, items: [{ key: 'secret', path: 'secret' }] },
       },
     ])
+  })
+
+  it("reads containerd's own configuration only, beside what configure writes, or not at all", async () => {
+    const configMounts = async (containerd: object, enabled = true) => {
+      const pod = await podWith({ containerd, configure: { enabled } })
+      const mounts = daemonOf(pod).volumeMounts.filter(({ name }) => /^con.*config|config-dir/.test(name))
+      for (const { name } of mounts) assert.equal(pod.volumes.filter((volume) => volume.name === name).length, 1)
+      return [
+        flagOf(daemonOf(pod), 'containerd-config'),
+        ...mounts.map(({ mountPath, readOnly }) => [mountPath, readOnly]),
+      ]
+    }
+    const file = '/etc/containerd/config.toml'
+    const writes = ['/etc/containerd/certs.d', undefined]
+    assert.deepEqual(await configMounts({}), [file, ['/etc/containerd', true], writes])
+    assert.deepEqual(await configMounts({}, false), [file, ['/etc/containerd', true]])
+    assert.deepEqual(await configMounts({ configFile: '' }), [undefined, writes])
+    // One path is mounted once, the one to write.
+    const own = { configFile: '/etc/hosts/config.toml', configDir: '/etc/hosts' }
+    assert.deepEqual(await configMounts(own), [own.configFile, ['/etc/hosts', undefined]])
+  })
+
+  it('is pulled by digest where one is given, in each of its containers', async () => {
+    const digest = `sha256:${'a'.repeat(64)}`
+    for (const [image, expected] of [
+      [{ repository: 'r.example/nabo', digest }, `r.example/nabo@${digest}`],
+      [{ repository: 'r.example:5000/nabo', tag: '1.2.3', digest }, `r.example:5000/nabo:1.2.3@${digest}`],
+      [{ repository: 'r.example/nabo', tag: '1.2.3' }, 'r.example/nabo:1.2.3'],
+    ] as const) {
+      const objects = await helm.render({ image })
+      const pod = podSpecOf(objects)
+      const containers = [...(pod.initContainers ?? []), ...pod.containers]
+      assert.equal(containers.length, 2)
+      for (const container of containers) assert.equal(container.image, expected)
+      // Nothing else of the chart names an image.
+      const named = JSON.stringify(objects).match(/"image":"[^"]*"/g)
+      assert.deepEqual(named, Array(2).fill(`"image":"${expected}"`))
+    }
   })
 
   it('keeps nothing on the node where it is told so', async () => {
@@ -80,6 +120,18 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       onNode('/var/run/layers'),
     ])
     assert.deepEqual(await socketOf({ adminSocketDir: '' }), ['/run/nabo/admin.sock', mountedAt('/run/nabo'), {}])
+  })
+
+  it('keeps what it knows of other nodes in the directory of its socket', async () => {
+    for (const [values, directory] of [
+      [{}, '/run/nabo'],
+      [{ adminSocketDir: '/var/run/layers' }, '/var/run/layers'],
+      [{ adminSocketDir: '' }, '/run/nabo'],
+    ] as const) {
+      const daemon = daemonOf(await podWith(values))
+      assert.equal(flagOf(daemon, 'run-dir'), directory)
+      assert.ok(daemon.volumeMounts.some(({ mountPath }) => mountPath === directory))
+    }
   })
 
   it('can do nothing but be the owner of those files', async () => {
@@ -121,10 +173,10 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       flagsOf(daemon).filter((arg) => /-addr=/.test(arg)),
       [
         '--mirror-addr=127.0.0.1:7950',
-        '--peer-addr=[::]:7951',
-        '--router-addr=[::]:7952',
+        '--peer-addr=advertise:7951',
+        '--router-addr=advertise:7952',
         '--admin-addr=127.0.0.1:7953',
-        '--metrics-addr=[::]:7954',
+        '--metrics-addr=advertise:7954',
       ],
     )
     assert.deepEqual(ports, [
@@ -140,7 +192,21 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     const at = (path: string) => ({ path, host: '127.0.0.1', port: 7953 })
     assert.deepEqual(daemon.startupProbe?.httpGet, at('/livez'))
     assert.deepEqual(daemon.livenessProbe?.httpGet, at('/livez'))
-    assert.deepEqual(daemon.readinessProbe?.httpGet, at('/readyz'))
+    assert.deepEqual(daemon.readinessProbe?.httpGet, at('/readyz?stopping=ok'))
+  })
+
+  it('is ended within 20 seconds when it is frozen, and not for one slow answer', async () => {
+    const { livenessProbe: probe } = daemonOf(await podWith({}))
+    const {
+      periodSeconds = 10,
+      timeoutSeconds = 1,
+      failureThreshold = 3,
+      terminationGracePeriodSeconds = 45,
+    } = probe ?? {}
+    // The kubelet gives every container two seconds between SIGTERM and SIGKILL.
+    const longest = periodSeconds + failureThreshold * Math.max(periodSeconds, timeoutSeconds)
+    assert.ok(longest + terminationGracePeriodSeconds + 2 <= 20)
+    assert.ok(failureThreshold * timeoutSeconds >= 10)
   })
 
   it('is addressed by loopback names, and by others where that is said', async () => {
@@ -155,10 +221,35 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     const daemon = daemonOf(pod)
     assert.equal(pod['hostNetwork'], false)
     assert.ok(flagsOf(daemon).includes('--mirror-addr=[::]:7950'))
-    assert.ok(flagsOf(daemon).includes('--metrics-addr=[::]:7954'), 'the probes need it')
+    assert.ok(flagsOf(daemon).includes('--metrics-addr=advertise:7954'), 'the probes need it')
     assert.deepEqual(daemon.ports?.[0], { name: 'mirror', containerPort: 7950, hostPort: 7950, hostIP: '127.0.0.1' })
-    assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz', port: 'metrics' })
+    assert.deepEqual(daemon.readinessProbe?.httpGet, { path: '/readyz?stopping=ok', port: 'metrics' })
     assert.equal(daemon.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'status.podIP')
+  })
+
+  it('without host networking serves its own node alone, whose addresses it is told', async () => {
+    const variablesOf = async (values: object) => {
+      const { env = [] } = daemonOf(await podWith(values))
+      return env.filter(({ name }) => name === 'NODE_ADDRESSES' || name === 'NABO_MIRROR_FROM')
+    }
+    const nodeAddresses = (fieldPath: string) => ({ name: 'NODE_ADDRESSES', valueFrom: { fieldRef: { fieldPath } } })
+    // The kubelet expands only variables that come before.
+    assert.deepEqual(await variablesOf({ hostNetwork: false }), [
+      nodeAddresses('status.hostIP'),
+      { name: 'NABO_MIRROR_FROM', value: 'gateway $(NODE_ADDRESSES)' },
+    ])
+    const mirrorFrom = ['10.1.0.0/24', 'fd00::1']
+    const [addresses, from] = await variablesOf({ hostNetwork: false, dualStack: true, mirrorFrom })
+    assert.deepEqual(addresses, nodeAddresses('status.hostIPs'))
+    const value = from?.value?.replace('$(NODE_ADDRESSES)', '10.0.0.7,fd00::7') ?? ''
+    assert.deepEqual(parseServeFlags(['--mirror-from', value]).mirrorFrom, [
+      'gateway',
+      { address: '10.0.0.7', prefix: 32 },
+      { address: 'fd00::7', prefix: 128 },
+      { address: '10.1.0.0', prefix: 24 },
+      { address: 'fd00::1', prefix: 128 },
+    ])
+    assert.deepEqual(await variablesOf({ mirrorFrom }), [])
   })
 
   it('advertises the address of its node, or all of them', async () => {
@@ -241,7 +332,7 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     assert.deepEqual(pod.initContainers?.[0]?.command, ['nabo'])
     assert.deepEqual(pod.initContainers?.[0]?.args, configure)
     const { lifecycle } = daemonOf(pod)
-    assert.deepEqual(lifecycle?.postStart.exec.command, ['nabo', ...configure])
+    assert.deepEqual(lifecycle?.postStart.exec.command, ['nabo', ...configure, '--wait=60s'])
     assert.deepEqual(lifecycle?.preStop.exec.command, [
       'nabo',
       'restore',
@@ -255,6 +346,17 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     const patient = await podWith({ shutdownGraceSeconds: 60 })
     assert.equal(patient['terminationGracePeriodSeconds'], 85)
     assert.ok(flagsOf(daemonOf(patient)).includes('--shutdown-grace=60s'))
+  })
+
+  it('waits for the ports of a pod that was deleted by force, for less time than its startup probe', async () => {
+    for (const [values, portWait, failureThreshold] of [
+      [{}, '30s', 60],
+      [{ shutdownGraceSeconds: 60 }, '70s', 100],
+    ] as const) {
+      const daemon = daemonOf(await podWith(values))
+      assert.equal(flagOf(daemon, 'port-wait'), portWait)
+      assert.partialDeepStrictEqual(daemon.startupProbe, { periodSeconds: 1, failureThreshold })
+    }
   })
 
   it('follows the values', async () => {

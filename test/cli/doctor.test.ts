@@ -100,7 +100,7 @@ describe('nabo doctor on a node with everything', { skip: 'skip' in found ? foun
   it('ends with 3 for a warning, and with 1 for an error', async () => {
     const warned = await doctor([...flags, '--upstream', 'docker.io=http://127.0.0.1:1'])
     assert.equal(warned.code, 3, warned.stdout)
-    assert.match(warned.stdout, /^warning +registries +127\.0\.0\.1:1 cannot be reached/m)
+    assert.match(warned.stdout, /^warning +registries +127\.0\.0\.1:1 cannot be used/m)
     const file = join(directory, 'certs.d/docker.io/hosts.toml')
     await writeFile(file, '[host.\n')
     const broken = await doctor(flags)

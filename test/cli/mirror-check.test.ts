@@ -213,4 +213,18 @@ describe('nabo configure, before it sends clients to an address', async () => {
     children[0]?.kill('SIGKILL')
     await eventually('it has gone', async () => (await configure('docker', url, '--dry-run')).code === 0)
   })
+
+  it('can wait until Nabo listens', async () => {
+    const port = await freePort()
+    const configure = ['configure', 'containerd', ...where.containerd(), '--mirror-url', `http://127.0.0.1:${port}`]
+    const late = await execute(NABO, [...configure, '--wait', '300ms'])
+    assert.equal(late.code, 1)
+    assert.match(late.stderr, /^nabo: nothing answers at 127\.0\.0\.1:\d+ after 0\.3 s, so nothing was changed/)
+    assert.deepEqual(await fileTree(root), {})
+    const waiting = execute(NABO, [...configure, '--wait', '20s'])
+    const daemon = await runDaemon(['--mirror-addr', `127.0.0.1:${port}`])
+    assert.equal((await waiting).code, 0)
+    await daemon.stop()
+    assert.notDeepEqual(await fileTree(root), {})
+  })
 })

@@ -4,8 +4,15 @@ import { afterEach, describe, it } from 'node:test'
 import { CommanderError } from 'commander'
 import * as fc from 'fast-check'
 
-import { parseAddress, parseDuration, parseRegistrySet, parseSize, parseUpstream } from '../../src/config/parse.ts'
-import { parseServeFlags } from '../support/daemon.ts'
+import {
+  parseAddress,
+  parseDuration,
+  parseListenAddress,
+  parseRegistrySet,
+  parseSize,
+  parseUpstream,
+} from '../../src/config/parse.ts'
+import { parseServeFlags, readServeFlags } from '../support/daemon.ts'
 
 const refusal = (flags: string[]): string => {
   try {
@@ -23,8 +30,9 @@ describe('the flags of serve', () => {
   })
 
   it('have the defaults of the design', () => {
-    assert.deepEqual(parseServeFlags([]), {
+    assert.deepEqual(readServeFlags([]), {
       mirrorAddr: [{ host: '127.0.0.1', port: 7950 }],
+      mirrorFrom: [],
       peerAddr: [{ host: '127.0.0.1', port: 7951 }],
       routerAddr: [{ host: '127.0.0.1', port: 7952 }],
       insecureWithoutSecret: false,
@@ -234,6 +242,54 @@ describe('the parsers of flags', () => {
     ] as const) {
       assert.equal(parseSize(text), bytes)
     }
+  })
+
+  it('take the networks of clients, and refuse what is none', () => {
+    const { mirrorFrom } = parseServeFlags(['--mirror-from', 'gateway, 10.0.0.7 10.0.0.0/8,fd00::/64'])
+    assert.deepEqual(mirrorFrom, [
+      'gateway',
+      { address: '10.0.0.7', prefix: 32 },
+      { address: '10.0.0.0', prefix: 8 },
+      { address: 'fd00::', prefix: 64 },
+    ])
+    for (const text of [
+      'node',
+      '10.0.0.0/33',
+      '10.0.0.0/',
+      '10.0.0.0/8/8',
+      'fd00::/129',
+      'fe80::1%eth0',
+      '10.0.0.0/-1',
+    ])
+      assert.match(refusal(['--mirror-from', text]), /gateway, an IP address, or a network/, text)
+  })
+
+  it('listen on every advertised address where they say advertise, each with the port that is said', () => {
+    const advertised = ['--advertise-addr', '10.0.0.7,fd00::7']
+    const flags = [...advertised, '--peer-addr', 'advertise:7000', '--router-addr', 'advertise']
+    const { peerAddr, routerAddr, metricsAddr } = parseServeFlags([...flags, '--metrics-addr', 'advertise'])
+    const at = (port: number) => ['10.0.0.7', 'fd00::7'].map((host) => ({ host, port, mayComeLate: true }))
+    assert.deepEqual([peerAddr, routerAddr, metricsAddr], [at(7000), at(7952), at(7954)])
+  })
+
+  it('listen once on an address that they name twice', () => {
+    const repeated = ['--peer-addr', '10.0.0.7:7951', '--peer-addr', 'advertise', '--peer-addr', '127.0.0.1:7951']
+    const { peerAddr } = parseServeFlags(['--advertise-addr', '10.0.0.7', '--advertise-addr', '10.0.0.7', ...repeated])
+    assert.deepEqual(peerAddr, [
+      { host: '10.0.0.7', port: 7951 },
+      { host: '127.0.0.1', port: 7951 },
+    ])
+    const free = parseServeFlags(['--peer-addr', '127.0.0.1:0', '--peer-addr', '127.0.0.1:0'])
+    assert.equal(free.peerAddr.length, 2)
+  })
+
+  it('refuse advertise with a port that peers cannot be told, and for listeners of this node alone', () => {
+    for (const text of ['advertise:0', 'advertise:70000'])
+      assert.match(refusal(['--peer-addr', text]), /a port from 1 to 65535 is expected after advertise/)
+    const parse = parseListenAddress(7951)
+    assert.deepEqual(parse('advertise'), { advertisedPort: 7951 })
+    assert.deepEqual(parse('advertise.example:1'), { host: 'advertise.example', port: 1 })
+    assert.deepEqual(parseServeFlags(['--mirror-addr', 'advertise:1']).mirrorAddr, [{ host: 'advertise', port: 1 }])
   })
 
   it('take port 0 for a free one', () => {

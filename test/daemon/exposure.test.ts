@@ -29,6 +29,16 @@ describe('listeners for other machines without a cluster secret', () => {
     }
   })
 
+  it('are refused for the advertised addresses too, unless these are loopback', () => {
+    const flags = ['--peer-addr', 'advertise:7000', '--advertise-addr', '127.0.0.1']
+    assert.equal(refusalOf(flags), undefined)
+    assert.match(
+      refusalOf([...flags, '--advertise-addr', '10.0.0.7']) ?? '',
+      /^--peer-addr 10\.0\.0\.7:7000 needs a cluster secret/,
+    )
+    assert.equal(refusalOf([...flags, '--advertise-addr', '10.0.0.7', ...SECRET]), undefined)
+  })
+
   it('are accepted with a secret, with the flag for it, and on loopback', () => {
     const open = ['--peer-addr', '0.0.0.0', '--router-addr', '[::]']
     for (const flags of [

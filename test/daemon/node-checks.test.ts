@@ -8,6 +8,7 @@ import { parseServeFlags, runDaemon } from '../support/daemon.ts'
 const nowhere = () => Promise.reject(new Error('nothing is looked at'))
 const sources = {
   ...{ containerd: nowhere, containerdConfig: nowhere, daemon: nowhere, upstreams: nowhere },
+  ...{ isMounted: nowhere, isSameDirectory: nowhere },
   ...{ quotas: nowhere, peers: nowhere, candidates: nowhere, resolve: nowhere },
 }
 

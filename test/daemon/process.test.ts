@@ -98,7 +98,7 @@ describe('the process', () => {
     await hub.publish('app', '1', image)
     await hub.setFaults({ cdn: { bytesPerSecond: 2_000_000 } })
     const nabo = start(['serve', ...free(), '--upstream', `docker.io=${hub.registryUrl}`])
-    const { mirror } = await nabo.serving()
+    const { mirror, admin } = await nabo.serving()
     const response = await fetch(`${mirror}/v2/library/app/blobs/${image.layers[0]?.descriptor.digest}`)
     nabo.child.kill('SIGTERM')
     await eventually('it takes no new connections', async () => {
@@ -108,6 +108,11 @@ describe('the process', () => {
       )
       return gone
     })
+    // Its probes are answered until its end.
+    const unready = await fetch(`${admin}/readyz`)
+    assert.equal(unready.status, 503)
+    assert.match(await unready.text(), /the daemon is stopping/)
+    assert.equal((await fetch(`${admin}/readyz?stopping=ok`)).status, 200)
     assert.equal((await response.arrayBuffer()).byteLength, image.layers[0]?.descriptor.size)
     assert.deepEqual(await nabo.exited, { code: 0, signal: null })
     assert.equal(nabo.lines().at(-1)?.['msg'], 'stopped')
@@ -176,6 +181,28 @@ describe('the process', () => {
       }
     } finally {
       taken.close()
+    }
+  })
+
+  it('waits for a port that another process is about to free, as long as it is told', async () => {
+    for (const flag of ['--mirror-addr', '--router-addr']) {
+      const taken = createServer().listen(0, '127.0.0.1')
+      await once(taken, 'listening')
+      const { port } = taken.address() as { port: number }
+      const flags = [...free(), flag, `127.0.0.1:${port}`, '--port-wait']
+      const impatient = start(['serve', ...flags, '300ms', '--cache-dir', join(directory, 'impatient')])
+      assert.equal((await impatient.exited).code, 1, impatient.stderr)
+      assert.match(impatient.stderr, new RegExp(`127\\.0\\.0\\.1:${port} is taken by another program.*${flag}`))
+      const patient = start(['serve', ...flags, '60s'])
+      const told = start(['serve', ...flags, '60s', '--cache-dir', join(directory, 'told')])
+      for (const one of [patient, told])
+        await eventually('it says that it waits', () => one.stdout.includes('another process has the port'))
+      told.child.kill('SIGTERM')
+      assert.deepEqual(await told.exited, { code: 0, signal: null }, 'it can be stopped meanwhile')
+      taken.close()
+      await patient.serving()
+      patient.child.kill('SIGKILL')
+      await patient.exited
     }
   })
 

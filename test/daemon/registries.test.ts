@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
@@ -9,6 +11,7 @@ import { after, afterEach, before, describe, it } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { startConnectProxy } from '../support/connect-proxy.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+import { examine } from '../support/doctor.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
 
@@ -51,16 +54,23 @@ describe('a daemon in front of a private registry', () => {
     }
   }
 
-  it('trusts the authority that --registry-ca names, for that registry alone', async (context) => {
+  /** PEM of a server at 127.0.0.1; undefined without openssl. */
+  const certificate = async () => {
     const [keyFile, certFile] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
     const subject = ['-subj', '/CN=hub', '-addext', 'subjectAltName=IP:127.0.0.1']
     try {
       const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyFile]
       execFileSync('openssl', ['req', '-x509', ...key, '-out', certFile, '-days', '2', ...subject], { stdio: 'pipe' })
     } catch {
-      return context.skip('no openssl')
+      return undefined
     }
-    const tls = { key: await readFile(keyFile, 'utf8'), cert: await readFile(certFile, 'utf8') }
+    return { certFile, tls: { key: await readFile(keyFile, 'utf8'), cert: await readFile(certFile, 'utf8') } }
+  }
+
+  it('trusts the authority that --registry-ca names, for that registry alone', async (context) => {
+    const made = await certificate()
+    if (made === undefined) return context.skip('no openssl')
+    const { certFile, tls } = made
     await using hub = await createHub({ tls })
     await hub.publish('org/app', '1', image)
     const upstream = ['--upstream', `${REGISTRY}=${hub.registryUrl}`]
@@ -73,6 +83,36 @@ describe('a daemon in front of a private registry', () => {
     assert.equal((await get(stranger, 'manifests/1')).status, 404)
     const missing = ['--registry-ca', `${REGISTRY}=${join(directory, 'none.pem')}`]
     await assert.rejects(run(...missing), /certificate authority of registry\.example cannot be read/)
+  })
+
+  it('names the true reason, and calls nothing private, where the registry sends for tokens without HTTPS', async (context) => {
+    const made = await certificate()
+    if (made === undefined) return context.skip('no openssl')
+    const { certFile, tls } = made
+    const challenge = { 'www-authenticate': 'Bearer realm="http://127.0.0.1:1/token",service="s"' }
+    const server = createServer(tls, (_, response) => response.writeHead(401, challenge).end())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const { port } = server.address() as AddressInfo
+      const flags = ['--upstream', `${REGISTRY}=https://127.0.0.1:${port}`, '--registry-ca', `${REGISTRY}=${certFile}`]
+      const daemon = await run(...flags)
+      const reason = /127\.0\.0\.1:\d+ sends for a token to 127\.0\.0\.1:1 without HTTPS/
+      for (const headers of [{}, { authorization: `Basic ${Buffer.from('ann:pw').toString('base64')}` }]) {
+        const url = `${daemon.mirror}/v2/org/app/manifests/1?ns=${REGISTRY}`
+        const response = await fetch(url, { headers })
+        const text = await response.text()
+        assert.equal(response.status, 404, text)
+        assert.match(text, reason)
+        assert.doesNotMatch(text, /not public|does not show/)
+      }
+      assert.ok(daemon.requests().every(({ err }) => reason.test(String(err))))
+      const finding = (await examine(flags, { checks: ['upstream'] })).get('upstream')
+      assert.equal(finding?.level, 'warning')
+      assert.match(finding.says, reason)
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
   })
 
   it('speaks plain HTTP where a URL says so, on this machine too, where it must be named', async () => {

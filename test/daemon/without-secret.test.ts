@@ -6,9 +6,9 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 
 import { encodeMessage } from '../../src/contracts/message.ts'
 import { quota } from '../../src/contracts/node/quota.ts'
-import { findAdvertisedHosts } from '../../src/daemon/advertised-hosts.ts'
+import { resolveAddresses } from '../../src/daemon/advertised-hosts.ts'
 import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
-import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+import { type TestDaemon, readServeFlags, runDaemon } from '../support/daemon.ts'
 import { createHub, everywhere } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
@@ -176,8 +176,10 @@ describe('a node without a cluster secret', () => {
 
   it('tells peers its loopback address, and says so in its log', async () => {
     const node = await start(hub)
-    assert.deepEqual(await findAdvertisedHosts([{ host: 'localhost', port: 1 }]), ['127.0.0.1'])
-    assert.deepEqual(await findAdvertisedHosts([{ host: '127.0.0.1', port: 1 }]), ['127.0.0.1'])
+    for (const host of ['localhost', '127.0.0.1']) {
+      const { advertiseAddr } = await resolveAddresses(readServeFlags(['--peer-addr', `${host}:1`]))
+      assert.deepEqual(advertiseAddr, ['127.0.0.1'])
+    }
     const [about] = node.lines.filter(({ msg }) => /no --cluster-secret-file/.test(String(msg)))
     assert.match(String(about?.['msg']), /the peer and router listeners are on loopback/)
   })

@@ -6,6 +6,9 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import { readContainerdConfig } from '../../src/doctor/containerd-config.ts'
 
+const V1 = { major: 1, minor: 7, patch: 24 }
+const V2 = { major: 2, minor: 1, patch: 9 }
+
 describe("containerd's configuration", () => {
   let directory: string
   let file: string
@@ -21,7 +24,7 @@ describe("containerd's configuration", () => {
       await mkdir(dirname(join(directory, name)), { recursive: true })
       await writeFile(join(directory, name), text)
     }
-    const config = await readContainerdConfig(file, major)
+    const config = await readContainerdConfig(file, { running: major === 2 ? V2 : V1 })
     assert.equal(config.state, 'read', JSON.stringify(config))
     return config
   }
@@ -29,6 +32,7 @@ describe("containerd's configuration", () => {
   it('is read in each version of its format', async () => {
     for (const [version, section, major] of [
       ['', 'plugins.cri', 1],
+      ['version = 1', 'plugins.cri', 1],
       ['version = 2', 'plugins."io.containerd.grpc.v1.cri"', 1],
       ['version = 2', 'plugins."io.containerd.grpc.v1.cri"', 2],
       ['version = 3', "plugins.'io.containerd.cri.v1.images'", 2],
@@ -91,12 +95,60 @@ endpoint = ["http://127.0.0.1:5000"]
   })
 
   it('is missing, or invalid with its line, and an imported one is named', async () => {
-    assert.deepEqual(await readContainerdConfig(file, 1), { state: 'missing', file })
+    assert.deepEqual(await readContainerdConfig(file, { running: V1 }), { state: 'missing', file })
     await writeFile(file, 'version = 2\nplugins = = 3\n')
-    assert.deepEqual(await readContainerdConfig(file, 1), { state: 'invalid', file, says: 'line 2: invalid value' })
+    assert.deepEqual(await readContainerdConfig(file, { running: V1 }), {
+      state: 'invalid',
+      file,
+      says: 'line 2: invalid value',
+    })
     await writeFile(file, 'version = 2\nimports = ["none.toml"]\n')
-    assert.deepEqual(await readContainerdConfig(file, 1), { state: 'missing', file: join(directory, 'none.toml') })
+    assert.deepEqual(await readContainerdConfig(file, { running: V1 }), {
+      state: 'missing',
+      file: join(directory, 'none.toml'),
+    })
     await writeFile(file, 'version = "two"\n')
-    assert.equal((await readContainerdConfig(file, 1)).state, 'invalid')
+    assert.equal((await readContainerdConfig(file, { running: V1 })).state, 'invalid')
+  })
+
+  it('is not known in a container that does not see the file, or one that it imports', async () => {
+    const outside = join(directory, 'outside')
+    const isVisible = async (path: string) => !path.startsWith(outside) && path.startsWith(directory)
+    const options = { running: V2, isVisible }
+    const hidden = join(outside, 'config.toml')
+    assert.deepEqual(await readContainerdConfig(hidden, options), { state: 'hidden', file: hidden })
+    assert.deepEqual(await readContainerdConfig(file, options), { state: 'missing', file })
+    for (const pattern of [join(outside, '*.toml'), join(outside, 'deep/*/a.toml'), join(outside, 'a.toml')]) {
+      await writeFile(file, `version = 2\nimports = [${JSON.stringify(pattern)}]\n`)
+      const expected = { state: 'hidden', file: pattern, importedBy: file }
+      assert.deepEqual(await readContainerdConfig(file, options), expected)
+    }
+    // A directory that is visible, and not there, has nothing to import.
+    await writeFile(file, 'version = 2\nimports = ["conf.d/*.toml"]\n')
+    assert.equal((await readContainerdConfig(file, options)).state, 'read')
+  })
+
+  it('names no directory by itself before 2.2, and a list from then on', async () => {
+    await writeFile(file, 'version = 3\n')
+    for (const [minor, path] of [
+      [1, ''],
+      [2, '/etc/containerd/certs.d:/etc/docker/certs.d'],
+    ] as const) {
+      const config = await readContainerdConfig(file, { running: { major: 2, minor, patch: 0 } })
+      assert.equal(config.state === 'read' && config.configPath, path)
+    }
+  })
+
+  it('is translated file by file from 2.3 on, of each format before its newest', async () => {
+    const running = { major: 2, minor: 3, patch: 4 }
+    const old = 'plugins."io.containerd.grpc.v1.cri"'
+    for (const text of [
+      '[plugins.cri.registry]\nconfig_path = "/certs"\n',
+      `version = 3\n[${old}.registry]\nconfig_path = "/certs"\n`,
+    ]) {
+      await writeFile(file, text)
+      const config = await readContainerdConfig(file, { running })
+      assert.equal(config.state === 'read' && config.configPath, '/certs', text)
+    }
   })
 })

@@ -43,13 +43,17 @@ for (const version of ['1.6', '1.7', '2.1'] as const) {
         await containerd.stop()
       }
     }
-    const look = (containerd: BareContainerd, flags: readonly string[] = []): Promise<Map<string, Finding>> =>
+    const look = (
+      containerd: BareContainerd,
+      flags: readonly string[] = [],
+      options: Parameters<typeof examine>[1] = {},
+    ): Promise<Map<string, Finding>> =>
       examine(
         [
           ...['--containerd-socket', containerd.socket, '--containerd-config', containerd.configFile],
           ...['--config-dir', certs, '--admin-addr', '127.0.0.1:1', ...flags],
         ],
-        { checks: CHECKS },
+        { checks: CHECKS, ...options },
       )
 
     it('finds nothing wrong with one that is set up for mirrors', () =>
@@ -111,6 +115,21 @@ for (const version of ['1.6', '1.7', '2.1'] as const) {
         const finding = (await look(containerd)).get('config-path')
         assert.equal(finding?.level, 'error', JSON.stringify(finding))
         assert.match(finding?.says ?? '', /`mirrors` cannot be set when `config_path` is provided/)
+      }))
+
+    it('warns in a container that cannot see the files, unless containerd itself says what it has read', () =>
+      running(criConfig({ configPath: certs }), async (containerd) => {
+        const config = join(directory, 'not-mounted/config.toml')
+        const isMounted = async (path: string) => !path.startsWith(join(directory, 'not-mounted'))
+        const options = { isContained: true, sources: { isMounted } }
+        const findings = await look(containerd, ['--containerd-config', config], options)
+        const expected = version === '2.1' ? 'warning' : 'ok'
+        for (const id of ['config-path', 'unpacked-layers']) assert.equal(findings.get(id)?.level, expected, id)
+        if (expected === 'ok') return
+        assert.match(findings.get('config-path')?.says ?? '', /is not visible from here: perhaps pulls do not go/)
+        assert.match(findings.get('config-path')?.fix ?? '', /containerd\.configFile/)
+        const seen = await look(containerd, [], options)
+        for (const id of ['config-path', 'unpacked-layers', 'hosts-toml']) assert.equal(seen.get(id)?.level, 'ok', id)
       }))
 
     it('says that the CRI plugin is off', () =>

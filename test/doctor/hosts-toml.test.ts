@@ -12,7 +12,7 @@ const OTHER = '[host."https://mirror.example"]\ncapabilities = ["pull", "resolve
 
 function containerd(version: string): ContainerdLook {
   const [major = 0, minor = 0] = version.split('.').map(Number)
-  const unsaid = { contentRoot: undefined, startedAt: undefined, configFile: undefined }
+  const unsaid = { patch: 0, contentRoot: undefined, startedAt: undefined, configFile: undefined }
   return { state: 'answers', version, major, minor, ...unsaid, cri: { state: 'hidden' } }
 }
 
@@ -26,7 +26,7 @@ describe('the doctor at hosts.toml files', () => {
   const look = async (
     files: Record<string, string>,
     flags: readonly string[] = [],
-    options: { version?: string; isContained?: boolean } = {},
+    options: { version?: string; isContained?: boolean; isMounted?: boolean } = {},
   ) => {
     for (const [name, text] of Object.entries(files)) {
       await mkdir(dirname(join(directory, name)), { recursive: true })
@@ -36,7 +36,11 @@ describe('the doctor at hosts.toml files', () => {
     const findings = await examine(['--config-dir', directory, ...flags], {
       checks: ['hosts-toml'],
       isContained,
-      sources: { containerd: async () => containerd(version), daemon: async () => ({ state: 'absent' }) },
+      sources: {
+        containerd: async () => containerd(version),
+        daemon: async () => ({ state: 'absent' }),
+        isMounted: async () => options.isMounted === true,
+      },
     })
     const finding = findings.get('hosts-toml')
     assert.ok(finding)
@@ -165,6 +169,9 @@ describe('the doctor at hosts.toml files', () => {
   it('tells a directory that is not there from one that is not visible', async () => {
     const flags = ['--config-dir', join(directory, 'none')]
     assert.equal((await look({}, flags)).level, 'error')
-    assert.equal((await look({}, flags, { isContained: true })).level, 'unknown')
+    const hidden = await look({}, flags, { isContained: true })
+    assert.equal(hidden.level, 'warning')
+    assert.match(hidden.says, /is not visible from here: perhaps pulls do not go through Nabo$/)
+    assert.equal((await look({}, flags, { isContained: true, isMounted: true })).level, 'error')
   })
 })

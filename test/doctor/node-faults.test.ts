@@ -11,6 +11,7 @@ import type { DaemonLook } from '../../src/doctor/node.ts'
 import type { QuotaView } from '../../src/upstream/quota/quota-view.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { runDaemon } from '../support/daemon.ts'
+import { freePort } from '../support/free-port.ts'
 import { examine } from '../support/doctor.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 
@@ -54,9 +55,13 @@ describe('the doctor at a node with one fault', () => {
     ready: true,
     reasons: [],
     store: 'directory',
-    mirror: ['127.0.0.1:7950'],
-    peer: ['127.0.0.1:7951'],
-    admin: ['127.0.0.1:7953'],
+    listeners: {
+      mirror: ['127.0.0.1:7950'],
+      peer: ['127.0.0.1:7951'],
+      router: ['127.0.0.1:7952'],
+      admin: ['127.0.0.1:7953'],
+      metrics: [],
+    },
     peers: peers.map((peer, at) => (typeof peer === 'string' ? { id: `peer ${at}`, address: peer } : peer)),
   })
   const nothing = { upstreams: async () => [], peers: async () => [] }
@@ -100,6 +105,10 @@ describe('the doctor at a node with one fault', () => {
     assert.match(busy.says, new RegExp(`another program listens on ${taken} \\(--mirror-addr\\)`))
     assert.match(busy.fix ?? '', /ss -ltnp .* or choose another --mirror-addr/)
     assert.match((await one('ports', [...free, '--mirror-addr', '127.0.0.1:1'])).says, /its ports are free/)
+    for (const flag of ['--peer-addr', '--router-addr', '--admin-addr', '--metrics-addr']) {
+      const { says } = await one('ports', [...free, '--mirror-addr', '127.0.0.1:1', flag, taken])
+      assert.match(says, new RegExp(`another program listens on ${taken} \\(${flag}\\)`))
+    }
     const daemon = await runDaemon()
     try {
       const mirror = daemon.mirror.replace('http://', '')
@@ -107,6 +116,31 @@ describe('the doctor at a node with one fault', () => {
       assert.deepEqual([hidden.level, /a Nabo answers at/.test(hidden.says)], ['warning', true])
       const admin = daemon.admin.replace('http://', '')
       assert.equal((await one('ports', ['--admin-addr', admin])).level, 'ok')
+    } finally {
+      await daemon.stop()
+    }
+  })
+
+  it('ports: every listener of a daemon, and which of them does not answer or is not there', async () => {
+    const metrics = `127.0.0.1:${await freePort()}`
+    const router = `127.0.0.1:${await freePort()}`
+    const daemon = await runDaemon(['--metrics-addr', metrics, '--router-addr', router])
+    try {
+      const flags = ['--admin-addr', daemon.admin.replace('http://', ''), '--router-addr', router]
+      const all = await one('ports', [...flags, '--metrics-addr', metrics])
+      assert.equal(all.level, 'ok', all.says)
+      for (const name of ['mirror', 'peer', 'admin'])
+        assert.match(all.says, new RegExp(`127\\.0\\.0\\.1:\\d+ \\(${name}\\)`))
+      for (const own of [`${metrics} (metrics)`, `${router} (router)`]) assert.ok(all.says.includes(own), all.says)
+      const look = running([])
+      assert.ok(look.state === 'running')
+      const listeners = { mirror: [metrics], peer: [metrics], admin: [metrics], router: ['127.0.0.1:1'], metrics: [] }
+      const deaf = await one('ports', [], { sources: { daemon: async () => ({ ...look, listeners }) } })
+      assert.deepEqual([deaf.level, deaf.says], ['error', 'Nabo runs, but nothing answers at 127.0.0.1:1 (router)'])
+      const sources = { daemon: async () => ({ ...look, listeners: { ...listeners, router: [router] } }) }
+      const without = await one('ports', ['--metrics-addr', metrics], { sources })
+      assert.equal(without.level, 'warning')
+      assert.ok(without.says.endsWith(`but not on ${metrics} (--metrics-addr)`), without.says)
     } finally {
       await daemon.stop()
     }
@@ -145,10 +179,7 @@ describe('the doctor at a node with one fault', () => {
 
   it('registries: one that does not answer, and one that is ill', async () => {
     const gone = await one('upstream', ['--upstream', 'docker.io=http://127.0.0.1:1'])
-    assert.deepEqual(
-      [gone.level, /127\.0\.0\.1:1 cannot be reached: .*ECONNREFUSED/.test(gone.says)],
-      ['warning', true],
-    )
+    assert.deepEqual([gone.level, /127\.0\.0\.1:1 cannot be used: .*ECONNREFUSED/.test(gone.says)], ['warning', true])
     const unusable = await one('upstream', ['--credentials-file', join(directory, 'none')])
     assert.deepEqual(
       [unusable.level, /Nabo cannot start: .*none.* cannot be read/.test(unusable.says)],
@@ -156,6 +187,13 @@ describe('the doctor at a node with one fault', () => {
     )
     const ill = await web((_request, response) => response.writeHead(502).end())
     assert.match((await one('upstream', ['--upstream', `docker.io=http://${ill}`])).says, /it answered 502/)
+    const odd = await web((_request, response) =>
+      response.writeHead(401, { 'www-authenticate': 'Bearer realm="/token"' }).end(),
+    )
+    assert.match(
+      (await one('upstream', ['--upstream', `docker.io=http://${odd}`])).says,
+      /cannot be used: .* wants a token, and names no URL where to get one/,
+    )
   })
 
   it('quota: what the registry says, without using any, and when little or nothing is left', async () => {

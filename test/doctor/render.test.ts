@@ -50,7 +50,7 @@ warning  free space   only 9.1 GiB of 100 GiB are free
         .at(-1)
     assert.equal(last('ok', 'ok'), 'All is right.')
     assert.equal(last('ok', 'unknown'), 'Nothing wrong was found; 1 thing that could not be checked.')
-    assert.equal(last('warning', 'warning', 'ok'), '2 warnings; nothing keeps Nabo from working on this node.')
+    assert.equal(last('warning', 'warning', 'ok'), '2 warnings: Nabo may do only a part of its work on this node.')
     assert.equal(last('error', 'error'), '2 errors: Nabo cannot do its work on this node.')
   })
 

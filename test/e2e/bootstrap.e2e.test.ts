@@ -1,14 +1,51 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
 import { digestOf } from '../../src/oci/digest.ts'
 import { makeImage } from '../support/image-maker.ts'
+import type { ClusterNode } from '../support/cluster-node.ts'
+import type { NaboProcess } from '../support/nabo-process.ts'
 import { clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
 import { eventually } from '../support/poll.ts'
 import { Fleet } from './fleet.ts'
 
 const skip = (await clusterUnavailable()) ?? false
 const DIRECTORY = ['--store', 'directory']
+const ON_ADVERTISED = ['--peer-addr', 'advertise', '--router-addr', 'advertise']
+
+/** Three nodes that have found each other by the records of a DNS server, which has gone since. */
+async function clusterWithoutDns(flagsOf: (node: ClusterNode) => readonly string[] = () => []) {
+  const cluster = await createCluster({ nodes: 3, hosts: ['dns'] })
+  try {
+    const [host] = cluster.hosts
+    assert.ok(host)
+    const main = new URL('../support/dns-main.ts', import.meta.url).pathname
+    const addresses = cluster.nodes.map(({ ip }) => ip)
+    const dns = host.spawn(process.execPath, [main, host.ip, 'nabo.test', ...addresses])
+    await eventually('the DNS server runs', () => dns.lines.includes('answering'))
+    const bootstrap = ['--bootstrap', 'dns:nabo.test', '--bootstrap-dns', host.ip]
+    const allFlags = (node: ClusterNode) => [...DIRECTORY, ...ON_ADVERTISED, ...bootstrap, ...flagsOf(node)]
+    const fleet = new Fleet(
+      cluster,
+      cluster.nodes.map((node) => node.startNabo(allFlags(node))),
+    )
+    await fleet.together()
+    await dns.kill()
+    return { fleet, flags: (number: number) => allFlags(cluster.node(number)) }
+  } catch (error) {
+    await cluster.dispose()
+    throw error
+  }
+}
+
+const runDir = (node: ClusterNode) => ['--run-dir', join(node.directory, 'run')]
+
+async function idOf(nabo: NaboProcess): Promise<string> {
+  const { body } = await nabo.adminGet('/api/v1/status')
+  return (JSON.parse(Buffer.from(body).toString()) as { self: { id: string } }).self.id
+}
 
 describe('a cluster that comes up all at once', { skip }, () => {
   it('finds itself when every node names all, itself too', async () => {
@@ -58,5 +95,45 @@ describe('a cluster that comes up all at once', { skip }, () => {
     }
     const answer = fleet.answers(1, layer.descriptor.digest)[0]
     assert.equal(answer?.peer, `[${fleet.node(0).ip6}]:7951`)
+  })
+})
+
+describe('a cluster whose DNS is down', { skip }, () => {
+  it('finds a daemon that restarts and remembers nothing', async () => {
+    const { fleet, flags } = await clusterWithoutDns()
+    await using _ = fleet
+    const before = await idOf(fleet.nabo(1))
+    await fleet.nabo(1).kill()
+    await fleet.together(0, 2)
+    fleet.restartNabo(1, flags(1))
+    await fleet.together()
+    assert.notEqual(await idOf(fleet.nabo(1)), before)
+  })
+
+  it('is joined again by a daemon that restarts at another address, by the members that it kept', async () => {
+    const { fleet, flags } = await clusterWithoutDns(runDir)
+    await using _ = fleet
+    const before = await idOf(fleet.nabo(1))
+    // The members are written some seconds after they joined, or at the end.
+    assert.equal((await fleet.nabo(1).stop()).code, 0)
+    await fleet.together(0, 2)
+    const address = fleet.node(1).host.addAddress(60)
+    fleet.restartNabo(1, [...flags(1), '--advertise-addr', address])
+    await fleet.together()
+    assert.equal(await idOf(fleet.nabo(1)), before)
+  })
+
+  it('is one again after all of it was killed at once', async () => {
+    const { fleet, flags } = await clusterWithoutDns(runDir)
+    await using _ = fleet
+    const files = [0, 1, 2].map((number) => join(fleet.node(number).directory, 'run/members.json'))
+    for (const file of files)
+      await eventually('the members are kept', async () => {
+        const text = await readFile(file, 'utf8').catch(() => '')
+        return text.split('/tcp/7952').length === 3
+      })
+    await Promise.all(fleet.nabos.map((nabo) => nabo.kill()))
+    for (const number of [0, 1, 2]) fleet.restartNabo(number, flags(number))
+    await fleet.together()
   })
 })

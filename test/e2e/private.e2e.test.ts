@@ -79,7 +79,9 @@ describe('a private image', { skip }, () => {
       .filter(({ listener }) => listener === 'mirror')
       .map(({ status }) => status)
     // One challenge a pull, and never a second one for wrong credentials: containerd would ask five times.
-    assert.deepEqual(new Set(statuses), new Set([401, 404]))
+    assert.equal(new Set(statuses).size, 2)
+    // A containerd 2 gets 403 in the place of 404, which it would report as "not found".
+    assert.ok(statuses.every((status) => [401, 403, 404].includes(status)))
     assert.ok(statuses.filter((status) => status === 401).length <= 3, statuses.join(' '))
   })
 

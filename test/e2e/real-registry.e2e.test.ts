@@ -136,7 +136,7 @@ describe('a real registry as upstream', { skip }, () => {
       await arrived(ANN)
       const statuses = daemon?.requests().map(({ status }) => status) ?? []
       assert.ok(
-        statuses.includes(401) && statuses.every((status) => [200, 206, 401, 404].includes(Number(status))),
+        statuses.includes(401) && statuses.every((status) => [200, 206, 401, 403, 404].includes(Number(status))),
         statuses.join(' '),
       )
       assert.equal(JSON.stringify(daemon?.lines).includes(ANN.password), false)

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { afterEach, describe, it, mock } from 'node:test'
 
 import { TransferRecord } from '../../src/delivery/blobs/transfer-record.ts'
+import { NotShownError } from '../../src/delivery/access/client-access.ts'
 import { listen } from '../../src/http/bind.ts'
 import type { FinishedExchange } from '../../src/http/exchange.ts'
 import { type MirrorListenerOptions, mirrorRoutes } from '../../src/http/mirror-listener.ts'
@@ -63,6 +64,40 @@ describe('a mirror listener', () => {
       yield bytes
     },
     close: async () => onClose(),
+  })
+
+  it('says in the status line why it refuses, and gives a containerd 2 a 404 for what does not exist alone', async () => {
+    const missing = new OciError('BLOB_UNKNOWN', { message: 'it does not exist' })
+    const down = new OciError('BLOB_UNKNOWN', {
+      message: 'no node has it, and\nhub.example is d\u00f6wn',
+      cause: new Error('down'),
+    })
+    const hidden = new OciError('BLOB_UNKNOWN', {
+      message: 'not for this client',
+      cause: new NotShownError('not shown'),
+    })
+    let error: OciError = missing
+    const { port } = await serve({ clientAccess: { serve: () => Promise.reject(error), listing: () => assert.fail() } })
+    const statusLine = async (agent: string) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.end(`HEAD ${path} HTTP/1.1\r\nHost: x\r\nUser-Agent: ${agent}\r\nConnection: close\r\n\r\n`)
+      const answer = Buffer.concat(await Array.fromAsync(socket as AsyncIterable<Buffer>)).toString()
+      return answer.split('\r\n')[0]?.replace('HTTP/1.1 ', '')
+    }
+    for (const [refusal, agent, expected] of [
+      [missing, 'containerd/2.1.9', '404 it does not exist'],
+      [down, 'containerd/2.1.9', '503 no node has it, and hub.example is d wn'],
+      [down, 'containerd/v2.3.0', '503 no node has it, and hub.example is d wn'],
+      [down, 'containerd/1.7.24', '404 no node has it, and hub.example is d wn'],
+      [down, 'docker/27', '404 no node has it, and hub.example is d wn'],
+      [hidden, 'containerd/2.1.9', '403 not for this client'],
+      [hidden, 'containerd/1.6.20', '404 not for this client'],
+      [new OciError('UNAUTHORIZED', { message: 'who are you?' }), 'containerd/1.6.20', '401 who are you?'],
+      [new OciError('BLOB_UNKNOWN', { message: 'x'.repeat(5000) }), 'containerd/2.1.9', `404 ${'x'.repeat(300)}`],
+    ] as const) {
+      error = refusal
+      assert.equal(await statusLine(agent), expected)
+    }
   })
 
   it('closes what is opened for a client that has gone meanwhile', async () => {

@@ -62,7 +62,7 @@ describe('a peer listener among strangers', () => {
     const log = recordedLog()
     const strangers = new StrangerConnections({ log, ...options })
     const requests = new OpenRequests()
-    listeners = new Listeners(requests, strangers)
+    listeners = new Listeners(requests, { peer: strangers })
     const port = await listeners.open('peer', [{ host: '127.0.0.1', port: 0 }])
     const routes =
       options.routes ??

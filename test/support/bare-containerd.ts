@@ -74,6 +74,9 @@ export function criConfig(
     '[plugins."io.containerd.grpc.v1.cri".containerd]',
     'snapshotter = "native"',
     ...(discardsLayers === undefined ? [] : [`discard_unpacked_layers = ${discardsLayers}`]),
+    // Without runtimes 2.x takes nothing over from this table.
+    '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]',
+    'runtime_type = "io.containerd.runc.v2"',
     '[plugins."io.containerd.grpc.v1.cri".registry]',
     ...(configPath === undefined ? [] : [`config_path = ${JSON.stringify(configPath)}`]),
     ...(mirrors === true

@@ -6,7 +6,9 @@ import { Writable } from 'node:stream'
 import { Command } from 'commander'
 import { pino } from 'pino'
 
-import { addServeFlags, serveConfigOf } from '../../src/config/serve-flags.ts'
+import type { ServeConfig, ServeFlags } from '../../src/config/serve-config.ts'
+import { addServeFlags, serveFlagsOf } from '../../src/config/serve-flags.ts'
+import { onAdvertisedHosts, resolveAddresses } from '../../src/daemon/advertised-hosts.ts'
 import { startDaemon } from '../../src/daemon/daemon.ts'
 import { errorText } from '../../src/telemetry/log.ts'
 import { freePort } from './free-port.ts'
@@ -52,7 +54,7 @@ export async function runDaemon(
   await writeFile(secretFile, `${SECRET}\n`, { mode: 0o600 })
   const hasSecret = options.secret !== false && !flags.includes('--cluster-secret-file')
   const routerPort = await freePort()
-  const config = parseServeFlags([
+  const flagged = readServeFlags([
     ...['--mirror-addr', '127.0.0.1:0', '--peer-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0'],
     ...['--admin-socket', adminSocket],
     ...[
@@ -68,6 +70,7 @@ export async function runDaemon(
     ...(hasSecret ? ['--cluster-secret-file', secretFile] : []),
     ...flags,
   ])
+  const config = await resolveAddresses(flagged)
   const lines: Record<string, unknown>[] = []
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -97,8 +100,14 @@ export async function runDaemon(
   }
 }
 
-/** Parses flags as `nabo serve` does; throws commander's error. */
-export function parseServeFlags(flags: readonly string[]) {
+/** Parses flags as `nabo serve` does, and looks nothing up: what advertises no address advertises loopback. Throws commander's error. */
+export function parseServeFlags(flags: readonly string[]): ServeConfig {
+  const read = readServeFlags(flags)
+  return onAdvertisedHosts(read, read.advertiseAddr)
+}
+
+/** The flags as commander reads them; throws its error. */
+export function readServeFlags(flags: readonly string[]): ServeFlags {
   let values: Record<string, unknown> = {}
   const command = addServeFlags(new Command('serve'))
     .exitOverride()
@@ -107,5 +116,5 @@ export function parseServeFlags(flags: readonly string[]) {
       values = read
     })
   command.parse(flags, { from: 'user' })
-  return serveConfigOf(values)
+  return serveFlagsOf(values)
 }

@@ -14,6 +14,8 @@ export type ToolName =
   | `containerd@${ContainerdVersion}`
   | 'docker-registry'
   | 'docker.io'
+  | 'kubernetes-node'
+  | 'nftables'
   | 'nginx'
   | 'podman'
   | 'prometheus'

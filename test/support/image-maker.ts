@@ -1,5 +1,9 @@
+import { execFileSync } from 'node:child_process'
 import { createCipheriv, createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { constants, gzipSync } from 'node:zlib'
+
+import { z } from 'zod'
 
 import { digestOf } from '../../src/oci/digest.ts'
 import { type Descriptor, MEDIA_TYPES } from '../../src/oci/manifest.ts'
@@ -19,6 +23,25 @@ export interface ImageRecipe {
   /** Makes the manifest a referrer of another one. */
   readonly subject?: Descriptor
   readonly mediaTypes?: 'oci' | 'docker'
+  /** Programs of this machine, in a first layer of their own: such an image can run. */
+  readonly programs?: readonly ProgramRecipe[]
+  /** What a container of it runs; `/bin/true`, which is not in it, if absent. */
+  readonly command?: readonly string[]
+  readonly entrypoint?: readonly string[]
+  /**
+   * A file as `docker save` writes it: the image in it, with a last layer of `programs` and with `environment`. Of the recipe nothing else counts. Its
+   * layers are compressed.
+   */
+  readonly archive?: string
+  /** `NAME=value`, for an image of an archive. */
+  readonly environment?: readonly string[]
+}
+
+export interface ProgramRecipe {
+  /** On this machine. */
+  readonly file: string
+  /** In the image, without the slash in front. */
+  readonly path: string
 }
 
 export interface LayerRecipe {
@@ -63,8 +86,16 @@ const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json'
 const DOCKER_CONFIG = 'application/vnd.docker.container.image.v1+json'
 const CREATED = '2024-01-01T00:00:00Z'
 
+const archivedConfigSchema = z.looseObject({
+  config: z.looseObject({ Env: z.array(z.string()) }),
+  rootfs: z.looseObject({ diff_ids: z.array(z.string()) }),
+  history: z.array(z.unknown()).default([]),
+})
+const archiveSchema = z.tuple([z.object({ Config: z.string(), Layers: z.array(z.string()) })])
+
 /** Makes an image that containerd can pull, import and unpack; about a second for 200 MB. */
 export function makeImage(recipe: ImageRecipe): Image {
+  if (recipe.archive !== undefined) return fromArchive(recipe, recipe.archive)
   const platform = recipe.platform ?? hostPlatform()
   const main = makePlatformImage(recipe, platform, recipe.layers)
   const withIndex = recipe.multiArch === true || recipe.attestations === true
@@ -140,11 +171,13 @@ export function noise(seed: string | number, size: number): Buffer {
 
 function makePlatformImage(recipe: ImageRecipe, platform: string, recipes: readonly LayerRecipe[]): PlatformImage {
   const docker = recipe.mediaTypes === 'docker'
-  const layers = recipes.map((layer) => makeLayer(layer, docker))
+  const { programs = [], command = ['/bin/true'], entrypoint } = recipe
+  const first = programs.length === 0 ? [] : [makeProgramLayer(programs, docker)]
+  const layers = [...first, ...recipes.map((layer) => makeLayer(layer, docker))]
   const config = content(docker ? DOCKER_CONFIG : OCI_CONFIG, {
     created: CREATED,
     ...platformObject(platform),
-    config: { Cmd: ['/bin/true'] },
+    config: { Cmd: command, ...(entrypoint === undefined ? {} : { Entrypoint: entrypoint }) },
     rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
     history: layers.map(() => ({ created: CREATED, created_by: 'image-maker' })),
   })
@@ -166,14 +199,59 @@ function makeLayer(recipe: LayerRecipe, docker: boolean): Content & { diffId: st
     { name: `${directory}/`, type: 'directory' },
     { name: `${directory}/data`, bytes: file },
   ])
-  const gzip = recipe.compression !== 'none'
   const level = recipe.compressible === true ? constants.Z_BEST_SPEED : constants.Z_NO_COMPRESSION
+  return layerOf(tar, { docker, level: recipe.compression === 'none' ? undefined : level })
+}
+
+function makeProgramLayer(programs: readonly ProgramRecipe[], docker: boolean): Content & { diffId: string } {
+  const directories = new Set(programs.map(({ path }) => path.slice(0, path.lastIndexOf('/') + 1)))
+  directories.delete('')
+  const tar = makeTar([
+    ...[...directories].map((name) => ({ name, type: 'directory' as const })),
+    ...programs.map(({ file, path }) => ({ name: path, bytes: readFileSync(file), executable: true })),
+  ])
+  return layerOf(tar, { docker, level: constants.Z_BEST_SPEED })
+}
+
+/** `level`: of gzip; undefined for a plain tar. */
+function layerOf(
+  tar: Buffer,
+  { docker, level }: { docker: boolean; level: number | undefined },
+): Content & { diffId: string } {
+  const gzip = level !== undefined
   const bytes = gzip ? gzipSync(tar, { level, chunkSize: 4 * 1024 * 1024 }) : tar
   const base = docker ? 'application/vnd.docker.image.rootfs.diff.tar' : 'application/vnd.oci.image.layer.v1.tar'
   const mediaType = gzip ? `${base}${docker ? '.gzip' : '+gzip'}` : base
   const digest = digestOf(bytes)
   const diffId = gzip ? digestOf(tar) : digest
   return { descriptor: { mediaType, digest, size: bytes.length }, bytes, diffId }
+}
+
+// https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
+function fromArchive(recipe: ImageRecipe, file: string): Image {
+  const read = (name: string) =>
+    execFileSync('tar', ['--extract', '--to-stdout', '--file', file, name], { maxBuffer: 2 ** 31 - 1 })
+  const [entry] = archiveSchema.parse(JSON.parse(read('manifest.json').toString('utf8')))
+  const layers = entry.Layers.map((name) => layerOf(read(name), { docker: true, level: constants.Z_BEST_SPEED }))
+  const original = archivedConfigSchema.parse(JSON.parse(read(entry.Config).toString('utf8')))
+  const { programs = [], environment = [] } = recipe
+  if (programs.length > 0) {
+    const last = makeProgramLayer(programs, true)
+    layers.push(last)
+    original.rootfs.diff_ids.push(last.diffId)
+    original.history.push({ created: CREATED, created_by: 'image-maker' })
+  }
+  original.config.Env.push(...environment)
+  const bytes = Buffer.from(JSON.stringify(original))
+  const config = { descriptor: { mediaType: DOCKER_CONFIG, digest: digestOf(bytes), size: bytes.length }, bytes }
+  const manifest = content(MEDIA_TYPES.dockerManifest, {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPES.dockerManifest,
+    config: config.descriptor,
+    layers: layers.map((layer) => layer.descriptor),
+  })
+  const blobs = [config, ...layers]
+  return { recipe, root: manifest, index: undefined, manifest, config, layers, manifests: [manifest], blobs }
 }
 
 function text(recipe: LayerRecipe): Buffer {

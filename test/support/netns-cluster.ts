@@ -6,8 +6,9 @@ import { ClusterNode } from './cluster-node.ts'
 import { type ContainerdVariant, findContainerd } from './containerd.ts'
 import type { Hub, HubOptions } from './hub/hub.ts'
 import { startHub } from './hub/start-hub.ts'
-import { demolish, demolishNow, namespacesUnavailable, sweep, uniqueName } from './netns/namespaces.ts'
+import { namespacesUnavailable, sweep, uniqueName } from './netns/namespaces.ts'
 import { type NetHost, Network } from './netns/network.ts'
+import { teardownOf } from './netns/teardown.ts'
 
 export interface ClusterOptions {
   readonly nodes: number
@@ -125,44 +126,6 @@ async function startMirror(network: Network, options: HubOptions): Promise<Hub> 
   const host = network.addHost('mirror', MIRROR_NUMBER)
   const at = (port: number) => ({ host: host.ip, port })
   return startHub({ registry: at(5000), auth: at(5001), cdn: at(5002), ...options, netns: host.netns })
-}
-
-interface Teardown {
-  /** Runs once, whoever calls first: the test, or a signal. */
-  readonly end: () => Promise<void>
-  /** To be asked after each wait while the cluster is made: what is made after its end would stay. */
-  readonly throwIfEnded: () => void
-}
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-
-function teardownOf(network: Network, directory: string): Teardown {
-  let ended: Promise<void> | undefined
-  let signalled = false
-  const onExit = () => demolishNow(network.namespaces, directory)
-  const end = (): Promise<void> => {
-    ended ??= demolish(network.namespaces, directory).finally(() => {
-      // What was interrupted may go on for a moment, and make a file or two: they go when the process does.
-      if (!signalled) process.off('exit', onExit)
-      for (const signal of SIGNALS) process.off(signal, onSignal)
-    })
-    return ended
-  }
-  // As long as it goes on it listens: otherwise a second, impatient Ctrl-C would kill this process in the middle of it.
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (signalled) return
-    signalled = true
-    void end().finally(() => {
-      // Whoever else listens, another cluster or the program itself, ends this process.
-      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
-    })
-  }
-  process.on('exit', onExit)
-  for (const signal of SIGNALS) process.on(signal, onSignal)
-  const throwIfEnded = () => {
-    if (ended !== undefined) throw new Error('the cluster was taken down while it was made')
-  }
-  return { end, throwIfEnded }
 }
 
 function failNoNode(number: number): never {

@@ -25,6 +25,10 @@ export interface RenderedVariable {
 
 interface Probe {
   readonly httpGet: { readonly path: string; readonly host?: string; readonly port: number | string }
+  readonly periodSeconds?: number
+  readonly timeoutSeconds?: number
+  readonly failureThreshold?: number
+  readonly terminationGracePeriodSeconds?: number
 }
 
 export interface RenderedPodSpec {
@@ -47,11 +51,17 @@ export function daemonOf(pod: RenderedPodSpec): RenderedContainer {
   return daemon
 }
 
-/** The flags of `nabo serve` that a container has in its environment and as arguments; without what the API server fills in. */
+/** Takes the place of the addresses that the kubelet fills in. */
+const SOME_ADDRESS = '192.0.2.1'
+
+/** The flags of `nabo serve` that a container has in its environment and as arguments; without those that the kubelet alone fills in. */
 export function flagsOf({ args, env = [] }: RenderedContainer): string[] {
   const known = env.filter(({ name, value }) => /^NABO_(?!MIRROR_URL$)/.test(name) && value !== undefined)
   const asFlags = known.flatMap(({ name, value = '' }) =>
-    value.split(' ').map((each) => `--${name.slice('NABO_'.length).toLowerCase().replaceAll('_', '-')}=${each}`),
+    value
+      .replaceAll('$(NODE_ADDRESSES)', SOME_ADDRESS)
+      .split(' ')
+      .map((each) => `--${name.slice('NABO_'.length).toLowerCase().replaceAll('_', '-')}=${each}`),
   )
   return [...asFlags, ...args.slice(1)]
 }

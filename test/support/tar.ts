@@ -3,6 +3,7 @@ export interface TarEntry {
   readonly name: string
   readonly bytes?: Uint8Array
   readonly type?: 'file' | 'directory'
+  readonly executable?: boolean
 }
 
 const BLOCK = 512
@@ -29,7 +30,7 @@ function writeHeader(header: Buffer, entry: TarEntry): void {
   if (Buffer.byteLength(entry.name) > 100) throw new Error(`tar: the name ${entry.name} is too long`)
   const directory = entry.type === 'directory'
   header.write(entry.name, 0)
-  header.write(directory ? '0000755\0' : '0000644\0', 100)
+  header.write(directory || entry.executable === true ? '0000755\0' : '0000644\0', 100)
   header.write('0000000\0', 108)
   header.write('0000000\0', 116)
   header.write(`${(entry.bytes?.length ?? 0).toString(8).padStart(11, '0')}\0`, 124)

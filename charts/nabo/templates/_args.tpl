@@ -4,19 +4,30 @@
 - --containerd-socket={{ .Values.containerd.socket }}
 - --content-path={{ .Values.containerd.contentPath }}
 - --config-dir={{ .Values.containerd.configDir }}
+{{- with .Values.containerd.configFile }}
+- --containerd-config={{ . }}
+{{- end }}
 {{- range .Values.containerd.namespaces }}
 - --containerd-namespace={{ . }}
 {{- end }}
 - --mirror-addr={{ ternary "127.0.0.1" "[::]" .Values.hostNetwork }}:{{ .Values.ports.mirror }}
-- --peer-addr=[::]:{{ .Values.ports.peer }}
-- --router-addr=[::]:{{ .Values.ports.router }}
+{{- if not .Values.hostNetwork }}
+{{- /* The CNI's portmap shows the node's connections with the bridge's address, which is the pod's gateway, or with one of the node. */}}
+- --mirror-from=gateway
+- --mirror-from=$(NODE_ADDRESSES)
+{{- range .Values.mirrorFrom }}
+- --mirror-from={{ . }}
+{{- end }}
+{{- end }}
+- --peer-addr=advertise:{{ .Values.ports.peer }}
+- --router-addr=advertise:{{ .Values.ports.router }}
 - --admin-addr=127.0.0.1:{{ .Values.ports.admin }}
 - --admin-socket={{ include "nabo.adminSocketDir" . }}/admin.sock
 {{- range .Values.allowedHosts }}
 - --allowed-host={{ . }}
 {{- end }}
 {{- if include "nabo.metricsEnabled" . }}
-- --metrics-addr=[::]:{{ .Values.ports.metrics }}
+- --metrics-addr=advertise:{{ .Values.ports.metrics }}
 {{- end }}
 - --bootstrap={{ include "nabo.bootstrap" . }}
 {{- with include "nabo.clusterDNS" . }}
@@ -32,6 +43,7 @@
 {{- with .Values.dataDir }}
 - --data-dir={{ . }}
 {{- end }}
+- --run-dir={{ include "nabo.adminSocketDir" . }}
 {{- if .Values.credentials.existingSecret }}
 - --credentials-file=/etc/nabo/credentials/config.json
 {{- end }}
@@ -57,6 +69,8 @@
 {{- if and .Values.zone (ne .Values.zone "auto") }}
 - --zone={{ .Values.zone }}
 {{- end }}
+{{- /* The process of a pod that was deleted by force ends after its hook and its transfers. */}}
+- --port-wait={{ add .Values.shutdownGraceSeconds 10 }}s
 - --shutdown-grace={{ .Values.shutdownGraceSeconds }}s
 - --log-level={{ .Values.logLevel }}
 {{- end }}

@@ -18,6 +18,11 @@ app.kubernetes.io/name: {{ include "nabo.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The same labels, as kubectl takes them. */}}
+{{- define "nabo.selector" -}}
+app.kubernetes.io/name={{ include "nabo.name" . }},app.kubernetes.io/instance={{ .Release.Name }}
+{{- end }}
+
 {{- define "nabo.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "nabo.selectorLabels" . }}
@@ -35,7 +40,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "nabo.image" -}}
 {{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- $tag := ternary (printf ":%s" .Values.image.tag) "" (ne .Values.image.tag "") }}
+{{- printf "%s%s@%s" .Values.image.repository $tag .Values.image.digest }}
 {{- else }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
@@ -128,7 +134,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The directory of the admin socket, in the pod and on the node alike, so that one path is right in messages on both. */}}
+{{/* The directory of containerd's configuration; empty if it is not mounted for itself. */}}
+{{- define "nabo.containerdConfigDir" -}}
+{{- if .Values.containerd.configFile }}
+{{- $directory := dir .Values.containerd.configFile }}
+{{- if ne $directory (clean .Values.containerd.configDir) }}{{ $directory }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The directory of the admin socket and of `--run-dir`, in the pod and on the node alike, so that one path is right in messages on both. */}}
 {{- define "nabo.adminSocketDir" -}}
 {{- default "/run/nabo" .Values.adminSocketDir }}
 {{- end }}

@@ -7,6 +7,13 @@
   hostPath:
     path: {{ .Values.containerd.contentPath }}
     type: Directory
+{{- with include "nabo.containerdConfigDir" . }}
+- name: containerd-config
+  hostPath:
+    path: {{ . }}
+    # containerd works without it, and then Nabo must as well. An empty directory means the same to containerd.
+    type: DirectoryOrCreate
+{{- end }}
 {{- if .Values.configure.enabled }}
 - name: config-dir
   hostPath:
@@ -80,6 +87,11 @@
 - name: content
   mountPath: {{ .Values.containerd.contentPath }}
   readOnly: true
+{{- with include "nabo.containerdConfigDir" . }}
+- name: containerd-config
+  mountPath: {{ . }}
+  readOnly: true
+{{- end }}
 {{- with .Values.dataDir }}
 - name: data
   mountPath: {{ . }}

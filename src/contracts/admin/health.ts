@@ -11,6 +11,11 @@ const readiness = z.object({
   warnings: list(z.string()),
 })
 
+const query = z.object({
+  /** `ok`: that the node is stopping is no reason. The kubelet probes a pod until its end, and would report each answer of 503 as a warning. */
+  stopping: z.literal('ok').optional(),
+})
+
 export const livez = jsonCall({
   method: 'GET',
   path: '/livez',
@@ -25,6 +30,7 @@ export const readyz = jsonCall({
   path: '/readyz',
   summary: 'Whether the node can do its work: 200, or 503 with the reasons.',
   audience: 'anyone',
+  query,
   answer: readiness,
   statuses: { all: [200, 503], of: ({ ready }) => (ready ? 200 : 503) },
   errors: [],

@@ -36,6 +36,9 @@ export interface ClientAccessOptions {
 /** RFC 7617. Asks for the credentials of the upstream registry, not of the mirror. */
 export const CHALLENGE = { 'www-authenticate': 'Basic realm="nabo"' }
 
+/** As containerd says it, so that a pod's event reads the same whoever refused. */
+const DENIED = 'pull access denied, repository does not exist or may require authorization'
+
 /**
  * Chooses the rights for a request to the mirror, and decides when to answer 401. A challenge needs three facts: the client sent no
  * credentials, the content is not available otherwise, and the registry refuses the repository to anonymous requests. A 404 of the
@@ -151,7 +154,7 @@ export class ClientAccess {
       if (!(second instanceof OciError)) return second
       throw denied ? absent(repository) : second
     }
-    throw denied && policy === 'verify' ? challenge(repositoryKey(repository)) : first
+    throw denied && policy === 'verify' ? challenge(repositoryKey(repository), first.cause) : first
   }
 
   async #callerOf(
@@ -193,23 +196,32 @@ export class ClientAccess {
     // An upstream that just failed would not answer this question either.
     if (policy !== 'verify' || (failure.cause instanceof UpstreamError && !isDenied(failure.cause))) return failure
     if ((await rights.standing(pull.repository, pull, { signal })) !== 'closed') return failure
-    return credential === undefined ? challenge(nameOf(pull)) : unseen(pull)
+    return credential === undefined ? challenge(nameOf(pull), failure.cause) : unseen(pull)
   }
+}
+
+/** The registry does not show the content to the client, or nobody else may see it here. */
+export class NotShownError extends Error {
+  override readonly name = 'NotShownError'
 }
 
 function isDenied(error: unknown): boolean {
   return error instanceof UpstreamError && error.reason === 'denied'
 }
 
-function challenge(name: string): OciError {
-  const message = `${name} is not public: send the credentials of its registry, or pull it without the mirror`
-  return new OciError('UNAUTHORIZED', { message, headers: CHALLENGE })
+/** `cause`: the registry's refusal, if this request has met it. */
+function challenge(name: string, cause: unknown): OciError {
+  const why = isDenied(cause) ? errorText(cause) : 'its registry shows it to nobody without credentials'
+  return new OciError('UNAUTHORIZED', { message: `${name}: ${DENIED}: ${why}`, headers: CHALLENGE })
 }
 
 /** The same message whether or not the content exists. */
 function unseen(pull: Pull): OciError {
-  const message = `${nameOf(pull)}: ${pull.repository.registry} does not show it to this client`
-  return new OciError(pull.kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { message })
+  const message = `${nameOf(pull)}: ${DENIED}: ${pull.repository.registry} does not show it to this client`
+  return new OciError(pull.kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', {
+    message,
+    cause: new NotShownError(message),
+  })
 }
 
 function absent(repository: Repository): OciError {

@@ -18,8 +18,9 @@ export function refusalOf(
   sources: Pick<BlobSources, 'fallsBack' | 'notFetched'>,
   { absent, error, isCautious = false }: WhyNobody,
 ): OciError {
-  const cause = sources.fallsBack(repository) ? error : sources.notFetched(repository)
-  const why = cause === undefined || absent ? `nor has ${repository.registry}` : `and ${errorText(cause)}`
+  const reason = sources.fallsBack(repository) ? error : sources.notFetched(repository)
+  const cause = absent ? undefined : reason
+  const why = cause === undefined ? `nor has ${repository.registry}` : `and ${errorText(cause)}`
   return new OciError('BLOB_UNKNOWN', {
     message: `${digest}: no node ${isCautious ? 'sent the right bytes' : 'has it'}, ${why}`,
     cause,

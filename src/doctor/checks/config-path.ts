@@ -1,5 +1,7 @@
-import { type ContainerdConfig, registrySection } from '../containerd-config.ts'
 import { type Check, error, ok, type Outcome, unknown, warning } from '../check.ts'
+import type { ContainerdConfig } from '../containerd-config.ts'
+import { registrySection } from '../containerd-settings.ts'
+import { whyUnread } from '../unread-config.ts'
 import { second } from '../../time/units.ts'
 import { hasContainerd, type Node } from '../node.ts'
 import type { ContainerdLook } from '../../store/containerd/running-containerd.ts'
@@ -12,6 +14,7 @@ const RESTART = 'restart containerd: systemctl restart containerd'
 export const configPathCheck: Check = {
   id: 'config-path',
   title: 'config_path',
+  isDecisive: true,
   async run(node) {
     if (!(await hasContainerd(node))) return undefined
     const [look, file] = [await node.containerd(), await node.containerdConfig()]
@@ -26,18 +29,18 @@ export const configPathCheck: Check = {
         `put ${node.settings.containerdConfig} right (config_path and registry.mirrors exclude each other), and ${RESTART}`,
       )
     const running = look.state === 'answers' && look.cri.state === 'shown' ? look.cri : undefined
-    return running === undefined ? byFile(node, look, file) : byRunning(node, running, file)
+    return running === undefined ? await byFile(node, look, file) : await byRunning(node, running, file)
   },
 }
 
-function byRunning(
+async function byRunning(
   node: Node,
   running: { readonly configPath: string; readonly inlineMirrors: readonly string[] },
   file: ContainerdConfig,
-): Outcome {
+): Promise<Outcome> {
   const { configDir } = node.settings
-  const saysSo = file.state === 'read' && lists(file.configPath, configDir)
-  if (lists(running.configPath, configDir)) {
+  const saysSo = file.state === 'read' && (await lists(node, file.configPath))
+  if (await lists(node, running.configPath)) {
     if (file.state === 'read' && !saysSo)
       return warning(
         `containerd reads ${configDir}, but its file does not say so any more: the next start will forget it`,
@@ -56,29 +59,37 @@ function byRunning(
 }
 
 /** The running one tells nothing of it: from 2.0 on, or when it cannot be asked. */
-function byFile(node: Node, look: ContainerdLook, file: ContainerdConfig): Outcome {
+async function byFile(node: Node, look: ContainerdLook, file: ContainerdConfig): Promise<Outcome> {
   const { configDir } = node.settings
   switch (file.state) {
     case 'missing':
-      return node.isContained
-        ? unknown(`${file.file} is not visible from here`)
-        : error(`there is no ${file.file}, so containerd reads no hosts.toml`, lineFor(node, file))
-    case 'denied':
-      return unknown(`${file.file} cannot be read by this user`)
+      // The file that counts may be another one, and 2.2 reads hosts.toml without any.
+      return file.file === node.settings.containerdConfig
+        ? error(
+            `there is no ${file.file}, so containerd reads no hosts.toml`,
+            startedWith(look, node) ?? lineFor(node, file),
+          )
+        : error(`there is no ${file.file}, which is imported`, 'put it right: containerd does not start without it')
     case 'invalid':
       return error(`${file.file} is not valid: ${file.says}`, 'put it right: containerd does not start with it')
+    case 'denied':
+    case 'hidden': {
+      const { says, fix } = whyUnread(file)
+      return unknown(says, fix)
+    }
     case 'read':
   }
   if (file.isMisplaced)
     return error('config_path stands where this version of containerd does not look', lineFor(node, file))
-  if (!lists(file.configPath, configDir)) {
+  if (!(await lists(node, file.configPath))) {
     if (file.configPath !== '') return elsewhere(node, file.configPath)
     return error(`config_path is not set in ${file.files[0]}`, startedWith(look, node) ?? lineFor(node, file))
   }
-  // The CRI pulls by the transfer service there, which takes a list for the name of one directory.
-  if (look.state === 'answers' && look.major === 2 && look.minor === 1 && file.configPath.includes(':'))
+  // From 2.1 on the CRI pulls by the transfer service, which takes a list for the name of one directory (as of 2.3.4).
+  const takesOne = look.state === 'answers' && look.major === 2 && look.minor >= 1 && !file.pullsLocally
+  if (takesOne && file.configPath.includes(':'))
     return error(
-      `containerd 2.1 takes ${file.configPath} for one directory, and reads no hosts.toml`,
+      `containerd ${look.major}.${look.minor} takes ${file.configPath} for one directory, and reads no hosts.toml`,
       lineFor(node, file),
     )
   if (look.state === 'answers' && look.startedAt !== undefined && look.startedAt + CLOCK_SLACK < file.changedAt)
@@ -106,6 +117,8 @@ function lineFor(node: Node, file: ContainerdConfig): string {
   return `in ${containerdConfig}: ${head}below ${registrySection(version)} config_path = ${JSON.stringify(configDir)}; then ${RESTART}`
 }
 
-function lists(configPath: string, directory: string): boolean {
-  return configPath.split(':').some((path) => path.replace(/\/+$/, '') === directory.replace(/\/+$/, ''))
+async function lists(node: Node, configPath: string): Promise<boolean> {
+  const paths = configPath.split(':').filter((path) => path !== '')
+  const isOurs = await Promise.all(paths.map((path) => node.isSameDirectory(node.settings.configDir, path)))
+  return isOurs.includes(true)
 }

@@ -27,6 +27,7 @@ interface Asked {
 export const hostsTomlCheck: Check = {
   id: 'hosts-toml',
   title: 'hosts.toml',
+  isDecisive: true,
   async run(node) {
     const { configDir, registries } = node.settings
     if (registries === 'none' || !(await hasContainerd(node))) return undefined
@@ -51,8 +52,8 @@ export const hostsTomlCheck: Check = {
     const names = await directories(configDir)
     if (names === 'denied') return unknown(`${configDir} cannot be read by this user`)
     if (names === 'missing')
-      return node.isContained
-        ? unknown(`${configDir} is not visible from here`)
+      return !(await node.isVisible(configDir))
+        ? unknown(`${configDir} is not visible from here`, 'mount it into the container, at the same path')
         : error(`there is no ${configDir}: nothing sends containerd to Nabo`, configure)
     return registries === 'all' ? allOf(asked, names) : namedOf(asked, names, [...registries])
   },

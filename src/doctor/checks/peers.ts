@@ -1,3 +1,4 @@
+import { errorText } from '../../telemetry/log.ts'
 import { type Check, ok, unknown, warning } from '../check.ts'
 
 const MAX_SAID = 5
@@ -28,7 +29,7 @@ export const peersCheck: Check = {
       candidates = await node.candidates()
     } catch (cause) {
       return warning(
-        `no other node is known, and --bootstrap cannot be asked: ${cause instanceof Error ? cause.message : 'it fails'}`,
+        `no other node is known, and --bootstrap cannot be asked: ${errorText(cause)}`,
         'check the name or the URL of --bootstrap',
       )
     }

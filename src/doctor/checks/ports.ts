@@ -1,30 +1,22 @@
 import { createConnection } from 'node:net'
 
-import { formatHostPort, type HostPort } from '../../overlay/host-port.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '../../overlay/host-port.ts'
 import { second } from '../../time/units.ts'
 import { askHttp } from '../ask-http.ts'
-import { type Check, error, ok, warning } from '../check.ts'
+import { type Check, error, ok, type Outcome, warning } from '../check.ts'
 import { isNabo } from '../mirror-occupant.ts'
-import type { Node } from '../node.ts'
+import type { DaemonLook, Node } from '../node.ts'
 
 const CONNECT_TIMEOUT = 2 * second
+const LISTENERS = ['mirror', 'peer', 'router', 'admin', 'metrics'] as const
 
-/** Whether Nabo listens, or could. */
+/** Whether Nabo listens on every address that it says or the settings name, or could. */
 export const portsCheck: Check = {
   id: 'ports',
   title: 'ports',
   async run(node, signal) {
     const daemon = await node.daemon()
-    if (daemon.state === 'running') {
-      const where = [
-        `${daemon.mirror.join(', ')} (mirror)`,
-        `${daemon.peer.join(', ')} (peer)`,
-        `${daemon.admin.join(', ')} (admin)`,
-      ]
-      const says = `Nabo listens on ${where.join(', ')}`
-      if (daemon.ready) return ok(says)
-      return error(`Nabo runs, but is not ready: ${daemon.reasons.join('; ')}`, 'put that right; its log says more')
-    }
+    if (daemon.state === 'running') return ofDaemon(node, daemon)
     const listeners = addresses(node)
     const taken = await Promise.all(listeners.map(async (one) => ({ ...one, isTaken: await answers(one.address) })))
     const busy = taken.filter(({ isTaken, address }) => isTaken && address.port !== 0)
@@ -46,14 +38,42 @@ export const portsCheck: Check = {
   },
 }
 
-function addresses({ settings }: Node): readonly { readonly flag: string; readonly address: HostPort }[] {
-  const { mirrorAddr, peerAddr, routerAddr, adminAddr } = settings
-  return [
-    ...mirrorAddr.map((address) => ({ flag: '--mirror-addr', address })),
-    ...peerAddr.map((address) => ({ flag: '--peer-addr', address })),
-    ...routerAddr.map((address) => ({ flag: '--router-addr', address })),
-    ...adminAddr.map((address) => ({ flag: '--admin-addr', address })),
-  ]
+async function ofDaemon(node: Node, daemon: Extract<DaemonLook, { state: 'running' }>): Promise<Outcome> {
+  const named = LISTENERS.flatMap((name) => daemon.listeners[name].map((text) => ({ name, text })))
+  const socket = daemon.adminSocket === undefined ? [] : [`${daemon.adminSocket} (commands)`]
+  const says = `Nabo listens on ${[...named.map(({ name, text }) => `${text} (${name})`), ...socket].join(', ')}`
+  if (!daemon.ready)
+    return error(`Nabo runs, but is not ready: ${daemon.reasons.join('; ')}`, 'put that right; its log says more')
+  const silent = await Promise.all(
+    named.map(async (one) => {
+      const address = parseHostPort(one.text, 0)
+      return address === undefined || address.port === 0 || (await answers(address)) ? undefined : one
+    }),
+  )
+  const deaf = silent.filter((one) => one !== undefined)
+  if (deaf.length > 0)
+    return error(
+      `Nabo runs, but nothing answers at ${deaf.map(({ name, text }) => `${text} (${name})`).join(', ')}`,
+      'look for a firewall on this node, and into the log of the daemon',
+    )
+  const other = addresses(node).filter(({ name }) => daemon.listeners[name].length === 0)
+  const first = other[0]
+  if (first !== undefined)
+    return warning(
+      `${says}, but not on ${other.map(({ flag, address }) => `${formatHostPort(address)} (${flag})`).join(', ')}`,
+      `give nabo serve and nabo doctor the same ${first.flag}`,
+    )
+  return ok(says)
+}
+
+function addresses({ settings }: Node): readonly {
+  readonly name: (typeof LISTENERS)[number]
+  readonly flag: string
+  readonly address: HostPort
+}[] {
+  const { mirrorAddr: mirror, peerAddr: peer, routerAddr: router, adminAddr: admin, metricsAddr: metrics } = settings
+  const all = { mirror, peer, router, admin, metrics }
+  return LISTENERS.flatMap((name) => all[name].map((address) => ({ name, flag: `--${name}-addr`, address })))
 }
 
 /** By a connection: to take the port for a moment could keep a daemon from starting. */

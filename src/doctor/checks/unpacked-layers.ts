@@ -1,4 +1,5 @@
 import { type Check, error, ok, unknown } from '../check.ts'
+import { whyUnread } from '../unread-config.ts'
 import { hasContainerd, storeOf } from '../node.ts'
 
 const NO_LAYERS = 'containerd throws layers away once they are unpacked: this node cannot share them'
@@ -7,6 +8,7 @@ const NO_LAYERS = 'containerd throws layers away once they are unpacked: this no
 export const unpackedLayersCheck: Check = {
   id: 'unpacked-layers',
   title: 'layers are kept',
+  isDecisive: true,
   async run(node) {
     if (!(await hasContainerd(node)) || (await storeOf(node)) !== 'containerd') return undefined
     const [look, file] = [await node.containerd(), await node.containerdConfig()]
@@ -22,8 +24,12 @@ export const unpackedLayersCheck: Check = {
     if (running === true || (running === undefined && written === true)) return error(NO_LAYERS, fix)
     if (written === true)
       return error('after its next start containerd will throw layers away once they are unpacked', fix)
-    if (running === undefined && written === undefined && (file.state === 'denied' || node.isContained))
-      return unknown(`whether containerd keeps layers is not visible from here`)
+    if (running === undefined && (file.state === 'denied' || file.state === 'hidden')) {
+      const { says, fix: how } = whyUnread(file)
+      return unknown(`whether containerd keeps layers is not known: ${says}`, how)
+    }
+    if (running === undefined && file.state === 'invalid')
+      return unknown(`whether containerd keeps layers is not known: ${file.file} is not valid`)
     return ok('containerd keeps layers after it has unpacked them')
   },
 }

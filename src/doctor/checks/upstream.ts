@@ -1,7 +1,9 @@
 import { type Check, error, ok, warning } from '../check.ts'
 import { SettingsError, type UpstreamLook } from '../node.ts'
 
-/** Whether the registries can be reached that this node falls back on. */
+const MAX_SAID = 3
+
+/** Whether the registries that this node falls back on can be reached, and answer as registries do. */
 export const upstreamCheck: Check = {
   id: 'upstream',
   title: 'registries',
@@ -17,10 +19,11 @@ export const upstreamCheck: Check = {
     const bad = looks.filter(({ failure }) => failure !== undefined)
     const names = (all: readonly UpstreamLook[]) => [...new Set(all.map(({ host }) => host))].join(', ')
     if (bad.length === 0) return ok(`${names(looks)} can be reached`)
-    const first = bad[0]
+    const said = bad.slice(0, MAX_SAID).map(({ host, failure }) => `${host} cannot be used: ${failure}`)
+    const more = bad.length > MAX_SAID ? [`nor can ${names(bad.slice(MAX_SAID))}`] : []
     return warning(
-      `${first?.host} cannot be reached: ${first?.failure}${bad.length > 1 ? ` (nor can ${names(bad.slice(1))})` : ''}`,
-      'check DNS, the firewall and HTTPS_PROXY of this node, or name another address with --upstream',
+      [...said, ...more].join('; '),
+      'check DNS, the firewall and HTTPS_PROXY of this node, and what the registry is set up to say, or name another address with --upstream',
     )
   },
 }

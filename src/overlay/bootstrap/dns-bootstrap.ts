@@ -12,7 +12,7 @@ const LOOKUP_TIMEOUT_MS = 5000
 
 /**
  * All A and AAAA records of a name. With a `server` only that one is asked; without, the system's servers, and then what
- * `getaddrinfo` knows besides (`/etc/hosts`, search domains).
+ * `getaddrinfo` knows besides (`/etc/hosts`, search domains). Rejects with the servers that were asked if the name cannot be resolved.
  */
 export class DnsBootstrap implements BootstrapSource {
   readonly #name: string
@@ -32,15 +32,27 @@ export class DnsBootstrap implements BootstrapSource {
   }
 
   async #hosts(signal: AbortSignal): Promise<readonly string[]> {
-    const { hosts, error } = await this.#query(signal)
+    const { hosts, error, servers } = await this.#query(signal)
     if (hosts.length > 0) return hosts
     signal.throwIfAborted()
-    if (this.#server === undefined) return this.#lookUp(signal)
-    if (error === undefined) return []
-    throw new Error(`${formatHostPort(this.#server)} gives no address of ${this.#name}`, { cause: error })
+    if (this.#server !== undefined) {
+      // The name has no address yet.
+      if (error === undefined) return []
+      const asked = `${formatHostPort(this.#server)}, which --bootstrap-dns names (in the chart clusterDNS),`
+      throw new Error(`${asked} gives no address of ${this.#name}`, { cause: error })
+    }
+    try {
+      return await this.#lookUp(signal)
+    } catch (cause) {
+      signal.throwIfAborted()
+      const asked =
+        servers.length === 0 ? 'this host, which knows no DNS server,' : `the DNS of this host (${servers.join(', ')})`
+      const advice = 'if another server knows it, name that one with --bootstrap-dns (in the chart clusterDNS)'
+      throw new Error(`${asked} gives no address of ${this.#name}; ${advice}`, { cause })
+    }
   }
 
-  async #query(signal: AbortSignal): Promise<{ hosts: readonly string[]; error: unknown }> {
+  async #query(signal: AbortSignal): Promise<{ hosts: readonly string[]; error: unknown; servers: readonly string[] }> {
     // a resolver of its own each time: it reads the system's configuration anew and can be cancelled alone
     const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: 1 })
     if (this.#server !== undefined) resolver.setServers([formatHostPort(this.#server)])
@@ -50,6 +62,7 @@ export class DnsBootstrap implements BootstrapSource {
       const answers = await Promise.allSettled([resolver.resolve4(this.#name), resolver.resolve6(this.#name)])
       const failure = answers.find((answer) => answer.status === 'rejected' && !isEmpty(answer.reason))
       return {
+        servers: resolver.getServers(),
         hosts: answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : [])),
         error: failure?.status === 'rejected' ? failure.reason : undefined,
       }
@@ -78,8 +91,7 @@ export class DnsBootstrap implements BootstrapSource {
   }
 }
 
-/** The name has no record of this type: an answer, not a failure. */
+/** The name has no record of this type: an answer, not a failure. That there is no such name may mean that it is the wrong server. */
 function isEmpty(reason: unknown): boolean {
-  const code = reason instanceof Error && 'code' in reason ? reason.code : undefined
-  return code === 'ENODATA' || code === 'ENOTFOUND'
+  return reason instanceof Error && 'code' in reason && reason.code === 'ENODATA'
 }

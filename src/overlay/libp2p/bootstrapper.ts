@@ -2,12 +2,16 @@ import type { Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 
 import type { BootstrapSource, BootstrapTarget } from '../bootstrap/bootstrap-source.ts'
+import { errorText } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
 import { routerMultiaddr } from './addresses.ts'
 import type { OverlayLog } from './overlay-options.ts'
 
 const SOURCE_TIMEOUT_MS = 8 * second
 const DIAL_TIMEOUT_MS = 5 * second
+
+/** A Service's name takes seconds to appear in the cluster's DNS: what fails in the first rounds only is no news. */
+const FAILURES_TO_WARN = 3
 
 const FIRST_ROUND_MS = 1 * second
 const LAST_ROUND_ALONE_MS = 10 * second
@@ -34,7 +38,7 @@ export class Bootstrapper {
   #pause = FIRST_ROUND_MS
   #nextAt = 0
   #running = false
-  #failing = false
+  #failures = 0
 
   constructor(options: {
     source: BootstrapSource
@@ -71,15 +75,16 @@ export class Bootstrapper {
     try {
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(SOURCE_TIMEOUT_MS)])
       const targets = await this.#source.candidates({ signal: deadline })
-      this.#failing = false
+      this.#failures = 0
       const unknown = targets.map(addressOf).filter((address) => this.#isUnknown(address, now))
       const chosen = sample(unknown, alone ? DIALS_PER_ROUND_ALONE : DIALS_PER_ROUND)
       await Promise.all(chosen.map((address) => this.#dial(address, now, signal)))
     } catch (error) {
       if (signal.aborted) return
-      // once for each time that it breaks, not for each round
-      if (!this.#failing) this.#log.warn({ error: String(error) }, 'bootstrap cannot be asked; trying again')
-      this.#failing = true
+      this.#failures += 1
+      // Once for each time that it breaks, not for each round.
+      if (this.#failures === FAILURES_TO_WARN)
+        this.#log.warn({ error: errorText(error) }, 'bootstrap cannot be asked; trying again')
     }
   }
 

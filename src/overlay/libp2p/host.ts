@@ -8,16 +8,17 @@ import { createLibp2p } from 'libp2p'
 
 import { second } from '../../time/units.ts'
 import { noiseEncrypters } from './encrypters.ts'
-import { announcement, listenMultiaddrs } from './listen-addresses.ts'
+import { announcement } from './listen-addresses.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 import { PendingConnections } from './pending-connections.ts'
+import type { Transports } from './router-listener.ts'
 
 const KAD_PROTOCOL = '/nabo/kad/1.0.0'
 
-export type HostServices = { identify: Identify; ping: Ping; dht: KadDHT }
+export type HostServices = { identify: Identify; ping: Ping; dht: KadDHT; transports: Transports }
 export type Host = Libp2p<HostServices>
 
-/** A libp2p host for a private cluster, not yet started. */
+/** A libp2p host for a private cluster, not yet started. It listens nowhere until its `transports` are told to. */
 export function createHost(options: Libp2pOverlayOptions): Promise<Host> {
   return createLibp2p({
     start: false,
@@ -25,7 +26,6 @@ export function createHost(options: Libp2pOverlayOptions): Promise<Host> {
     logger: silentLogger(),
     nodeInfo: { name: 'nabo', version: '1', userAgent: 'nabo/1' },
     addresses: {
-      listen: listenMultiaddrs(options.listen),
       announceFilter: (bound) => announcement(options, bound),
     },
     transports: [tcp()],
@@ -37,8 +37,16 @@ export function createHost(options: Libp2pOverlayOptions): Promise<Host> {
     connectionMonitor: { enabled: false },
     // addresses are as good as the connection they came by; the dialler forgets them
     peerStore: { maxAddressAge: Infinity, maxPeerAge: Infinity },
-    services: { identify: identify(), ping: ping(), dht: kadDHT(dhtOptions()) },
+    services: { identify: identify(), ping: ping(), dht: kadDHT(dhtOptions()), transports: transportsOf },
   })
+}
+
+/** Only what {@link Transports} names: libp2p would start and stop the manager itself once more as a service. */
+function transportsOf({ transportManager }: { transportManager: Transports }): Transports {
+  return {
+    listen: (addresses) => transportManager.listen(addresses),
+    getListeners: () => transportManager.getListeners(),
+  }
 }
 
 function connectionLimits(maxConnections: number) {

@@ -10,16 +10,22 @@ import { makeDirectories } from '../../files/make-directories.ts'
 const FILE = 'identity.key'
 
 /**
- * The key that a node's peer id comes from: kept in `dataDir`, made there on the first start; a new one each time without
- * a directory. Throws an Error of one sentence if the file or its directory cannot be used.
+ * The key that a node's peer id comes from: kept in `directory`, made there on the first start; a new one each time without
+ * a directory. Throws an Error of one sentence if the file or its directory cannot be used, or if the file is damaged and not `replaceable`.
  */
-export async function loadIdentity(dataDir: string | undefined): Promise<Ed25519PrivateKey> {
-  if (dataDir === undefined) return generateKeyPair('Ed25519')
-  const file = join(dataDir, FILE)
+export async function loadIdentity(
+  directory: string | undefined,
+  { replaceable = false }: { replaceable?: boolean } = {},
+): Promise<Ed25519PrivateKey> {
+  if (directory === undefined) return generateKeyPair('Ed25519')
+  const file = join(directory, FILE)
   const bytes = await read(file)
-  if (bytes !== undefined) return decode(bytes, file)
+  const kept = bytes && decode(bytes)
+  if (kept !== undefined) return kept
+  if (bytes !== undefined && !replaceable)
+    throw new Error(`the identity in ${file} is damaged: restore the file, or delete it to get a new identity`)
   const key = await generateKeyPair('Ed25519')
-  await write(dataDir, file, privateKeyToProtobuf(key))
+  await write(directory, file, privateKeyToProtobuf(key))
   return key
 }
 
@@ -32,21 +38,21 @@ async function read(file: string): Promise<Uint8Array | undefined> {
   }
 }
 
-function decode(bytes: Uint8Array, file: string): Ed25519PrivateKey {
+/** undefined for bytes that are no Ed25519 key. */
+function decode(bytes: Uint8Array): Ed25519PrivateKey | undefined {
   try {
     const key = privateKeyFromProtobuf(bytes)
-    if (key.type === 'Ed25519') return key
+    return key.type === 'Ed25519' ? key : undefined
   } catch {
-    // said below
+    return undefined
   }
-  throw new Error(`the identity in ${file} is damaged: restore the file, or delete it to get a new identity`)
 }
 
 /** Either the whole key is in place afterwards or nothing is, whatever happens meanwhile. */
-async function write(dataDir: string, file: string, bytes: Uint8Array): Promise<void> {
+async function write(directory: string, file: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${file}.${randomUUID()}`
   try {
-    await makeDirectories(dataDir, { mode: 0o700 })
+    await makeDirectories(directory, { mode: 0o700 })
     const handle = await open(temporary, 'wx', 0o600)
     try {
       await handle.writeFile(bytes)

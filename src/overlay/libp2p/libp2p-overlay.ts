@@ -17,6 +17,8 @@ import { MemberExchange } from './member-exchange.ts'
 import { MemberTable } from './member-table.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 import { RegionCache } from './region-cache.ts'
+import { RememberedRouters } from './remembered-routers.ts'
+import { openRouter } from './router-listener.ts'
 
 /** How often the parts look whether something is due: a fraction of their shortest pause. */
 const TICK_MS = 250
@@ -37,7 +39,9 @@ interface Running {
   readonly dialler: Dialler
   readonly exchange: MemberExchange
   readonly heartbeat: Heartbeat
-  readonly bootstrapper: Bootstrapper
+  /** One for the bootstrap source, one for the routers that are remembered: each waits for its own source only. */
+  readonly bootstrappers: readonly Bootstrapper[]
+  readonly remembered: RememberedRouters
   readonly ending: AbortController
   readonly timer: NodeJS.Timeout
 }
@@ -68,7 +72,7 @@ export class Libp2pOverlay implements Overlay {
       .map((address) => address.encapsulate(`/p2p/${this.self.id}`))
   }
 
-  /** Rejects with an Error of one sentence if an address cannot be listened on. */
+  /** Throws ListenError if an address cannot be listened on. */
   async start(): Promise<void> {
     if (this.#running !== undefined) return
     const host = await createHost(this.#options)
@@ -78,10 +82,12 @@ export class Libp2pOverlay implements Overlay {
       await running.exchange.serve(ending.signal)
       await running.heartbeat.serve()
       await host.start()
+      await this.#listen(host, ending.signal)
     } catch (error) {
       clearInterval(running.timer)
       ending.abort()
-      throw listenError(error)
+      await stopHost(host)
+      throw error
     }
     this.#running = running
   }
@@ -92,12 +98,9 @@ export class Libp2pOverlay implements Overlay {
     this.#running = undefined
     clearInterval(running.timer)
     running.ending.abort()
-    const { promise: deadline, resolve: giveUp } = Promise.withResolvers<void>()
-    const timer = setTimeout(giveUp, STOP_TIMEOUT_MS)
     try {
-      await Promise.race([running.host.stop(), deadline])
+      await stopHost(running.host)
     } finally {
-      clearTimeout(timer)
       for (const connection of running.host.getConnections()) connection.abort(new Error('the overlay stops'))
       for (const { id } of this.#members.peers()) this.#members.remove(id)
     }
@@ -142,8 +145,17 @@ export class Libp2pOverlay implements Overlay {
     }
   }
 
+  async #listen(host: Host, ending: AbortSignal): Promise<void> {
+    const { listen, bind = (_address, attempt) => attempt() } = this.#options
+    for (const address of listen)
+      await bind(address, async () => {
+        ending.throwIfAborted()
+        return openRouter(host.services.transports, address, listen)
+      })
+  }
+
   #assemble(host: Host, ending: AbortController): Running {
-    const { log, maxConnections, bootstrap } = this.#options
+    const { log, maxConnections, bootstrap, kept } = this.#options
     const dialler = new Dialler({ host, maxConnections, clock, log })
     const exchange = new MemberExchange({
       host,
@@ -151,13 +163,23 @@ export class Libp2pOverlay implements Overlay {
       hear: ({ peerId, routers }) => dialler.hear(peerId, routers),
       log,
     })
-    const bootstrapper = new Bootstrapper({
-      source: bootstrap,
-      host,
-      isMember: (router) => this.#isConnected(router),
-      hasRoom: () => dialler.room > 0,
-      log,
+    const isAlone = () => this.#members.size === 0
+    const remembered = new RememberedRouters({
+      kept: kept?.routers ?? [],
+      clock,
+      isAlone,
+      onChange: (routers) => kept?.save(routers),
     })
+    const bootstrappers = [bootstrap, remembered].map(
+      (source) =>
+        new Bootstrapper({
+          source,
+          host,
+          isMember: (router) => this.#isConnected(router),
+          hasRoom: () => dialler.room > 0,
+          log,
+        }),
+    )
     const heartbeat = new Heartbeat({ host, members: this.#members, log })
     const identified = new WeakSet<Connection>()
     const keeper = new ConnectionKeeper({
@@ -169,13 +191,13 @@ export class Libp2pOverlay implements Overlay {
     const timer = setInterval(() => {
       if (host.status !== 'started') return
       const now = clock()
-      bootstrapper.tick(now, this.#members.size === 0, ending.signal)
+      for (const bootstrapper of bootstrappers) bootstrapper.tick(now, isAlone(), ending.signal)
       exchange.tick(now, ending.signal)
       dialler.tick(ending.signal)
       keeper.tick(now, ending.signal)
       heartbeat.tick(now, ending.signal)
     }, TICK_MS)
-    const running = { host, dialler, exchange, heartbeat, bootstrapper, ending, timer }
+    const running = { host, dialler, exchange, heartbeat, bootstrappers, remembered, ending, timer }
     host.addEventListener('peer:identify', ({ detail }) => {
       identified.add(detail.connection)
       this.#admit(running, detail)
@@ -185,7 +207,10 @@ export class Libp2pOverlay implements Overlay {
     return running
   }
 
-  #admit({ host, exchange, ending }: Running, { connection, listenAddrs, signedPeerRecord }: IdentifyResult): void {
+  #admit(
+    { host, exchange, remembered, ending }: Running,
+    { connection, listenAddrs, signedPeerRecord }: IdentifyResult,
+  ): void {
     const peerId = connection.remotePeer
     if (ending.signal.aborted || host.getConnections(peerId).length === 0) return
     // the connection proves who says this; the stored record may be older than a clock that was set back
@@ -201,6 +226,8 @@ export class Libp2pOverlay implements Overlay {
     const routers = routerAddresses(announced, connection.remoteAddr)
     this.#options.log.info({ peer: id, address }, 'a peer has joined')
     this.#members.put({ peer: { id, address }, peerId, kadId, routers })
+    if (known !== undefined) remembered.left(known.routers)
+    remembered.joined(routers)
     // where there is one newcomer there may be more
     exchange.hurry(clock())
   }
@@ -215,14 +242,15 @@ export class Libp2pOverlay implements Overlay {
     dialler.hear(id, routers)
   }
 
-  #dismiss({ host, dialler, bootstrapper, exchange, ending }: Running, peerId: PeerId): void {
+  #dismiss({ host, dialler, bootstrappers, remembered, exchange, ending }: Running, peerId: PeerId): void {
     forgetInRoutingTable(host, peerId)
     const member = this.#members.remove(peerId.toString())
     if (member === undefined || ending.signal.aborted) return
     this.#options.log.info({ peer: member.peer.id, address: member.peer.address }, 'a peer has left')
     const now = clock()
     dialler.lose(peerId, member.routers)
-    bootstrapper.hurry(now)
+    remembered.left(member.routers)
+    for (const bootstrapper of bootstrappers) bootstrapper.hurry(now)
     exchange.hurry(now)
   }
 
@@ -237,10 +265,13 @@ export class Libp2pOverlay implements Overlay {
   }
 }
 
-/** libp2p's own text runs over many lines. */
-function listenError(error: unknown): Error {
-  const text = error instanceof Error ? error.message : String(error)
-  const match = /listen E[A-Z]+: ([^\n]+)/.exec(text)
-  if (match === null) return error instanceof Error ? error : new Error(text)
-  return new Error(`the router cannot listen: ${match[1]}`, { cause: error })
+/** A stop that hangs is left alone. */
+async function stopHost(host: Host): Promise<void> {
+  const { promise: deadline, resolve: giveUp } = Promise.withResolvers<void>()
+  const timer = setTimeout(giveUp, STOP_TIMEOUT_MS)
+  try {
+    await Promise.race([host.stop(), deadline])
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -7,11 +7,15 @@ import type { HostPort } from '../host-port.ts'
 export interface Libp2pOverlayOptions {
   /** Where the router listens. `::` takes IPv4 as well; port 0 takes a free one. */
   readonly listen: readonly HostPort[]
+  /** Binds an address of `listen` by a call that throws ListenError, now or later; at once if absent. */
+  readonly bind?: BindRouter
   /** The hosts at which peers are told to find this node, the preferred one first; at least one. */
   readonly advertise: readonly string[]
   /** The port of this node's peer listener. */
   readonly peerPort: number
   readonly bootstrap: BootstrapSource
+  /** The router addresses of members, kept from one process to the next. */
+  readonly kept?: KeptRouters
   /** The keys that members prove to know, the preferred one first; a second one is accepted. None: everybody may join. */
   readonly overlayKeys?: readonly Uint8Array[]
   readonly identity: PrivateKey
@@ -21,6 +25,16 @@ export interface Libp2pOverlayOptions {
   readonly pending?: ConnectionGater
   readonly log: OverlayLog
 }
+
+export interface KeptRouters {
+  /** The multiaddrs that the last process left, the latest first. */
+  readonly routers: readonly string[]
+  /** Takes the latest list. */
+  save(routers: readonly string[]): void
+}
+
+/** `attempt` resolves with the address, whose port the system may have chosen. */
+export type BindRouter = (address: HostPort, attempt: () => Promise<HostPort>) => Promise<unknown>
 
 /** The slice of a pino logger that the overlay writes to. */
 export interface OverlayLog {

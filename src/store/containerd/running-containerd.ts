@@ -18,9 +18,10 @@ export type ContainerdLook =
       readonly version: string
       readonly major: number
       readonly minor: number
+      readonly patch: number
       /** Where its content store is on disk. */
       readonly contentRoot: string | undefined
-      /** Milliseconds since the epoch; unknown before 1.7 and from another PID namespace. */
+      /** Milliseconds since the epoch: of the process where it can be seen (1.7 and newer, no other PID namespace), else of its socket, which it makes anew. */
       readonly startedAt: number | undefined
       /** The file that it was started with, where its command line can be seen and names one. */
       readonly configFile: string | undefined
@@ -76,9 +77,9 @@ export async function lookAtContainerd(socket: string, signal: AbortSignal): Pro
   const client = connect(socket)
   const services = loadLookServices()
   try {
-    return await look((method, argument) =>
-      unary(client, services[method], argument, { signal, deadline: CALL_DEADLINE }),
-    )
+    const ask: Ask = (method, argument) =>
+      unary(client, services[method], argument, { signal, deadline: CALL_DEADLINE })
+    return await look(ask, socket)
   } catch (error) {
     signal.throwIfAborted()
     return { state: 'failed', reason: 'silent', says: errorText(error) }
@@ -89,14 +90,18 @@ export async function lookAtContainerd(socket: string, signal: AbortSignal): Pro
 
 type Ask = (method: keyof LookServices, argument: object) => Promise<unknown>
 
-async function look(ask: Ask): Promise<ContainerdLook> {
+async function look(ask: Ask, socket: string): Promise<ContainerdLook> {
   const { version } = versionSchema.parse(await ask('version', {}))
   const { plugins } = pluginsSchema.parse(await ask('plugins', { filters: [] }))
   const server = await ask('server', {}).then(
     (answer) => serverSchema.parse(answer),
     () => undefined,
   )
-  const [major = 0, minor = 0] = /^v?(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number) ?? []
+  const [major = 0, minor = 0, patch = 0] =
+    /^v?(\d+)\.(\d+)(?:\.(\d+))?/
+      .exec(version)
+      ?.slice(1)
+      .map((digits) => Number(digits ?? 0)) ?? []
   const running = server === undefined ? undefined : await lookAtProcess(server.pid, server.pidns)
   const content = plugins.find((plugin) => plugin.type === 'io.containerd.content.v1')
   return {
@@ -104,8 +109,9 @@ async function look(ask: Ask): Promise<ContainerdLook> {
     version,
     major,
     minor,
+    patch,
     contentRoot: content?.exports['root'],
-    startedAt: running?.startedAt,
+    startedAt: running?.startedAt ?? (await stat(socket).catch(() => undefined))?.mtimeMs,
     configFile: running?.configFile,
     cri: await lookAtCri(ask, plugins, major),
   }

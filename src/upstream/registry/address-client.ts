@@ -4,8 +4,9 @@ import { abortable } from '../../time/deadline.ts'
 import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import type { Asker, Authorization, Authorized } from './authorization.ts'
+import { type Asker, asVerdict, type Authorization, type Authorized } from './authorization.ts'
 import { discard, readSmallBody } from './bodies.ts'
+import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
@@ -51,6 +52,8 @@ interface AskOptions extends UpstreamOptions {
   readonly health: Health
 }
 
+/** The codes of RFC 6750 3.1. Nothing else that a registry writes is repeated: it might be a secret. */
+const TOKEN_ERROR = /\berror="?(invalid_request|invalid_token|insufficient_scope)\b/
 const MAX_AUTH_ROUNDS = 2
 const MAX_LINKS_REFUSED = 1
 const MAX_ERROR_BYTES = 16 * 1024
@@ -108,7 +111,7 @@ export class AddressClient {
         await discard(response)
         if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
       }
-      const error = await refusal(response, isCounted, health)
+      const error = asVerdict(await refusal(response, isCounted, health), authorized)
       throw (status === 429 && isCounted ? quota?.refusalOf(seatOf(asker)) : undefined) ?? error
     }
   }
@@ -205,8 +208,11 @@ async function refusal(response: HttpResponse, isCounted: boolean, health: Healt
     return new UpstreamError('limited', `${url.host} limits requests: 429`, { status, retryAfter })
   }
   await discard(response)
-  if (status === 401 || status === 403)
-    return new UpstreamError('denied', `${url.host} denies access: ${status}`, { status })
+  if (status === 401 || status === 403) {
+    const code = TOKEN_ERROR.exec((response.header('www-authenticate') ?? '').slice(0, MAX_CHALLENGE_LENGTH))?.[1]
+    const what = code === undefined ? status : `${status} ${code}`
+    return new UpstreamError('denied', `${url.host} denies access: ${what}`, { status })
+  }
   return new UpstreamError('failed', `${url.host} answered ${status}`, {
     status,
     ...(status >= 500 ? { retryAfter } : {}),

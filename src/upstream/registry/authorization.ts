@@ -4,7 +4,7 @@ import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo } from './challenge.ts'
+import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
 import type { TokenCache } from './token-cache.ts'
 
@@ -20,6 +20,8 @@ export interface Authorized {
   readonly header: string | undefined
   /** True if nothing secret went into it. */
   readonly anonymous: boolean
+  /** Why the asker's credential was kept back: a refusal then says nothing about the rights of its owner. */
+  readonly withheld?: string
 }
 
 export interface AuthorizationOptions {
@@ -42,32 +44,40 @@ export class Authorization {
     this.#options = options
   }
 
-  /** Throws UpstreamError if no token is to be had. */
+  /**
+   * Throws UpstreamError if no token is to be had: `denied` only for a realm's own refusal of what it was shown. What Nabo does not ask, and
+   * a credential that it keeps back, are `failed`: they say nothing about whether an image is public.
+   */
   async of(asker: Asker, options: { signal: AbortSignal }): Promise<Authorized> {
     const { address, repository, credential } = asker
     const challenge = parseChallenge(this.#challenges.get(keyOf(asker)) ?? '')
     if (challenge === undefined) return NOTHING
     if (challenge.scheme === 'basic') {
-      const isPassword = credential !== undefined && 'password' in credential
-      return isPassword ? { header: basicHeader(credential), anonymous: false } : NOTHING
+      if (credential === undefined) return NOTHING
+      return 'password' in credential
+        ? { header: basicHeader(credential), anonymous: false }
+        : { ...NOTHING, withheld: `${address.url.host} wants a password, and the credential is a token` }
     }
     if (credential !== undefined && 'registryToken' in credential) {
       return { header: `Bearer ${credential.registryToken}`, anonymous: false }
     }
-    const { realm, service } = challenge
-    if (realm.protocol === 'http:' && address.url.protocol === 'https:') {
-      throw new UpstreamError('denied', `${address.url.host} sends for a token to ${realm.host} without HTTPS`)
-    }
+    const realm = realmOf(challenge, address.url)
+    const { service } = challenge
     // Anybody may be asked for a token without credentials; with them only the registry's own domain is.
     const shown = realmBelongsTo(realm, address.url) ? credential : undefined
+    const withheld =
+      credential === shown
+        ? {}
+        : { withheld: `${address.url.host} sends for a token to ${realm.host}, which is not in its domain` }
     const scope = `repository:${repository.name}:pull`
     const request = { registry: address.registry, realm, service, scope, credential: shown, namedBy: address.url }
     try {
-      return { header: `Bearer ${await this.#options.tokens.get(request, options)}`, anonymous: shown === undefined }
+      const token = await this.#options.tokens.get(request, options)
+      return { header: `Bearer ${token}`, anonymous: shown === undefined, ...withheld }
     } catch (error) {
       const denied = error instanceof UpstreamError && error.reason === 'denied'
       if (denied && shown !== undefined) this.#options.credentialRefused?.(shown)
-      throw error
+      throw denied ? asVerdict(error, withheld) : error
     }
   }
 
@@ -82,6 +92,13 @@ export class Authorization {
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
     return true
   }
+}
+
+/** A registry's refusal as a verdict on the asker; `failed` where the asker's credential was kept back. */
+export function asVerdict(refusal: UpstreamError, { withheld }: Pick<Authorized, 'withheld'>): UpstreamError {
+  if (refusal.reason !== 'denied' || withheld === undefined) return refusal
+  const message = `the credentials were not sent, since ${withheld}; without them ${refusal.message}`
+  return new UpstreamError('failed', message, refusal.status === undefined ? {} : { status: refusal.status })
 }
 
 function keyOf({ address, repository, credential }: Asker): string {

@@ -1,9 +1,12 @@
+import { UpstreamError } from '../upstream.ts'
+
 /** What a registry wants to see before it answers. */
 export type Challenge =
   | { readonly scheme: 'basic' }
   | {
       readonly scheme: 'bearer'
-      readonly realm: URL
+      /** Where to ask for a token; undefined if the header names no HTTP URL. */
+      readonly realm: URL | undefined
       readonly service: string | undefined
       readonly scope: string | undefined
     }
@@ -16,21 +19,22 @@ const SPACE = /[\s,]*/y
 const PARAMETER = /([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))/y
 
 /**
- * Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110 11.6.1). A bearer challenge wins over basic;
- * undefined if there is none that Nabo can answer.
+ * Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110 11.6.1). A bearer challenge wins over basic, and basic over
+ * a bearer challenge without a URL to ask; undefined if there is none of a scheme that Nabo knows.
  */
 export function parseChallenge(header: string): Challenge | undefined {
-  let basic: Challenge | undefined
+  let other: Challenge | undefined
   for (const { scheme, parameters } of challenges(header.slice(0, MAX_CHALLENGE_LENGTH))) {
-    if (scheme === 'basic') basic = { scheme: 'basic' }
+    if (scheme === 'basic') other = { scheme: 'basic' }
     if (scheme !== 'bearer') continue
-    const realm = parameters.get('realm')
-    if (realm === undefined || !URL.canParse(realm)) continue
-    const url = new URL(realm)
-    if (url.protocol !== 'https:' && url.protocol !== 'http:') continue
+    const url = URL.parse(parameters.get('realm') ?? '')
+    if (url?.protocol !== 'https:' && url?.protocol !== 'http:') {
+      other ??= { scheme: 'bearer', realm: undefined, service: undefined, scope: undefined }
+      continue
+    }
     return { scheme: 'bearer', realm: url, service: parameters.get('service'), scope: parameters.get('scope') }
   }
-  return basic
+  return other
 }
 
 /** Splits the header: a word that `=` does not follow opens the next challenge. */
@@ -56,6 +60,18 @@ function challenges(header: string): { scheme: string; parameters: Map<string, s
     else found.push({ scheme: scheme[0].toLowerCase(), parameters: new Map() })
   }
   return found
+}
+
+/**
+ * Where to ask for the token that a registry wants. Throws UpstreamError `failed` if Nabo asks nowhere: this is a fault of the registry's
+ * configuration and no verdict on the image, which may be public.
+ */
+export function realmOf({ realm }: Extract<Challenge, { scheme: 'bearer' }>, registry: URL): URL {
+  if (realm === undefined)
+    throw new UpstreamError('failed', `${registry.host} wants a token, and names no URL where to get one`)
+  if (realm.protocol === 'http:' && registry.protocol === 'https:')
+    throw new UpstreamError('failed', `${registry.host} sends for a token to ${realm.host} without HTTPS`)
+  return realm
 }
 
 /**

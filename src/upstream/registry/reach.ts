@@ -2,7 +2,8 @@ import { errorText } from '../../telemetry/log.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
 import { readSmallBody } from './bodies.ts'
-import type { HttpClient } from './http-client.ts'
+import { parseChallenge, realmOf } from './challenge.ts'
+import type { HttpClient, HttpResponse } from './http-client.ts'
 
 /** What came of asking one address of a registry for `/v2/`, which counts for no quota. */
 export interface ReachedAddress {
@@ -26,6 +27,19 @@ export function reachAddresses(
   return Promise.all(addresses.map((address) => reach(http, address, options)))
 }
 
+/** A registry that answers, but with what no image can be had by. */
+function failureOf(response: HttpResponse, url: URL): { failure?: string } {
+  if (response.status >= 500) return { failure: `it answered ${response.status}` }
+  const challenge = response.status === 401 ? parseChallenge(response.header('www-authenticate') ?? '') : undefined
+  if (challenge?.scheme !== 'bearer') return {}
+  try {
+    realmOf(challenge, url)
+    return {}
+  } catch (error) {
+    return { failure: errorText(error) }
+  }
+}
+
 async function reach(http: HttpClient, { registry, url }: Address, { signal }: { signal: AbortSignal }) {
   const { host } = url
   try {
@@ -37,7 +51,7 @@ async function reach(http: HttpClient, { registry, url }: Address, { signal }: {
     return {
       host,
       isNabo,
-      ...(response.status >= 500 ? { failure: `it answered ${response.status}` } : {}),
+      ...failureOf(response, url),
       ...(date === undefined ? {} : { date }),
     }
   } catch (error) {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import { DnsBootstrap } from '../../../src/overlay/bootstrap/dns-bootstrap.ts'
+import { errorText } from '../../../src/telemetry/log.ts'
 import { DnsServer } from '../../support/dns-server.ts'
 
 describe('dns bootstrap', () => {
@@ -38,18 +39,36 @@ describe('dns bootstrap', () => {
     assert.ok(server.questions.udp > 0 && server.questions.tcp > 0)
   })
 
-  it('names nobody where the name does not exist', async () => {
-    assert.deepEqual(await hosts('nobody.example'), [])
+  it('says which server knows no such name, and where it is set', async () => {
+    await assert.rejects(hosts('nobody.example'), (error: Error) => {
+      assert.match(
+        error.message,
+        /^127\.0\.0\.1:\d+, which --bootstrap-dns names \(in the chart clusterDNS\), gives no address of nobody\.example$/,
+      )
+      assert.match(errorText(error), /ENOTFOUND/)
+      return true
+    })
   })
 
   it('asks the server it was given, and no other', async () => {
-    assert.deepEqual(await hosts('localhost'), [])
+    await assert.rejects(hosts('localhost'), /gives no address of localhost/)
     assert.ok(server.questions.udp > 0)
+  })
+
+  it('says that another server can be named, where the DNS of the host does not know the name', async () => {
+    const system = new DnsBootstrap({ name: 'nobody.invalid', port: 7952 })
+    await assert.rejects(
+      system.candidates({ signal: AbortSignal.timeout(30_000) }),
+      /^Error: (?:the DNS of this host \(.+\)|this host, which knows no DNS server,) gives no address of nobody\.invalid; .*--bootstrap-dns \(in the chart clusterDNS\)$/,
+    )
   })
 
   it('gives a silent server up', async () => {
     server.silent = true
-    await assert.rejects(hosts('nabo.example'), /127\.0\.0\.1:\d+ gives no address of nabo\.example/)
+    await assert.rejects(
+      hosts('nabo.example'),
+      /127\.0\.0\.1:\d+, which --bootstrap-dns names .* gives no address of nabo\.example/,
+    )
   })
 
   it('stops when it is told to', async () => {

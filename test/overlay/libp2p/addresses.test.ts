@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { multiaddr } from '@multiformats/multiaddr'
 
 import { parseNodeAddress, peerAddresses, routerAddresses } from '../../../src/overlay/libp2p/addresses.ts'
-import { announcement, listenMultiaddrs } from '../../../src/overlay/libp2p/listen-addresses.ts'
+import { announcement, transportAddresses } from '../../../src/overlay/libp2p/listen-addresses.ts'
 
 const addrs = (...texts: string[]) => texts.map((text) => multiaddr(text))
 const from = (text: string) => multiaddr(text)
@@ -47,24 +47,32 @@ describe('addresses of a peer', () => {
 
 describe('addresses of this node', () => {
   it('are listened on for both families where it is told ::', () => {
-    assert.deepEqual(listenMultiaddrs([{ host: '::', port: 7952 }]), ['/ip4/0.0.0.0/tcp/7952', '/ip6/::/tcp/7952'])
+    const all = { host: '::', port: 7952 }
+    assert.deepEqual(transportAddresses(all, [all]).map(String), ['/ip4/0.0.0.0/tcp/7952', '/ip6/::/tcp/7952'])
+    const one = { host: '10.0.0.1', port: 7952 }
     assert.deepEqual(
-      listenMultiaddrs([
-        { host: '::', port: 7952 },
-        { host: '10.0.0.1', port: 7952 },
-      ]),
-      ['/ip6/::/tcp/7952', '/ip4/10.0.0.1/tcp/7952'],
+      [all, one].map((address) => transportAddresses(address, [all, one]).map(String)),
+      [['/ip6/::/tcp/7952'], ['/ip4/10.0.0.1/tcp/7952']],
     )
   })
 
   it('are announced as advertised, with the ports that are bound for their family', () => {
     const bound = addrs('/ip4/127.0.0.1/tcp/4001', '/ip4/10.0.0.1/tcp/4001', '/ip6/::1/tcp/6001')
-    const told = announcement({ advertise: ['10.0.0.1', 'fd00::1'], peerPort: 7951 }, bound)
+    const told = announcement({ listen: [], advertise: ['10.0.0.1', 'fd00::1'], peerPort: 7951 }, bound)
     assert.deepEqual(told.map(String), [
       '/ip4/10.0.0.1/tcp/4001',
       '/ip4/10.0.0.1/tcp/7951/http',
       '/ip6/fd00::1/tcp/6001',
       '/ip6/fd00::1/tcp/7951/http',
     ])
+  })
+
+  it('are announced with the port of their flag while none of them is bound', () => {
+    const listen = [
+      { host: '10.0.0.1', port: 4001 },
+      { host: '10.0.0.1', port: 0 },
+    ]
+    const told = announcement({ listen, advertise: ['10.0.0.1'], peerPort: 7951 }, [])
+    assert.deepEqual(told.map(String), ['/ip4/10.0.0.1/tcp/4001', '/ip4/10.0.0.1/tcp/7951/http'])
   })
 })

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import type { BootstrapSource } from '../../../src/overlay/bootstrap/bootstrap-source.ts'
 import type { HostPort } from '../../../src/overlay/host-port.ts'
 import { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
-import type { OverlayLog } from '../../../src/overlay/libp2p/overlay-options.ts'
+import type { BindRouter, KeptRouters, OverlayLog } from '../../../src/overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../../../src/overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../../../src/overlay/overlay.ts'
 
@@ -33,6 +33,8 @@ export interface NodeOptions {
   readonly log?: OverlayLog
   readonly peerPort?: number
   readonly listen?: readonly HostPort[]
+  readonly bind?: BindRouter
+  readonly kept?: KeptRouters | undefined
   readonly pending?: PendingConnections
 }
 
@@ -45,6 +47,8 @@ export async function makeOverlay(options: NodeOptions = {}): Promise<Libp2pOver
     identity: options.identity ?? (await generateKeyPair('Ed25519')),
     maxConnections: options.maxConnections ?? 300,
     log: options.log ?? silent,
+    ...(options.kept === undefined ? {} : { kept: options.kept }),
+    ...(options.bind === undefined ? {} : { bind: options.bind }),
     ...(options.pending === undefined ? {} : { pending: options.pending }),
     ...(options.overlayKeys === undefined ? {} : { overlayKeys: options.overlayKeys }),
   })

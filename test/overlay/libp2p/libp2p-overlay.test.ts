@@ -6,6 +6,7 @@ import { after, afterEach, describe, it } from 'node:test'
 import { loadIdentity } from '../../../src/overlay/libp2p/identity.ts'
 import type { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
 import { type OverlayLab, overlaySuite, randomKey, until } from '../overlay-suite.ts'
+import { freePort } from '../../support/free-port.ts'
 import { allSeeAll, bootstrapTo, ids, makeOverlay, type NodeOptions, NodeProcess } from './lab.ts'
 
 async function libp2pLab(): Promise<OverlayLab> {
@@ -187,9 +188,69 @@ describe('libp2p overlay', () => {
     assert.ok(address !== null && typeof address === 'object')
     const overlay = await makeOverlay({ listen: [{ host: '127.0.0.1', port: address.port }] })
     await assert.rejects(overlay.start(), (error: Error) =>
-      /^the router cannot listen: .*in use.*$/.test(error.message),
+      /^127\.0\.0\.1:\d+ is taken by another program: .*--router-addr$/.test(error.message),
     )
     await new Promise((resolve) => server.close(resolve))
+  })
+
+  it('is found by its members after a restart, with another identity and without a bootstrap', async () => {
+    const nobody = bootstrapTo(() => [])
+    const listen = [{ host: '127.0.0.1', port: await freePort() }]
+    const first = await node({ listen, bootstrap: nobody })
+    const others = [await node({ bootstrap: bootstrapTo(() => [first]) }), await node({ bootstrap: nobody })]
+    others.push(await node({ bootstrap: bootstrapTo(() => others) }))
+    await until(() => allSeeAll([first, ...others]), 'all see all')
+    await first.stop()
+    await until(() => allSeeAll(others), 'one is gone')
+    const second = await node({ listen, bootstrap: nobody })
+    assert.notEqual(second.self.id, first.self.id)
+    await until(() => allSeeAll([second, ...others]), 'it is found')
+  })
+
+  it('finds the members that it kept, when all restart at once elsewhere and one is where it was', async () => {
+    const nobody = bootstrapTo(() => [])
+    const listen = [{ host: '127.0.0.1', port: await freePort() }]
+    const keep = () => {
+      const kept = { routers: [] as readonly string[], save: (list: readonly string[]) => void (kept.routers = list) }
+      return kept
+    }
+    const files = [keep(), keep(), keep()]
+    const first = await node({ listen, bootstrap: nobody, kept: files[0] })
+    const others = [
+      await node({ bootstrap: bootstrapTo(() => [first]), kept: files[1] }),
+      await node({ bootstrap: bootstrapTo(() => [first]), kept: files[2] }),
+    ]
+    await until(() => allSeeAll([first, ...others]), 'all see all')
+    await Promise.all([first, ...others].map((one) => one.stop()))
+    assert.deepEqual(
+      files.map(({ routers }) => routers.length),
+      [2, 2, 2],
+      'a stop forgets nobody',
+    )
+    const restarted = [
+      await node({ listen, bootstrap: nobody, kept: files[0] }),
+      await node({ bootstrap: nobody, kept: files[1] }),
+      await node({ bootstrap: nobody, kept: files[2] }),
+    ]
+    await until(() => allSeeAll(restarted), 'all see all again')
+  })
+
+  it('is found at an address on which it listens later, and through its own dials before', async () => {
+    const postponed: (() => Promise<unknown>)[] = []
+    const listen = [{ host: '127.0.0.1', port: await freePort() }]
+    const bind = async (_address: unknown, attempt: () => Promise<unknown>) => void postponed.push(attempt)
+    const others = [await node({ bootstrap: bootstrapTo(() => []) })]
+    const late = await node({ listen, bind, bootstrap: bootstrapTo(() => others) })
+    await until(() => allSeeAll([late, ...others]), 'it joins by its own dial')
+    const third = await node({ bootstrap: bootstrapTo(() => others) })
+    await until(() => allSeeAll([late, ...others, third]), 'it hears of another one and dials it')
+    assert.equal(late.routers().length, 1, 'peers are told the port all along')
+    assert.deepEqual(await postponed[0]?.(), listen[0])
+    for (const one of [third, ...others]) await one.stop()
+    const last = await node({ bootstrap: bootstrapTo(() => [late]) })
+    await until(() => allSeeAll([late, last]), 'it is dialled')
+    await late.stop()
+    await assert.rejects(postponed[0]?.() ?? Promise.resolve(), 'nothing is bound after the end')
   })
 
   it('listens on IPv4 too where it is told ::', async () => {

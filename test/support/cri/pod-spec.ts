@@ -33,6 +33,7 @@ const probeSchema = z.strictObject({
   periodSeconds: z.number().default(10),
   timeoutSeconds: z.number().default(1),
   failureThreshold: z.number().default(3),
+  terminationGracePeriodSeconds: z.number().optional(),
 })
 
 const execSchema = z.strictObject({ exec: z.strictObject({ command: z.array(z.string()).min(1) }) })

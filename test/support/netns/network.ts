@@ -13,6 +13,15 @@ export interface NetHost {
   addAddress(number: number): string
 }
 
+/** A pod with a network of its own. */
+export interface NetPod {
+  readonly netns: string
+  readonly ip: string
+  /** The host's address on the bridge. */
+  readonly gateway: string
+  readonly subnet: string
+}
+
 /**
  * Hosts on one switch. The switch is a bridge in a namespace of its own, so nothing is added to the machine's network. There is no
  * way out: an address that is not on the switch is unreachable at once.
@@ -66,6 +75,29 @@ export class Network {
         return address
       },
     }
+  }
+
+  /**
+   * A pod of a host: a namespace behind the bridge `cni0` of the host, as the CNI's bridge plugin makes it. `number` is the last part of its
+   * address, 2 to 254; the bridge, its gateway, has 1.
+   */
+  addPod(host: NetHost, label: string, number: number): NetPod {
+    const netns = `${this.#name}-${label}`
+    const subnet = `10.244.${host.ip.split('.').at(-1)}`
+    const [gateway, address, port] = [`${subnet}.1`, `${subnet}.${number}`, `veth${number}`]
+    this.#add(netns)
+    if (!ip('-n', host.netns, 'link', 'show').includes(' cni0:')) {
+      ip('-n', host.netns, 'link', 'add', 'cni0', 'type', 'bridge')
+      ip('-n', host.netns, 'addr', 'add', `${gateway}/24`, 'dev', 'cni0')
+      ip('-n', host.netns, 'link', 'set', 'cni0', 'up')
+      ip('netns', 'exec', host.netns, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')
+    }
+    ip('-n', host.netns, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns)
+    ip('-n', host.netns, 'link', 'set', port, 'master', 'cni0', 'up')
+    ip('-n', netns, 'link', 'set', 'eth0', 'up')
+    ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0')
+    ip('-n', netns, 'route', 'add', 'default', 'via', gateway)
+    return { netns, ip: address, gateway, subnet: `${subnet}.0/24` }
   }
 
   #add(netns: string): void {

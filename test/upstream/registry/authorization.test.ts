@@ -78,7 +78,10 @@ describe('a credential', () => {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' }).end()
     })
     for (const credential of [identity, { registryToken: 'bearer' }]) {
-      await assert.rejects(headWith(credential, odd.url), isUpstreamError('denied'))
+      await assert.rejects(
+        headWith(credential, odd.url),
+        isUpstreamError('failed', /wants a password, and the credential is a/),
+      )
     }
     for (const seen of odd.seen) assert.match(seen, / -$/)
   })

@@ -3,12 +3,13 @@ import { describe, it } from 'node:test'
 
 import * as fc from 'fast-check'
 
-import { parseChallenge, realmBelongsTo } from '../../../src/upstream/registry/challenge.ts'
+import { isUpstreamError } from '../../support/is-upstream-error.ts'
+import { parseChallenge, realmBelongsTo, realmOf } from '../../../src/upstream/registry/challenge.ts'
 
 const bearer = (header: string) => {
   const challenge = parseChallenge(header)
   if (challenge?.scheme !== 'bearer') return challenge
-  return { realm: challenge.realm.href, service: challenge.service, scope: challenge.scope }
+  return { realm: challenge.realm?.href, service: challenge.service, scope: challenge.scope }
 }
 
 describe('a WWW-Authenticate header', () => {
@@ -78,21 +79,23 @@ describe('a WWW-Authenticate header', () => {
   })
 
   it('says nothing if there is nothing that can be answered', () => {
-    for (const header of [
-      '',
-      'Negotiate',
-      'Bearer',
-      'Bearer realm=""',
-      'Bearer realm="/token"',
-      'Bearer realm="javascript:1"',
-      'realm="https://r.example"',
-      ',,,',
-      '"',
-      '=',
-      'Digest realm="Basic"',
-    ]) {
+    for (const header of ['', 'Negotiate', 'realm="https://r.example"', ',,,', '"', '=', 'Digest realm="Basic"']) {
       assert.equal(parseChallenge(header), undefined, header)
     }
+  })
+
+  it('may want a token and name no place to get one', () => {
+    const registry = new URL('https://r.example')
+    for (const header of ['Bearer', 'Bearer realm=""', 'Bearer realm="/token"', 'Bearer realm="javascript:1"']) {
+      const challenge = parseChallenge(header)
+      assert.ok(challenge?.scheme === 'bearer', header)
+      assert.throws(() => realmOf(challenge, registry), isUpstreamError('failed', /names no URL where to get one/))
+      assert.deepEqual(parseChallenge(`${header}, Basic realm="r"`), { scheme: 'basic' })
+    }
+    const plain = parseChallenge('Bearer realm="http://t.example/"')
+    assert.ok(plain?.scheme === 'bearer')
+    assert.throws(() => realmOf(plain, registry), isUpstreamError('failed', /to t\.example without HTTPS/))
+    assert.equal(realmOf(plain, new URL('http://r.example')).host, 't.example')
   })
 
   it('never throws nor loops, whatever it says', () => {
@@ -118,7 +121,7 @@ describe('a WWW-Authenticate header', () => {
     fc.assert(
       fc.property(text, (header) => {
         const challenge = parseChallenge(header)
-        assert.ok(challenge?.scheme !== 'bearer' || /^https?:$/.test(challenge.realm.protocol))
+        assert.ok(challenge?.scheme !== 'bearer' || /^(?:https?:|none)$/.test(challenge.realm?.protocol ?? 'none'))
       }),
       { numRuns: 2000 },
     )

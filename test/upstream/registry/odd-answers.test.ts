@@ -63,11 +63,32 @@ describe('a registry that misbehaves', () => {
       }
       await assert.rejects(client.headManifest(app, '1', { signal }), isUpstreamError('failed', /sent no token/), text)
     }
-    for (const challenge of ['Bearer realm="file:///etc/passwd"', 'Negotiate', 'Bearer', undefined]) {
+    // Without a place to ask for a token the registry has said nothing about the image.
+    for (const [challenge, reason] of [
+      ['Bearer realm="file:///etc/passwd"', 'failed'],
+      ['Bearer', 'failed'],
+      ['Negotiate', 'denied'],
+      [undefined, 'denied'],
+    ] as const) {
       server.answer = (_, response) =>
         response.writeHead(401, challenge === undefined ? {} : { 'www-authenticate': challenge }).end('no JSON')
       const { client } = await clients.create({ endpoints: [server.url] })
-      await assert.rejects(client.headManifest(app, '1', { signal }), isUpstreamError('denied'), challenge)
+      await assert.rejects(client.headManifest(app, '1', { signal }), isUpstreamError(reason), challenge)
+    }
+  })
+
+  it('and refuses a client whose credentials Nabo keeps back has not refused that client', async () => {
+    await using foreign = await OddServer.start(undefined, '127.0.0.2')
+    server.answer = (_, response) =>
+      response.writeHead(401, { 'www-authenticate': `Bearer realm="${foreign.url}/token",service="s"` }).end()
+    for (const tokenStatus of [200, 403]) {
+      foreign.answer = (_, response) => response.writeHead(tokenStatus).end(JSON.stringify({ token: 'anonymous' }))
+      const { client } = await clients.create({ endpoints: [server.url] })
+      await assert.rejects(
+        client.headManifest(app, '1', { signal, as: ann }),
+        isUpstreamError('failed', /the credentials were not sent, since .* which is not in its domain; without them/),
+      )
+      await assert.rejects(client.headManifest(app, '1', { signal, as: 'anonymous' }), isUpstreamError('denied'))
     }
   })
 

@@ -1,0 +1,27 @@
+import { NotShownError } from '../delivery/access/client-access.ts'
+import { OciError } from '../oci/errors.ts'
+
+const CONTAINERD = /^containerd\/v?(\d+)\./
+/** Printable ASCII: what RFC 9110 lets every client read of a reason phrase. */
+const UNPRINTABLE = /[^\x20-\x7e]+/g
+const MAX_PHRASE = 300
+
+/**
+ * The reason phrase of a refusal. A pull begins with a HEAD, whose answer has no body: what a pod's event can show of it is the status line alone.
+ */
+export function phraseOf({ message }: Pick<OciError, 'message'>): string {
+  return message.replaceAll(UNPRINTABLE, ' ').trim().slice(0, MAX_PHRASE)
+}
+
+/**
+ * A refusal as its client can show it. When all hosts fail, containerd 2 reports the answer with the most telling status, and for it a 404
+ * ("not found") tells more than a registry's 401 or an address that cannot be reached (`firstErrPriority` in its resolver). So a 404 is kept for
+ * what does not exist, and anything else that this node could not do gets another status, with which containerd asks its next host just the same.
+ * For 1.x a 404 counts for nothing, and the registry's own answer is what it reports.
+ */
+export function forClient(error: unknown, userAgent: string | undefined): unknown {
+  const major = Number(CONTAINERD.exec(userAgent ?? '')?.[1] ?? 0)
+  if (major < 2 || !(error instanceof OciError) || error.status !== 404 || error.cause === undefined) return error
+  const { message, cause } = error
+  return new OciError(cause instanceof NotShownError ? 'DENIED' : 'UNAVAILABLE', { message, cause })
+}

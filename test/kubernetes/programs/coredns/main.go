@@ -1,0 +1,20 @@
+// CoreDNS with the plugins that the test cluster's Corefile names.
+package main
+
+import (
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/coremain"
+
+	_ "github.com/coredns/coredns/plugin/cache"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/forward"
+	_ "github.com/coredns/coredns/plugin/health"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
+	_ "github.com/coredns/coredns/plugin/ready"
+)
+
+func main() {
+	// The order in which a query passes the plugins.
+	dnsserver.Directives = []string{"health", "ready", "errors", "cache", "kubernetes", "forward"}
+	coremain.Run()
+}

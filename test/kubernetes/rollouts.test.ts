@@ -1,0 +1,158 @@
+// The chart on a real Kubernetes: from its installation on an empty cluster to its removal, with pods that pull images in between.
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+
+import { chosenVariant } from '../support/containerd.ts'
+import type { Image } from '../support/image-maker.ts'
+import { eventually } from '../support/poll.ts'
+import { kubernetesUnavailable, startCluster } from './support/lab.ts'
+import type { KubernetesCluster } from './support/kubernetes-cluster.ts'
+import { ANN, BOB, CAROL, COMPANY, sleeper } from './support/registries.ts'
+import { everywhere, pod, pullFailure, pullSecret, rolledOut, running, warnings } from './support/workloads.ts'
+
+const skip = (await kubernetesUnavailable()) ?? false
+const HUB_SECRET = 'https://index.docker.io/v1/'
+const NODES = 3
+
+interface Finding {
+  readonly id: string
+  readonly level: string
+}
+
+describe('Nabo on Kubernetes', { skip }, () => {
+  let cluster: KubernetesCluster
+  let filesBefore: readonly unknown[]
+  const busybox = () => cluster.programs.busybox
+
+  before(async () => {
+    cluster = await startCluster({ kubelet: { imagePullCredentialsVerificationPolicy: 'AlwaysVerify' } })
+    filesBefore = await configurations()
+  })
+  after(() => cluster?.[Symbol.asyncDispose]())
+
+  const configurations = () => Promise.all(cluster.workers.map((worker) => worker.containerdFiles()))
+  const copies = (image: Image) => cluster.copiesOf(image)
+  const together = () => cluster.together()
+
+  it('is ready before there is a network for pods, while the DNS of the cluster does not answer', async () => {
+    await cluster.addDnsService()
+    await cluster.installNabo()
+    assert.equal((await cluster.naboPods()).length, NODES)
+    // In the pod, the checks see what containerd reads.
+    for (const worker of cluster.workers) {
+      const { findings } = JSON.parse(await cluster.nabo(worker, 'doctor', '--json')) as {
+        findings: readonly Finding[]
+      }
+      for (const id of ['config-path', 'hosts-toml', 'unpacked-layers', 'ports'])
+        assert.equal(findings.find((finding) => finding.id === id)?.level, 'ok', JSON.stringify(findings))
+    }
+    assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
+  })
+
+  it('brings the image of the DNS, and its daemons find each other once that runs', async () => {
+    await cluster.addNetwork()
+    await cluster.addDns()
+    await together()
+  })
+
+  it('takes each blob of an image from the registry once, for all nodes', async () => {
+    const image = sleeper(busybox(), { seed: 'rollout', layers: [20_000_000, 10_000_000, 1_000_000] })
+    await cluster.registries.hub.publish('app', '1', image)
+    await cluster.apply(everywhere('rollout', { image: 'docker.io/library/app:1' }))
+    await rolledOut(cluster, 'rollout')
+    assert.deepEqual(
+      await copies(image),
+      image.blobs.map(() => 1),
+    )
+    assert.deepEqual(await warnings(cluster, 'default', 'rollout'), [])
+  })
+
+  it('asks about the tag alone where pods always pull', async () => {
+    await cluster.registries.hub.reset()
+    await cluster.apply(everywhere('always', { image: 'docker.io/library/app:1', pullPolicy: 'Always' }))
+    await rolledOut(cluster, 'always')
+    const { blobGets, manifestGets } = await cluster.registries.hub.counters()
+    assert.deepEqual({ blobGets, manifestGets }, { blobGets: 0, manifestGets: 0 })
+  })
+
+  it('gives a private image to pods with the right secret', async () => {
+    const image = sleeper(busybox(), { seed: 'hidden' })
+    await cluster.registries.hub.publish('org/hidden', '1', image)
+    await cluster.apply(pullSecret('ann', HUB_SECRET, ANN), pullSecret('bob', HUB_SECRET, BOB))
+    await cluster.apply(everywhere('right', { image: 'docker.io/org/hidden:1', secrets: ['ann'] }))
+    await rolledOut(cluster, 'right')
+  })
+
+  for (const [name, secrets] of [
+    ['none', []],
+    ['wrong', ['bob']],
+    ['foreign', ['carol']],
+  ] as const)
+    it(`refuses it to a pod with the secret '${name}' on a node that has it, with the registry's words`, async () => {
+      await cluster.apply(pullSecret('carol', COMPANY, CAROL))
+      await cluster.apply(pod(name, { image: 'docker.io/org/hidden:1', secrets, node: cluster.worker(0).name }))
+      const failure = await pullFailure(cluster, name)
+      assert.match(failure, /pull access denied|insufficient_scope|authorization failed/)
+      await cluster.kubectl.run(['delete', 'pod', name])
+    })
+
+  it('lets images of a registry that wants a password pass', async () => {
+    const image = sleeper(busybox(), { seed: 'company' })
+    await cluster.registries.company.publish('team/app', '1', image)
+    await cluster.apply(everywhere('company', { image: `${COMPANY}/team/app:1`, secrets: ['carol'] }))
+    await rolledOut(cluster, 'company')
+  })
+
+  const noVolumes = chosenVariant().version === '1.6' ? 'containerd 1.6 cannot mount images' : false
+  it('brings the image of a volume once', { skip: noVolumes }, async () => {
+    const image = sleeper(busybox(), { seed: 'volume', layers: [5_000_000] })
+    await cluster.registries.hub.publish('files', '1', image)
+    const volume = { image: 'docker.io/library/app:1', imageVolume: 'docker.io/library/files:1' }
+    await cluster.apply(everywhere('volume', volume))
+    await rolledOut(cluster, 'volume')
+    assert.equal((await copies(image)).at(-1), 1)
+  })
+
+  it('fails no pod while all daemons are replaced', async () => {
+    await cluster.kubectl.run(['-n', 'nabo', 'rollout', 'restart', 'daemonset/nabo'])
+    for (const i of [0, 1, 2]) {
+      const image = sleeper(busybox(), { seed: `restart ${i}`, layers: [10_000_000, 10_000_000] })
+      await cluster.registries.hub.publish('restarted', `${i}`, image)
+      await cluster.apply(everywhere(`restart-${i}`, { image: `docker.io/library/restarted:${i}` }))
+      await rolledOut(cluster, `restart-${i}`)
+      assert.deepEqual(await warnings(cluster, 'default', `restart-${i}`), [])
+    }
+    await cluster.naboReady()
+    assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
+    await together()
+  })
+
+  it('ends a daemon that is frozen, and the pull that waits for it goes on', async () => {
+    const worker = cluster.worker(1)
+    const [pid] = worker.pidsOf('nabo serve')
+    assert.ok(pid !== undefined)
+    process.kill(pid, 'SIGSTOP')
+    await cluster.registries.hub.publish('frozen', '1', sleeper(busybox(), { seed: 'frozen' }))
+    await cluster.apply(pod('frozen', { image: 'docker.io/library/frozen:1', node: worker.name }))
+    await running(cluster, 'frozen')
+    const restarts = await eventually('the daemon is started again', async () => {
+      const [container] = (await cluster.naboOn(worker)).status.containerStatuses
+      return container !== undefined && container.restartCount > 0 && container.ready
+        ? container.restartCount
+        : undefined
+    })
+    assert.equal(restarts, 1)
+    await together()
+  })
+
+  it('leaves the nodes as they were', async () => {
+    await cluster.kubectl.run(['-n', 'nabo', 'delete', 'events', '--all'])
+    await cluster.uninstallNabo()
+    await cluster.naboGone()
+    assert.deepEqual(await configurations(), filesBefore)
+    assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
+    await cluster.registries.hub.publish('without', '1', sleeper(busybox(), { seed: 'without' }))
+    await cluster.apply(everywhere('without', { image: 'docker.io/library/without:1' }))
+    await rolledOut(cluster, 'without')
+  })
+})
