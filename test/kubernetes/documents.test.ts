@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 
+import { CHART } from '../support/helm.ts'
 import type { Image } from '../support/image-maker.ts'
 import type { KubernetesCluster } from './support/kubernetes-cluster.ts'
 import { kubernetesUnavailable, startCluster } from './support/lab.ts'
@@ -52,5 +53,26 @@ describe('docs/kubernetes.md', { skip }, () => {
     const checked = await cluster.shell(doctor)
     assert.equal(checked.code, 0, checked.stdout)
     assert.doesNotMatch(checked.stdout, /^(?:warning|error)\b/m)
+  })
+
+  it('has an error of Helm that names the value which a user who may not look it up must set', async () => {
+    const kubeconfig = await cluster.addLimitedUser('limited')
+    const install = (...flags: readonly string[]) =>
+      cluster.helm([
+        'install',
+        'nabo',
+        CHART,
+        '--namespace',
+        'limited',
+        '--dry-run=server',
+        '--kubeconfig',
+        kubeconfig,
+        ...flags,
+      ])
+    const { code, stderr } = await install()
+    assert.notEqual(code, 0)
+    assert.match(stderr, /set clusterDNS, or let Helm list the Services of kube-system/)
+    const set = await install('--set', 'clusterDNS=10.96.0.10')
+    assert.equal(set.code, 0, set.stderr)
   })
 })

@@ -66,11 +66,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The cluster's DNS: what is said, else what the cluster calls so; empty where Helm sees no cluster. */}}
-{{- define "nabo.clusterDNS" -}}
-{{- if .Values.clusterDNS }}
-{{- .Values.clusterDNS }}
-{{- else }}
+{{/*
+The address of the cluster's DNS as the cluster has it; empty where Helm sees no cluster. A template cannot catch the error of a lookup that is
+forbidden, but Helm's message quotes the name of the template.
+*/}}
+{{- define "clusterDNS is empty, so Helm looks for it: set clusterDNS, or let Helm list the Services of kube-system" -}}
 {{- $found := "" }}
 {{- $services := lookup "v1" "Service" "kube-system" "" }}
 {{- range $services.items }}
@@ -82,6 +82,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 {{- $found }}
+{{- end }}
+
+{{/* The cluster's DNS: what is said, else what the cluster calls so; empty where Helm sees no cluster. */}}
+{{- define "nabo.clusterDNS" -}}
+{{- if .Values.clusterDNS }}
+{{- .Values.clusterDNS }}
+{{- else }}
+{{- include "clusterDNS is empty, so Helm looks for it: set clusterDNS, or let Helm list the Services of kube-system" . }}
 {{- end }}
 {{- end }}
 

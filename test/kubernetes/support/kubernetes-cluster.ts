@@ -206,6 +206,19 @@ export class KubernetesCluster implements AsyncDisposable {
     })
   }
 
+  /** Makes a namespace, and a user who may do everything in it and nothing else; returns the path of the user's kubeconfig. */
+  async addLimitedUser(name: string): Promise<string> {
+    const binding = {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'RoleBinding',
+      metadata: { name, namespace: name },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
+      subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name }],
+    }
+    await this.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, binding)
+    return this.#control.addUser(name, `/CN=${name}`)
+  }
+
   /** Runs a shell script of an administrator, who has kubectl and helm on the PATH, in the root of this repository. */
   shell(script: string): Promise<CommandResult> {
     const path = [this.programs.kubernetes, join(this.programs.helm, '..'), process.env['PATH']].join(':')
