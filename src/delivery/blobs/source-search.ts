@@ -250,8 +250,10 @@ export class SourceSearch {
         this.#lastError = new Error(found.failure.message)
         this.#upstream.absent = found.failure.absent
         return undefined
+      case 'known':
+      case 'alone':
+        return 'alone'
     }
-    return 'alone'
   }
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
