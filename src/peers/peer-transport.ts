@@ -61,7 +61,7 @@ export interface AskOptions {
 const NO_BODY = new Uint8Array()
 const CONNECT_TIMEOUT = 1 * second
 const HEADER_TIMEOUT = 5 * second
-/** A peer that let a question time out is not asked again for so long: each one would cost its client the whole timeout. */
+/** A peer that let a question or a connection time out is not asked again for so long: each one would cost its client the whole timeout. */
 const SILENCE_MEMORY = 5 * second
 /** Of an answer that is not looked at: what is longer, or takes longer, costs a connection instead. */
 const MAX_DISCARDED = 16 * 1024
@@ -87,8 +87,10 @@ export class PeerTransport {
   readonly #requests: HttpRequests
   readonly #ownsRequests: boolean
   readonly #blobs: PeerConnections
-  /** By address. */
+  /** Peers that let a question time out, by address. */
   readonly #silent = new PeerHealth(SILENCE_MEMORY)
+  /** Peers that let a connection time out, by address. */
+  readonly #unreachable = new PeerHealth(SILENCE_MEMORY)
 
   constructor({ signer, idleTimeout, requests, buffers = new BufferPool() }: PeerTransportOptions) {
     this.#signer = signer
@@ -104,18 +106,24 @@ export class PeerTransport {
 
   /** Sends a request. Resolves for 200, 206, and 404 of a peer that says that it does not have the content. */
   async send(peer: Peer, asked: PeerRequest, { signal, verified = false }: AskOptions): Promise<PeerResponse> {
-    // An announcement has time, and finds out that the peer is back. Blobs of a peer that is slow are the swarm's to weigh.
-    if (asked.method !== 'POST' && asked.isBlob !== true && this.#silent.isFailing(peer.address))
+    // An announcement has time, and finds out that the peer is back.
+    if (asked.method !== 'POST' && this.#isAvoided(peer, asked))
       throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
     const claim = verified && this.#signer !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
     const response = await this.#exchange(peer, { ...asked, headers: { ...asked.headers, ...claim } }, signal)
     this.#silent.recovered(peer.address)
+    this.#unreachable.recovered(peer.address)
     const { status } = response
     const answers = status === 404 ? response.header(ABSENT_HEADER) !== undefined : [200, 206].includes(status)
     if (answers) return response
     discard(response)
     if (response.header(BUSY_HEADER) !== undefined) throw new PeerError('busy', `${peer.address} is busy`)
     throw new PeerError('refused', `${peer.address} answered ${status}`, { status })
+  }
+
+  /** Blobs of a peer that is slow are the swarm's to weigh, but not those of one that cannot be connected to. */
+  #isAvoided({ address }: Peer, { isBlob = false }: PeerRequest): boolean {
+    return this.#unreachable.isFailing(address) || (!isBlob && this.#silent.isFailing(address))
   }
 
   /** Sends a request until its incarnation and counter are the ones that the peer expects. Resolves with an authentic answer. */
@@ -142,7 +150,8 @@ export class PeerTransport {
       signal.throwIfAborted()
       if (cause instanceof SlowAnswerError)
         throw new PeerError('slow', `${peer.address} is slow: ${cause.message}`, { cause })
-      if (isTimeout(cause)) this.#silent.failed(peer.address)
+      if (cause instanceof errors.HeadersTimeoutError) this.#silent.failed(peer.address)
+      if (isConnectTimeout(cause)) this.#unreachable.failed(peer.address)
       throw new PeerError('unreachable', `${peer.address} cannot be reached`, { cause })
     }
   }
@@ -193,7 +202,6 @@ export async function readProvenAnswer(peer: Peer, response: PeerResponse, limit
   throw new PeerError('unreachable', `${peer.address} sent a body that its proof does not cover`)
 }
 
-function isTimeout(error: unknown): boolean {
-  const { HeadersTimeoutError, ConnectTimeoutError } = errors
-  return [HeadersTimeoutError, ConnectTimeoutError, PeerTimeoutError].some((kind) => error instanceof kind)
+function isConnectTimeout(error: unknown): boolean {
+  return error instanceof errors.ConnectTimeoutError || error instanceof PeerTimeoutError
 }

@@ -5,6 +5,7 @@ import { compareDistance, kadIdOf } from '../overlay/distance.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
 import { DeadlineError } from '../time/deadline.ts'
+import { minute, second } from '../time/units.ts'
 import type { SwarmOptions, SwarmTimings } from './swarm-options.ts'
 
 type HealthOptions = Pick<SwarmOptions & SwarmTimings, 'kadId' | 'grace' | 'failureMemory' | 'standInAfter'>
@@ -17,6 +18,10 @@ interface Silence {
 
 const MAX_LOST = 64
 const MAX_SILENT = 1_000
+/** Questions that are further apart are not one silence. */
+const MUTE_MEMORY = 1 * minute
+/** A pause begins a grace only so long after the last one: a node that is paused each second would never grant. */
+const GRACE_INTERVAL = 10 * second
 
 /**
  * Which coordinators failed or went lately. Who takes their place does not know what they knew: for a moment it lets the transfers
@@ -28,7 +33,10 @@ export class CoordinatorHealth {
   readonly #health: PeerHealth
   /** When each was lost, by id. */
   readonly #lost = new LRUCache<string, number>({ max: MAX_LOST })
+  /** To questions and reports. */
   readonly #silences: LRUCache<string, Silence>
+  /** To questions only. */
+  readonly #mute = new LRUCache<string, Silence>({ ...atMost(MAX_SILENT), ttl: MUTE_MEMORY })
   #startedAt = Number.NEGATIVE_INFINITY
 
   constructor(overlay: Overlay, options: HealthOptions) {
@@ -41,11 +49,23 @@ export class CoordinatorHealth {
   /** This node knows nothing yet. */
   started(): void {
     this.#startedAt = performance.now()
-    // What timed out while this process was paused says nothing.
-    setImmediate(() => this.#silences.clear())
+    this.#forgetSilences()
   }
 
-  /** A question or a report failed that was sent at `began`, of `performance.now()`; by a timeout if the error is a DeadlineError. */
+  /** This process was not scheduled for a moment, and may lack reports. */
+  paused(): void {
+    if (performance.now() - this.#startedAt >= GRACE_INTERVAL) this.started()
+    else this.#forgetSilences()
+  }
+
+  /** A question failed that was sent at `began`, of `performance.now()`; by a timeout if the error is a DeadlineError. */
+  unanswered(peer: Peer, error: unknown, began: number): void {
+    this.failed(peer, error, began)
+    if (!(error instanceof DeadlineError)) return
+    this.#mute.set(peer.id, { first: this.#mute.get(peer.id)?.first ?? began, last: performance.now() })
+  }
+
+  /** The same of a question or a report that says less: a report, or a question that was called off. */
   failed(peer: Peer, error: unknown, began: number): void {
     if (!this.#health.isFailing(peer.id)) this.left(peer)
     this.#health.failed(peer.id)
@@ -58,14 +78,22 @@ export class CoordinatorHealth {
   /** It answered a question, but late. */
   wasSlow(peer: Peer): void {
     this.#health.failed(peer.id)
+    this.#mute.delete(peer.id)
     this.heard(peer)
   }
 
-  /** It lives. */
+  /** It answered a question in time, or has only just come. */
+  answered(peer: Peer): void {
+    this.#mute.delete(peer.id)
+    this.recovered(peer)
+  }
+
+  /** It lives: it answered a report. */
   heard(peer: Peer): void {
     this.#silences.delete(peer.id)
   }
 
+  /** It answered a report in time. */
   recovered(peer: Peer): void {
     this.#health.recovered(peer.id)
     this.#lost.delete(peer.id)
@@ -74,11 +102,14 @@ export class CoordinatorHealth {
 
   /**
    * Whether it counts as dead. One that is slow has the only table that is complete: a node that stands in for it too early sends a second node
-   * upstream. So it has some time to answer, unless its connections fail.
+   * upstream. So it has some time to answer, unless its connections fail. One that answers reports, but no questions, has twice as much, and
+   * is asked again after as long: then one more question shows whether it is back.
    */
   isDead(peer: Peer): boolean {
-    const silence = this.#silences.get(peer.id)
-    return silence !== undefined && silence.last - silence.first >= this.#options.standInAfter
+    const { standInAfter } = this.#options
+    if (lengthOf(this.#silences.get(peer.id)) >= standInAfter) return true
+    const mute = this.#mute.get(peer.id)
+    return mute !== undefined && lengthOf(mute) >= 2 * standInAfter && performance.now() - mute.last < 2 * standInAfter
   }
 
   isFailing(peer: Peer): boolean {
@@ -99,6 +130,14 @@ export class CoordinatorHealth {
     return closer > 1 || (closer > 0 && rank === 0)
   }
 
+  /** What timed out while this process was paused says nothing. */
+  #forgetSilences(): void {
+    setImmediate(() => {
+      this.#silences.clear()
+      this.#mute.clear()
+    })
+  }
+
   #lostCloser(key: IndexKey, since: number): number {
     const { kadId } = this.#options
     const target = kadIdOf(Buffer.from(key, 'hex'))
@@ -109,4 +148,8 @@ export class CoordinatorHealth {
     }
     return count
   }
+}
+
+function lengthOf(silence: Silence | undefined): number {
+  return silence === undefined ? Number.NEGATIVE_INFINITY : silence.last - silence.first
 }

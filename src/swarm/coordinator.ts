@@ -116,13 +116,13 @@ export class Coordinator implements SwarmHandler {
       const answer = await withDeadline(options.forwardTimeout, 'passing a question on', signal, (signal) =>
         transport.join(head, { ...request, forwarded: true }, { signal }),
       )
-      health.recovered(head)
+      health.answered(head)
       this.forwarded++
       return answer
     } catch (error) {
       signal.throwIfAborted()
       // The fault is the member's: one with a false signature must not make this node do without the coordinator.
-      if (!(error instanceof ForwardRefusedError)) health.failed(head, error, began)
+      if (!(error instanceof ForwardRefusedError)) health.unanswered(head, error, began)
       return undefined
     }
   }

@@ -49,6 +49,11 @@ export const TAG_TTL = 15 * second
 export const LEFT_TTL = 30 * second
 /** How long a member waits for a source that sends nothing and is alive, if there is no other one but the upstream. */
 export const SLOW_PATIENCE = 15 * second
+/**
+ * Bytes that a member has to get before its complaints of silent sources are forgotten. After a single byte a source that gives one after each
+ * request could be silent for ever.
+ */
+export const SLOW_FORGIVEN = 4 * 1024 * 1024
 /** A source that is only starting, or has enough to do, is worth another try soon. */
 export const BUSY_TTL = 1 * second
 /** A source of wrong bytes is bad for everybody. */

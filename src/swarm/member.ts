@@ -1,3 +1,4 @@
+import { SLOW_FORGIVEN } from './limits.ts'
 import type { NodeState } from './node.ts'
 
 /** Units of load: a child that reads from up to four sources puts its share on each. */
@@ -5,6 +6,12 @@ export const FULL_SHARE = 12
 
 /** Messages may follow each other at once. */
 const RATE_WINDOW = 500
+
+/** When a source was first complained of, and where the member that complained was. */
+interface Complaint {
+  readonly since: number
+  readonly position: number
+}
 
 /** A node's transfer of one item, or its whole copy. Parents and children are the tree that bytes flow along. */
 export class MemberState {
@@ -29,8 +36,8 @@ export class MemberState {
   load = 0
   /** Sources that are bad for this member, and until when. */
   readonly left = new Map<string, number>()
-  /** Sources that are silent but alive, and since when: the last choice, until this member gets a byte. */
-  readonly slow = new Map<string, number>()
+  /** Sources that are silent but alive: the last choice, until this member has got {@link SLOW_FORGIVEN} bytes more. */
+  readonly slow = new Map<string, Complaint>()
   /** It is to ask again at its next report. */
   recalled = false
   recalledAt = Number.NEGATIVE_INFINITY
@@ -58,9 +65,11 @@ export class MemberState {
 
   /** Takes in where it is now. */
   advance(position: number, now: number): void {
-    if (position > this.position) {
-      this.progressAt = now
-      this.slow.clear()
+    if (position > this.position) this.progressAt = now
+    for (const [id, complaint] of this.slow) {
+      if (position - complaint.position >= SLOW_FORGIVEN) this.slow.delete(id)
+      // A new transfer of the item begins before the complaint of the last one.
+      else if (position < complaint.position) this.slow.set(id, { ...complaint, position })
     }
     const elapsed = now - this.#ratedAt
     if (elapsed >= RATE_WINDOW) {

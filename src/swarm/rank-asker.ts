@@ -114,11 +114,11 @@ export class RankAsker {
         transport.join(peer, request, { signal }),
       )
       if (isSlow()) health.wasSlow(peer)
-      else health.recovered(peer)
+      else health.answered(peer)
       return { answer, by: peer }
     } catch (error) {
       // Called off: by the client, or because another one was faster.
-      if (!signal.aborted) health.failed(peer, error, began)
+      if (!signal.aborted) health.unanswered(peer, error, began)
       else if (isSlow()) health.failed(peer, new DeadlineError('another one was faster'), began)
       throw error
     }

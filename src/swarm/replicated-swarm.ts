@@ -40,7 +40,7 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
   readonly #overlay: Overlay
   readonly #options: SwarmOptions & SwarmTimings
   /** What was told while this process was paused may not have arrived: another node may have been sent upstream by now. */
-  readonly #clock = new AttendedClock({ onPause: () => this.#health.started() })
+  readonly #clock = new AttendedClock({ onPause: () => this.#health.paused() })
   readonly #table: SwarmTable
   readonly #ranks: Ranks
   readonly #health: CoordinatorHealth
@@ -107,6 +107,7 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
     const { registry } = item.repository
     return new SharedMembership({
       member: () => this.#member(),
+      now: this.#options.now ?? this.#clock.now,
       upstreamRate: this.#options.upstreamRate,
       ask: (request, options) => this.#ask(request, options),
       participation: () => this.#participation(name, registry),
@@ -196,7 +197,7 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
       this.#health.left(event.peer)
       this.#table.drop(event.peer.id)
     } else {
-      this.#health.recovered(event.peer)
+      this.#health.answered(event.peer)
       // Whom it coordinates for from now on has told somebody else so far.
       if (this.#isAlone) this.#health.started()
     }

@@ -3,10 +3,13 @@ import { randomInt } from 'node:crypto'
 import { type JoinAnswer, type JoinRequest, type Member, SELF_RANK } from './messages.ts'
 import type { Participation, TransferState } from './participation.ts'
 import type { Direction, Membership, SwarmOutcome, SwarmQuestion, SwarmSource } from './swarm.ts'
+import { second } from '../time/units.ts'
 
 /** What a membership needs from the swarm that it is part of. */
 export interface MembershipHost {
   member(): Member
+  /** A clock in milliseconds that stands still while this process is not scheduled. */
+  now(): number
   upstreamRate(registry: string): number | undefined
   ask(
     request: JoinRequest,
@@ -23,6 +26,11 @@ export interface MembershipHost {
 
 /** After so many answers in a row whose sources gave nothing, the coordinator is not worth asking. */
 const MAX_FRUITLESS = 5
+/**
+ * After so long below the sources of coordinators without a byte, the transfer goes alone: a lying coordinator could name silent sources for ever.
+ * Twice as long as an honest one is patient with a silent source (`SLOW_PATIENCE`).
+ */
+const MAX_LED = 30 * second
 
 /** One transfer of this node. */
 export class SharedMembership implements Membership, TransferState {
@@ -30,6 +38,8 @@ export class SharedMembership implements Membership, TransferState {
   #participation: Participation | undefined
   #listener: (() => void) | undefined
   #fruitless = 0
+  /** When it first asked since its last byte, of the host's clock. */
+  #ledSince: number | undefined
   #hasLeft = false
   position = 0
   serves = false
@@ -42,7 +52,7 @@ export class SharedMembership implements Membership, TransferState {
 
   async ask(question: SwarmQuestion, options: { signal: AbortSignal }): Promise<Direction> {
     options.signal.throwIfAborted()
-    if (this.#hasLeft || this.#isFruitless(question)) return this.#alone()
+    if (this.#hasLeft || this.#isFruitless(question) || this.#isLedTooLong()) return this.#alone()
     const participation = this.#enter(question)
     participation.asking++
     participation.generation++
@@ -57,7 +67,10 @@ export class SharedMembership implements Membership, TransferState {
   }
 
   progress(position: number): void {
-    if (position > this.position) this.#fruitless = 0
+    if (position > this.position) {
+      this.#fruitless = 0
+      this.#ledSince = undefined
+    }
     this.position = Math.max(this.position, position)
   }
 
@@ -122,6 +135,7 @@ export class SharedMembership implements Membership, TransferState {
       case undefined:
         return this.#alone()
       case 'upstream':
+        this.#ledSince = undefined
         this.#lead(participation, answer.lease)
         return { type: 'upstream' }
       case 'follow':
@@ -185,5 +199,11 @@ export class SharedMembership implements Membership, TransferState {
     // How long a silent source is waited for, the coordinator knows.
     if (question.left.some(({ reason }) => reason !== 'busy' && reason !== 'stalled')) this.#fruitless++
     return this.#fruitless >= MAX_FRUITLESS
+  }
+
+  #isLedTooLong(): boolean {
+    const now = this.#host.now()
+    this.#ledSince ??= now
+    return now - this.#ledSince >= MAX_LED
   }
 }

@@ -37,9 +37,12 @@ export function noteLeft(
  * report and the overlay loses it, and then it is no choice.
  */
 function isPatientWith(member: MemberState, id: string, now: number): boolean {
-  const since = member.slow.get(id) ?? now
-  if (member.slow.size < MAX_LEFT) member.slow.set(id, since)
-  return now - since < SLOW_PATIENCE
+  const known = member.slow.get(id)
+  if (known !== undefined) return now - known.since < SLOW_PATIENCE
+  // Without an entry the patience would never end.
+  if (member.slow.size >= MAX_LEFT) return false
+  member.slow.set(id, { since: now, position: member.position })
+  return true
 }
 
 /** A member says whom it follows: so a coordinator that is new learns the tree. What would break its rules is asked anew. */

@@ -3,7 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
+import { errors } from 'undici'
+
 import { NODE_PROTOCOL } from '../../src/contracts/node-protocol.ts'
+import type { HttpRequests } from '../../src/http-client/http-requests.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseOciRequest } from '../../src/oci/request.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
@@ -249,6 +252,26 @@ describe('a peer client', () => {
     }
     answer = (_, response) => response.end()
     await assert.rejects(client.resolveTag(peer, tag, { signal }), isPeerError('invalid'))
+  })
+
+  it('asks a peer that let a connection time out for nothing for a while, and one that is slow for blobs only', async () => {
+    answer = (_, response) => response.end(bytes)
+    const askAfter = async (failure: Error) => {
+      const requests = { send: () => Promise.reject(failure) } as unknown as HttpRequests
+      const failing = new PeerClient({ idleTimeout: 10_000, requests })
+      const head = () => failing.headBlob(peer, repository, digest, { signal })
+      await assert.rejects(head(), isPeerError('unreachable'))
+      await assert.rejects(head(), /did not answer a moment ago/)
+      try {
+        const blob = await failing.getBlob(peer, repository, digest, { start: 0, signal })
+        return await readAll(blob?.body ?? assert.fail())
+      } finally {
+        await failing.close()
+      }
+    }
+    await assert.rejects(askAfter(new errors.ConnectTimeoutError()), /did not answer a moment ago/)
+    assert.deepEqual(await askAfter(new errors.HeadersTimeoutError()), bytes)
+    assert.equal(requests.length, 1)
   })
 
   it('says that a dead peer cannot be reached', async () => {

@@ -109,6 +109,51 @@ describe('a swarm whose coordinator', () => {
     assert.ok(questions <= 8, `${questions} questions`)
   })
 
+  it('names silent sources for ever is left to itself after 30 s without a byte', async () => {
+    let now = 0
+    let position = 0
+    await using network = new SwarmNetwork({ ...IMPATIENT, now: () => now })
+    await network.addMany(6)
+    const [liar, asker] = await network.ranked(item)
+    network.lie = (to) => {
+      if (to !== liar!.id) return undefined
+      const peer = { id: `silent-${network.sent.length}`, address: '10.255.0.1:7951' }
+      return { type: 'follow', sources: [{ peer, complete: true, level: 0 }] }
+    }
+    const pull = await Pull.begin(asker!, item)
+    const askAfter = async (ms: number) => {
+      now += ms
+      await pull.ask({ left: pull.sources.map((id) => ({ id, reason: 'stalled' })), position })
+      return pull.type
+    }
+    for (let n = 0; n < 5; n++) assert.equal(await askAfter(5_000), 'follow')
+    position = 1
+    pull.membership.progress(position)
+    // Between its last byte and the next question it may have waited for its client.
+    assert.equal(await askAfter(60_000), 'follow')
+    for (let n = 0; n < 5; n++) assert.equal(await askAfter(5_000), 'follow')
+    assert.equal(await askAfter(5_000), 'alone')
+    assert.equal(await askAfter(5_000), 'alone')
+  })
+
+  it('answers reports but no questions is stood in for', async () => {
+    await using network = new SwarmNetwork(IMPATIENT)
+    await network.addMany(6)
+    const [mute, ...others] = await network.ranked(item)
+    // Each of the others reports to it all the time.
+    for (const node of others) await Pull.begin(node, await network.itemOf(mute!, `long ${node.id}`))
+    network.fault = (_, to, kind) => (to === mute!.id && kind === 'join' ? 'frozen' : 'none')
+    let round = 0
+    await eventually('somebody coordinates', async () => {
+      const pulls = await allPull(others, await network.itemOf(mute!, `round ${++round}`))
+      return pulls.every(({ type }) => type !== 'alone')
+    })
+    for (let more = 0; more < 3; more++) {
+      const pulls = await allPull(others, await network.itemOf(mute!, `more ${more}`))
+      assert.equal(upstream(pulls).length, 1)
+    }
+  })
+
   it('asks for patience and has none itself is not waited for twice', async () => {
     await using network = new SwarmNetwork({ ...IMPATIENT, shortPatience: 1 })
     await network.addMany(6)

@@ -81,11 +81,31 @@ describe('who is given as a source', () => {
     assert.deepEqual(sources(swarm.join('b', { left })), ['c'])
   })
 
-  it('a silent source is as good as others again for who got a byte of it', () => {
+  it('a silent source is as good as others again for a member that got 4 MiB', () => {
     const swarm = new TableFixture()
     swarm.join('b', { left: [{ id: 'h', reason: 'stalled' }] }, ['h'])
-    assert.deepEqual(sources(swarm.join('b', { position: MIB }, ['h'])), ['h'])
-    assert.deepEqual(sources(swarm.join('b', { position: MIB }, ['g', 'h'])).toSorted(), ['g', 'h'])
+    assert.deepEqual(sources(swarm.join('b', { position: 3 * MIB }, ['g', 'h'])), ['g'])
+    assert.deepEqual(sources(swarm.join('b', { position: 4 * MIB }, ['g', 'h'])).toSorted(), ['g', 'h'])
+  })
+
+  it('a source that gives a byte after each request and is silent again is left after 15 s', () => {
+    const swarm = new TableFixture()
+    const left = [{ id: 'h', reason: 'stalled' }] as const
+    let position = 0
+    const ask = () => sources(swarm.join('b', { left, position: position++ }, ['h']))
+    for (const wait of [5000, 5000, 4999, 1]) {
+      assert.deepEqual(ask(), ['h'])
+      swarm.now += wait
+    }
+    assert.deepEqual(ask(), ['upstream'])
+  })
+
+  it('a member that has complained of 64 sources has no patience with another one', () => {
+    const swarm = new TableFixture()
+    const some = Array.from({ length: 64 }, (_, n) => `h${n}`)
+    swarm.join('b', { left: some.map((id) => ({ id, reason: 'stalled' })) }, some)
+    const after = sources(swarm.join('b', { left: [{ id: 'i', reason: 'stalled' }] }, ['i']))
+    assert.ok(!after.includes('i'), after.join(' '))
   })
 
   it('a complete holder that is silent is waited for, for 15 s', () => {

@@ -6,6 +6,9 @@ interface Opening {
   readonly controller: AbortController
 }
 
+/** A source that is named while so many are open is not asked: an honest coordinator names another one every few seconds at most. */
+const MAX_OPENINGS = 4
+
 /**
  * The requests of one search that wait for their answers. A source that is slow to answer is kept while another one is looked for: to ask it again
  * later costs it more than to go on waiting.
@@ -26,11 +29,11 @@ export class Openings {
     return [...this.#openings].flatMap(({ ids }) => ids)
   }
 
-  /** Asks sources, except those that are asked already. */
+  /** Asks sources, except those that are asked already, and none while {@link MAX_OPENINGS} requests are open. */
   ask(sources: readonly SwarmSource[], signal: AbortSignal): void {
     const asked = new Set(this.ids)
     const others = sources.filter(({ peer }) => !asked.has(peer.id))
-    if (others.length === 0) return
+    if (others.length === 0 || this.#openings.size >= MAX_OPENINGS) return
     const controller = new AbortController()
     const opening = { ids: others.map(({ peer }) => peer.id), controller }
     this.#openings.add(opening)

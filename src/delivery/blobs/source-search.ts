@@ -234,24 +234,21 @@ export class SourceSearch {
       signal,
     )
     if (!('type' in found)) return found
-    switch (found.type) {
-      case 'upstream': {
-        // A client that fetches it by itself instead does so no sooner, unless it is the upstream alone that is slow.
-        this.#transfer.waitsForPeers = isNamed
-        if (!this.#options.sources.fallsBack(this.#request.repository)) {
-          this.#leave({ type: 'cancelled' })
-          return 'alone'
-        }
-        const stream = await this.#fromUpstream(position, signal)
-        if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
-        return stream
-      }
-      case 'failed':
-        this.#lastError = new Error(found.failure.message)
-        this.#upstream.absent = found.failure.absent
-        return undefined
+    if (found.type === 'failed') {
+      this.#lastError = new Error(found.failure.message)
+      this.#upstream.absent = found.failure.absent
+      return undefined
     }
-    return 'alone'
+    if (found.type !== 'upstream') return 'alone'
+    // A client that fetches it by itself instead does so no sooner, unless it is the upstream alone that is slow.
+    this.#transfer.waitsForPeers = isNamed
+    if (!this.#options.sources.fallsBack(this.#request.repository)) {
+      this.#leave({ type: 'cancelled' })
+      return 'alone'
+    }
+    const stream = await this.#fromUpstream(position, signal)
+    if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
+    return stream
   }
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */

@@ -49,6 +49,16 @@ describe('requests to sources that are slow to answer', () => {
     assert.deepEqual(cancelled, ['b'])
   })
 
+  it('are four at a time at most', async () => {
+    for (const id of 'abcdef') openings.ask([source(id)], signal)
+    assert.deepEqual(openings.ids, ['a', 'b', 'c', 'd'])
+    asked[1]?.answer.resolve(undefined)
+    await new Promise(setImmediate)
+    openings.ask([source('e')], signal)
+    assert.deepEqual(openings.ids, ['a', 'c', 'd', 'e'])
+    openings.close()
+  })
+
   it('end without an answer when each has failed', async () => {
     openings.ask([source('a')], signal)
     openings.ask([source('b')], signal)
