@@ -227,7 +227,7 @@ export class KubernetesCluster implements AsyncDisposable {
       KUBECONFIG: this.#control.kubeconfigOf('admin'),
       HOME: join(this.directory, 'control'),
     }
-    const [program = '', ...args] = [...this.#control.place, 'sh', '-c', `cd ${join(CHART, '../..')}\n${script}`]
+    const [program, ...args] = [...this.#control.place, 'sh', '-c', `cd ${join(CHART, '../..')}\n${script}`]
     return execute(program, args, { env: { ...process.env, ...environment }, timeoutMs: 3 * PATIENCE_MS })
   }
 
