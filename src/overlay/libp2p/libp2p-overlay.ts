@@ -200,11 +200,24 @@ export class Libp2pOverlay implements Overlay {
     const running = { host, dialler, exchange, heartbeat, bootstrappers, remembered, ending, timer }
     host.addEventListener('peer:identify', ({ detail }) => {
       identified.add(detail.connection)
-      this.#admit(running, detail)
+      this.#handle('identify', () => this.#admit(running, detail))
     })
-    host.addEventListener('peer:discovery', ({ detail }) => this.#discover(running, detail))
-    host.addEventListener('peer:disconnect', ({ detail }) => this.#dismiss(running, detail))
+    host.addEventListener('peer:discovery', ({ detail }) =>
+      this.#handle('discovery', () => this.#discover(running, detail)),
+    )
+    host.addEventListener('peer:disconnect', ({ detail }) =>
+      this.#handle('disconnect', () => this.#dismiss(running, detail)),
+    )
     return running
+  }
+
+  /** Node ends the process for an error in a listener of an EventTarget, and other nodes decide what these listeners read. */
+  #handle(event: string, listener: () => void): void {
+    try {
+      listener()
+    } catch (error) {
+      this.#options.log.debug({ event, error: String(error) }, 'an event of the overlay failed')
+    }
   }
 
   #admit(
