@@ -11,6 +11,7 @@ export interface NodeAddress extends HostPort {
 
 /** Cap on the text of a router's multiaddr, in characters: that of an IPv6 address has 61, and most names are short. */
 export const MAX_ROUTER_LENGTH = 128
+const MAX_HOST_LENGTH = MAX_ROUTER_LENGTH - '/dns//tcp/65535'.length
 
 const SHAPE = /^(?:ip4|ip6|dns|dns4|dns6) tcp( http)?(?: p2p)?$/
 
@@ -41,9 +42,18 @@ export function parseNodeAddress(address: Multiaddr): NodeAddress | undefined {
   const [host, port] = [components[0]?.value, Number(components[1]?.value)]
   if (match === null || host === undefined || !(port > 0)) return undefined
   const read = { host: unmapped(host), port }
-  if (canonicalHost(read.host) === undefined || routerMultiaddr(read).toString().length > MAX_ROUTER_LENGTH)
-    return undefined
+  if (read.host.length > MAX_HOST_LENGTH || canonicalHost(read.host) === undefined) return undefined
   return { ...read, listener: match[1] === undefined ? 'router' : 'peer' }
+}
+
+/** Reads the text of a router's multiaddr, without a peer id; undefined for anything else. */
+export function parseRouter(text: string): Multiaddr | undefined {
+  try {
+    const parsed = text.length > MAX_ROUTER_LENGTH ? undefined : parseNodeAddress(multiaddr(text))
+    return parsed?.listener === 'router' ? routerMultiaddr(parsed) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**
