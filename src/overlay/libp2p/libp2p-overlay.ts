@@ -177,6 +177,7 @@ export class Libp2pOverlay implements Overlay {
           host,
           isMember: (router) => this.#isConnected(router),
           hasRoom: () => dialler.room > 0,
+          onFailure: (router) => remembered.failed(router),
           log,
         }),
     )
@@ -239,8 +240,7 @@ export class Libp2pOverlay implements Overlay {
     const routers = routerAddresses(announced, connection.remoteAddr)
     this.#options.log.info({ peer: id, address }, 'a peer has joined')
     this.#members.put({ peer: { id, address }, peerId, kadId, routers })
-    if (known !== undefined) remembered.left(known.routers)
-    remembered.joined(routers)
+    remembered.joined({ id, from: parseNodeAddress(connection.remoteAddr)?.host, routers })
     // where there is one newcomer there may be more
     exchange.hurry(clock())
   }
@@ -262,7 +262,7 @@ export class Libp2pOverlay implements Overlay {
     this.#options.log.info({ peer: member.peer.id, address: member.peer.address }, 'a peer has left')
     const now = clock()
     dialler.lose(peerId, member.routers)
-    remembered.left(member.routers)
+    remembered.left(member.peer.id)
     for (const bootstrapper of bootstrappers) bootstrapper.hurry(now)
     exchange.hurry(now)
   }
