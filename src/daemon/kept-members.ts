@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 
 import { makeDirectories } from '../files/make-directories.ts'
-import { parseTarget } from '../overlay/bootstrap/parse-bootstrap.ts'
+import { parseRouter } from '../overlay/libp2p/addresses.ts'
 import { MAX_REMEMBERED } from '../overlay/libp2p/remembered-routers.ts'
 import { StateFile } from '../store/state-file.ts'
 import { errorText, type Log } from '../telemetry/log.ts'
@@ -14,12 +14,10 @@ const FILE = 'members.json'
 const DIRECTORY_MODE = 0o755
 /** 128 multiaddrs of at most 128 characters, and some room. */
 const MAX_BYTES = 32 * 1024
-const MAX_ADDRESS_LENGTH = 128
 /** Throttle: a rollout changes the members every second. */
 const WRITE_DELAY = 5 * second
 
 const documentSchema = z.object({ version: z.literal(1), routers: z.array(z.unknown()) })
-const routerSchema = z.string().max(MAX_ADDRESS_LENGTH)
 
 /** The router addresses of the latest members, in a file. */
 export interface KeptMembers {
@@ -60,7 +58,7 @@ export async function keepMembers(directory: string | undefined, log: Pick<Log, 
   }
   return {
     routers,
-    save: (list) => file.saveWithin(WRITE_DELAY, () => JSON.stringify({ version: 1, routers: list })),
+    save: (list) => file.saveWithin(WRITE_DELAY, () => JSON.stringify({ version: 1, routers: keptOf(list) })),
     stop: () => file.flush(),
   }
 }
@@ -73,11 +71,12 @@ function parseKept(text: string): readonly string[] | undefined {
   } catch {
     return undefined
   }
-  return documentSchema
-    .safeParse(json)
-    .data?.routers.slice(0, MAX_REMEMBERED)
-    .flatMap((raw) => {
-      const router = routerSchema.safeParse(raw).data
-      return router !== undefined && parseTarget(router)?.type === 'multiaddr' ? [router] : []
-    })
+  const routers = documentSchema.safeParse(json).data?.routers
+  return routers && keptOf(routers)
+}
+
+/** What the file holds of a list, at most 17 KiB: the same rows are written as are read. */
+function keptOf(rows: readonly unknown[]): readonly string[] {
+  const routers = rows.flatMap((row) => (typeof row === 'string' ? (parseRouter(row) ?? []) : []))
+  return routers.slice(0, MAX_REMEMBERED).map(String)
 }

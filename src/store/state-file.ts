@@ -31,7 +31,7 @@ export class StateFile<T> {
     this.#options = options
   }
 
-  /** Reads the state; undefined if the file is missing or broken. A broken file is renamed, not deleted. */
+  /** Reads the state; undefined if the file is missing or broken. A broken file is renamed to `<path>.broken`, over an earlier one. */
   async read(): Promise<T | undefined> {
     const { path, parse, what, loss, log, maxBytes = Infinity } = this.#options
     let text: string | undefined
@@ -43,7 +43,8 @@ export class StateFile<T> {
     }
     const state = text === undefined ? undefined : parse(text)
     if (state !== undefined) return state
-    const aside = `${path}.broken-${Date.now()}`
+    // One name: files that break again and again do not fill the disk.
+    const aside = `${path}.broken`
     await rename(path, aside)
     log.warn({ path, aside }, `the ${what} is broken and was set aside: ${loss}`)
     return undefined

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -51,6 +51,8 @@ describe('the members that a node keeps', () => {
     for (const text of ['', '\0\0\0', whole.slice(0, 30), 'null', '{"version":2,"routers":[]}', '[]', long])
       assert.deepEqual(await readBack(text), [], text.slice(0, 40))
     assert.equal(warnings.length, 7)
+    const names = await readdir(join(directory, 'run'))
+    assert.deepEqual(names, ['members.json.broken'], 'one is set aside: the latest')
     const kept = await keep()
     kept.save(ROUTERS)
     await kept.stop()
@@ -62,6 +64,20 @@ describe('the members that a node keeps', () => {
     assert.deepEqual(await readBack(JSON.stringify({ version: 1, routers: [...odd, ...ROUTERS] })), ROUTERS)
     const many = Array.from({ length: 300 }, (_, n) => `/ip4/10.0.0.${n % 250}/tcp/${n + 1}`)
     assert.equal((await readBack(JSON.stringify({ version: 1, routers: many }))).length, MAX_REMEMBERED)
+  })
+
+  it('are written as they are read: no long name takes the place of the others', async () => {
+    const long = Array.from({ length: 10 }, (_, n) => `/dns/${'y'.repeat(3_500)}${n}/tcp/7952`)
+    const first = await keep()
+    first.save([...long, ...ROUTERS])
+    await first.stop()
+    assert.deepEqual((await keep()).routers, ROUTERS)
+    const names = Array.from({ length: 300 }, (_, n) => `/dns/${'a'.repeat(55)}.${'b'.repeat(50)}${n + 100}/tcp/65535`)
+    const second = await keep()
+    second.save(names)
+    await second.stop()
+    assert.deepEqual((await keep()).routers, names.slice(0, MAX_REMEMBERED))
+    assert.deepEqual(warnings, [])
   })
 
   it('are not kept without a directory, or in one that cannot be used, and the node starts', async () => {

@@ -2,12 +2,16 @@ import { BlockList, isIP } from 'node:net'
 
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 
-import { formatHostPort, type HostPort } from '../host-port.ts'
+import { canonicalHost, formatHostPort, type HostPort } from '../host-port.ts'
 
 /** What one multiaddr of a node says: where its router listens, or (`/http`) where its peer listener does. */
 export interface NodeAddress extends HostPort {
   readonly listener: 'router' | 'peer'
 }
+
+/** Cap on the text of a router's multiaddr, in characters: that of an IPv6 address has 61, and most names are short. */
+export const MAX_ROUTER_LENGTH = 128
+const MAX_HOST_LENGTH = MAX_ROUTER_LENGTH - '/dns//tcp/65535'.length
 
 const SHAPE = /^(?:ip4|ip6|dns|dns4|dns6) tcp( http)?(?: p2p)?$/
 
@@ -28,13 +32,28 @@ export function peerMultiaddr(address: HostPort): Multiaddr {
   return routerMultiaddr(address).encapsulate('/http')
 }
 
-/** Reads a multiaddr of one of a node's listeners; undefined for anything else. IPv4 in IPv6 becomes IPv4. */
+/**
+ * Reads a multiaddr of one of a node's listeners; undefined for anything else. IPv4 in IPv6 becomes IPv4. The host is an IP address or a DNS
+ * name: libp2p reads a name from any bytes, and throws when it writes one with a slash.
+ */
 export function parseNodeAddress(address: Multiaddr): NodeAddress | undefined {
   const components = address.getComponents()
   const match = SHAPE.exec(components.map((component) => component.name).join(' '))
   const [host, port] = [components[0]?.value, Number(components[1]?.value)]
   if (match === null || host === undefined || !(port > 0)) return undefined
-  return { host: unmapped(host), port, listener: match[1] === undefined ? 'router' : 'peer' }
+  const read = { host: unmapped(host), port }
+  if (read.host.length > MAX_HOST_LENGTH || canonicalHost(read.host) === undefined) return undefined
+  return { ...read, listener: match[1] === undefined ? 'router' : 'peer' }
+}
+
+/** Reads the text of a router's multiaddr, without a peer id; undefined for anything else. */
+export function parseRouter(text: string): Multiaddr | undefined {
+  try {
+    const parsed = text.length > MAX_ROUTER_LENGTH ? undefined : parseNodeAddress(multiaddr(text))
+    return parsed?.listener === 'router' ? routerMultiaddr(parsed) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**

@@ -17,6 +17,9 @@ const FIRST_ROUND_MS = 1 * second
 const LAST_ROUND_ALONE_MS = 10 * second
 const LAST_ROUND_MS = 30 * second
 
+/** After a hurry rounds come 1, 2, 4 and 8 s apart by themselves. */
+const HURRY_PAUSE_MS = 10 * second
+
 /** Few are enough for a foothold: the members that they lead to tell of all the others, without dialling anyone twice. */
 const DIALS_PER_ROUND = 3
 const DIALS_PER_ROUND_ALONE = 6
@@ -33,10 +36,12 @@ export class Bootstrapper {
   /** True if a router at this address is connected. */
   readonly #isMember: (router: Multiaddr) => boolean
   readonly #hasRoom: () => boolean
+  readonly #onFailure: (address: Multiaddr) => void
   readonly #log: OverlayLog
   readonly #ownUntil = new Map<string, number>()
   #pause = FIRST_ROUND_MS
   #nextAt = 0
+  #nextHurryAt = 0
   #running = false
   #failures = 0
 
@@ -45,17 +50,22 @@ export class Bootstrapper {
     host: BootstrapHost
     isMember: (router: Multiaddr) => boolean
     hasRoom: () => boolean
+    /** Called after each dial that fails. */
+    onFailure: (address: Multiaddr) => void
     log: OverlayLog
   }) {
     this.#source = options.source
     this.#host = options.host
     this.#isMember = options.isMember
     this.#hasRoom = options.hasRoom
+    this.#onFailure = options.onFailure
     this.#log = options.log
   }
 
-  /** Something was lost: the next round is soon. */
+  /** Something was lost: the next round is soon. Once in ten seconds: nodes that come and go do not keep the rounds short. */
   hurry(now: number): void {
+    if (now < this.#nextHurryAt) return
+    this.#nextHurryAt = now + HURRY_PAUSE_MS
     this.#pause = FIRST_ROUND_MS
     this.#nextAt = Math.min(this.#nextAt, now + jittered(FIRST_ROUND_MS))
   }
@@ -109,6 +119,7 @@ export class Bootstrapper {
         this.#ownUntil.set(address.toString(), now + OWN_ADDRESS_MS)
       } else if (!signal.aborted) {
         this.#log.debug({ address: address.toString(), error: String(error) }, 'a bootstrap node cannot be reached')
+        this.#onFailure(address)
       }
     }
   }

@@ -177,6 +177,7 @@ export class Libp2pOverlay implements Overlay {
           host,
           isMember: (router) => this.#isConnected(router),
           hasRoom: () => dialler.room > 0,
+          onFailure: (router) => remembered.failed(router),
           log,
         }),
     )
@@ -200,11 +201,24 @@ export class Libp2pOverlay implements Overlay {
     const running = { host, dialler, exchange, heartbeat, bootstrappers, remembered, ending, timer }
     host.addEventListener('peer:identify', ({ detail }) => {
       identified.add(detail.connection)
-      this.#admit(running, detail)
+      this.#handle('identify', () => this.#admit(running, detail))
     })
-    host.addEventListener('peer:discovery', ({ detail }) => this.#discover(running, detail))
-    host.addEventListener('peer:disconnect', ({ detail }) => this.#dismiss(running, detail))
+    host.addEventListener('peer:discovery', ({ detail }) =>
+      this.#handle('discovery', () => this.#discover(running, detail)),
+    )
+    host.addEventListener('peer:disconnect', ({ detail }) =>
+      this.#handle('disconnect', () => this.#dismiss(running, detail)),
+    )
     return running
+  }
+
+  /** Node ends the process for an error in a listener of an EventTarget, and other nodes decide what these listeners read. */
+  #handle(event: string, listener: () => void): void {
+    try {
+      listener()
+    } catch (error) {
+      this.#options.log.debug({ event, error: String(error) }, 'an event of the overlay failed')
+    }
   }
 
   #admit(
@@ -226,8 +240,7 @@ export class Libp2pOverlay implements Overlay {
     const routers = routerAddresses(announced, connection.remoteAddr)
     this.#options.log.info({ peer: id, address }, 'a peer has joined')
     this.#members.put({ peer: { id, address }, peerId, kadId, routers })
-    if (known !== undefined) remembered.left(known.routers)
-    remembered.joined(routers)
+    remembered.joined({ id, from: parseNodeAddress(connection.remoteAddr)?.host, routers })
     // where there is one newcomer there may be more
     exchange.hurry(clock())
   }
@@ -249,7 +262,7 @@ export class Libp2pOverlay implements Overlay {
     this.#options.log.info({ peer: member.peer.id, address: member.peer.address }, 'a peer has left')
     const now = clock()
     dialler.lose(peerId, member.routers)
-    remembered.left(member.routers)
+    remembered.left(member.peer.id)
     for (const bootstrapper of bootstrappers) bootstrapper.hurry(now)
     exchange.hurry(now)
   }

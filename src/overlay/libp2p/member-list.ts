@@ -1,9 +1,10 @@
 import type { PeerId, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import { z } from 'zod'
 
 import { readBounded } from '../../async/read-bounded.ts'
+import { MAX_ROUTER_LENGTH, parseRouter } from './addresses.ts'
 import type { Member } from './member-table.ts'
 
 export const MEMBERS_PROTOCOL = '/nabo/members/1.0.0'
@@ -20,24 +21,36 @@ export interface KnownNode {
   readonly routers: readonly Multiaddr[]
 }
 
-const listSchema = z
-  .array(z.object({ id: z.string().max(128), routers: z.array(z.string().max(256)).max(MAX_ADDRESSES) }))
-  .max(MAX_MEMBERS)
+const listSchema = z.array(z.unknown()).max(MAX_MEMBERS)
+const rowSchema = z.object({ id: z.string().max(128), routers: z.array(z.string()) })
 
-/** The answer of the members protocol: a JSON list of who is connected here, ended by the end of the stream. */
+/**
+ * The answer of the members protocol: a JSON list of who is connected here, ended by the end of the stream. Routers that no node would read
+ * are left out, then members without a router, and members beyond the limits of the list.
+ */
 export function encodeMemberList(members: Iterable<Member>): Uint8Array {
-  const list = [...members].slice(0, MAX_MEMBERS).map((member) => ({
-    id: member.peer.id,
-    routers: member.routers.slice(0, MAX_ADDRESSES).map(String),
-  }))
-  return Buffer.from(JSON.stringify(list))
+  const rows: string[] = []
+  // of the brackets; each row has a comma
+  let bytes = 2
+  for (const { peer, routers } of members) {
+    const readable = routers.map(String).filter((router) => router.length <= MAX_ROUTER_LENGTH)
+    if (readable.length === 0) continue
+    const row = JSON.stringify({ id: peer.id, routers: readable.slice(0, MAX_ADDRESSES) })
+    bytes += Buffer.byteLength(row) + 1
+    if (bytes > MAX_BYTES || rows.length >= MAX_MEMBERS) break
+    rows.push(row)
+  }
+  return Buffer.from(`[${rows.join()}]`)
 }
 
-/** Reads a list; throws if it is not one. Nodes whose id or addresses make no sense are left out. */
+/** Reads a list; throws if it is not one. Rows that make no sense are left out, since one member can spoil no more than its own. */
 export function parseMemberList(bytes: Uint8Array): readonly KnownNode[] {
-  return listSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))).flatMap(({ id, routers }) => {
+  return listSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))).flatMap((raw) => {
+    const row = rowSchema.safeParse(raw).data
+    const routers = row?.routers.slice(0, MAX_ADDRESSES).flatMap((router) => parseRouter(router) ?? []) ?? []
+    if (row === undefined || routers.length === 0) return []
     try {
-      return [{ peerId: peerIdFromString(id), routers: routers.map((router) => multiaddr(router)) }]
+      return [{ peerId: peerIdFromString(row.id), routers }]
     } catch {
       return []
     }

@@ -2,11 +2,24 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { multiaddr } from '@multiformats/multiaddr'
+import * as fc from 'fast-check'
 
-import { parseNodeAddress, peerAddresses, routerAddresses } from '../../../src/overlay/libp2p/addresses.ts'
+import {
+  type NodeAddress,
+  parseNodeAddress,
+  peerAddresses,
+  routerAddresses,
+  routerMultiaddr,
+} from '../../../src/overlay/libp2p/addresses.ts'
 import { announcement, transportAddresses } from '../../../src/overlay/libp2p/listen-addresses.ts'
 
 const addrs = (...texts: string[]) => texts.map((text) => multiaddr(text))
+/** As another node may send it: the name is not checked. */
+const named = (name: string) => {
+  const bytes = Buffer.from(name)
+  return multiaddr(new Uint8Array([0x35, bytes.length, ...bytes, 6, 7952 >> 8, 7952 & 255]))
+}
+const readable = (address: NodeAddress | undefined) => address && parseNodeAddress(routerMultiaddr(address))
 const from = (text: string) => multiaddr(text)
 
 describe('addresses of a peer', () => {
@@ -42,6 +55,18 @@ describe('addresses of a peer', () => {
     for (const text of ['/ip4/10.0.0.1/udp/1', '/ip4/10.0.0.1/tcp/0', '/ip4/10.0.0.1/tcp/1/ws', '/unix/tmp']) {
       assert.equal(parseNodeAddress(multiaddr(text)), undefined, text)
     }
+  })
+
+  it('have a host that is an IP address or a DNS name, whatever bytes a node sends, and a text of at most 128 characters', () => {
+    const long = 'a'.repeat(60)
+    const names = ['a/b', 'a b', '\0', '-', 'a..b', '1.2.3', 'fe80::1%a/b', '\ufffd', `${long}.${long}`]
+    for (const name of names) assert.equal(parseNodeAddress(named(name)), undefined, name)
+    for (const name of ['node-1.example', 'localhost', '10.0.0.7', 'fd00::7'])
+      assert.deepEqual(parseNodeAddress(named(name)), { host: name, port: 7952, listener: 'router' })
+    const announced = [...names.map(named), ...addrs('/ip4/10.0.0.7/tcp/7952')]
+    assert.deepEqual(routerAddresses(announced, from('/ip4/10.0.0.7/tcp/1')).map(String), ['/ip4/10.0.0.7/tcp/7952'])
+    const text = fc.string({ minLength: 1, maxLength: 40 })
+    fc.assert(fc.property(text, (name) => void readable(parseNodeAddress(named(name)))))
   })
 })
 

@@ -3,11 +3,14 @@ import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { after, afterEach, describe, it } from 'node:test'
 
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+
+import { createHost } from '../../../src/overlay/libp2p/host.ts'
 import { loadIdentity } from '../../../src/overlay/libp2p/identity.ts'
 import type { Libp2pOverlay } from '../../../src/overlay/libp2p/libp2p-overlay.ts'
 import { type OverlayLab, overlaySuite, randomKey, until } from '../overlay-suite.ts'
 import { freePort } from '../../support/free-port.ts'
-import { allSeeAll, bootstrapTo, ids, makeOverlay, type NodeOptions, NodeProcess } from './lab.ts'
+import { allSeeAll, bootstrapTo, ids, makeOverlay, type NodeOptions, NodeProcess, silent } from './lab.ts'
 
 async function libp2pLab(): Promise<OverlayLab> {
   const nodes: Libp2pOverlay[] = []
@@ -251,6 +254,43 @@ describe('libp2p overlay', () => {
     await until(() => allSeeAll([late, last]), 'it is dialled')
     await late.stop()
     await assert.rejects(postponed[0]?.() ?? Promise.resolve(), 'nothing is bound after the end')
+  })
+
+  it('goes on where a listener of its events throws', async () => {
+    const said: string[] = []
+    const log = { debug: (_fields: object, message: string) => void said.push(message), info() {}, warn() {} }
+    const [first, other] = [await node({ log }), await node()]
+    first.subscribe(() => {
+      throw new Error('a fault of this node')
+    })
+    await until(() => allSeeAll([first, other]), 'they meet')
+    await other.stop()
+    await until(() => first.peers().length === 0, 'one is gone')
+    assert.equal(said.filter((line) => line === 'an event of the overlay failed').length, 2)
+  })
+
+  it('goes on where a node announces a name that is none', async () => {
+    const overlay = await node()
+    const name = Buffer.from('a/b')
+    const announced = [
+      multiaddr(new Uint8Array([0x35, name.length, ...name, 6, 0x1f, 0x10])),
+      multiaddr('/ip4/10.9.9.9/tcp/7951/http'),
+    ]
+    const odd = await createHost({
+      ...{ listen: [], advertise: [], peerPort: 0, bootstrap: bootstrapTo(() => []), maxConnections: 9 },
+      ...{ identity: await loadIdentity(undefined), log: silent },
+    })
+    const { addressManager } = (odd as unknown as { components: { addressManager: { getAddresses(): Multiaddr[] } } })
+      .components
+    addressManager.getAddresses = () => announced
+    await odd.start()
+    try {
+      await odd.dial([...overlay.routers()])
+      await until(() => overlay.peers().length === 1, 'it has joined')
+      assert.equal(overlay.peers()[0]?.address, '10.9.9.9:7951')
+    } finally {
+      await odd.stop()
+    }
   })
 
   it('listens on IPv4 too where it is told ::', async () => {

@@ -146,7 +146,7 @@ describe('directory store: where content came from, after a restart', () => {
       assert.deepEqual(await sourcesOf(second.store), [])
       assert.equal(second.log.warnings.length, 1)
       const names = await readdir(directory.path)
-      assert.ok(names.some((name) => name.startsWith('origins.json.broken-')))
+      assert.ok(names.includes('origins.json.broken'))
       second.store.noteOrigin(digest, { repository: APP, isPublic: true })
       assert.deepEqual(await sourcesOf(second.store), ['docker.io/library/app public'])
     }

@@ -95,7 +95,7 @@ describe('directory store: after a restart', () => {
       assert.equal(second.store.entries().length, blobs)
       assert.equal(second.log.warnings.length, 1)
       const names = await readdir(directory.path)
-      assert.ok(names.some((name) => name.startsWith('index.json.broken-')))
+      assert.ok(names.includes('index.json.broken'))
       await putImage(second.store, image)
       assert.ok(await second.store.resolve(APP, { signal }))
     }
