@@ -233,9 +233,12 @@ async function beforeDeadline<T>(
 ): Promise<T> {
   const controller = new AbortController()
   const began = performance.now()
+  let waited = HEADER_DEADLINE
   const onDeadline = () => {
-    if (isComing() && performance.now() - began < LAST_DEADLINE) timer = setTimeout(onDeadline, DEADLINE_TICK)
-    else controller.abort(new DeadlineError('no answer in time'))
+    if (isComing() && performance.now() - began < LAST_DEADLINE) {
+      waited += DEADLINE_TICK
+      timer = setTimeout(onDeadline, DEADLINE_TICK)
+    } else controller.abort(new DeadlineError('no answer in time'))
   }
   let timer = setTimeout(onDeadline, HEADER_DEADLINE)
   const signal = AbortSignal.any([client, controller.signal])
@@ -247,7 +250,7 @@ async function beforeDeadline<T>(
     working.then(discard).catch(() => {})
     if (!(error instanceof DeadlineError)) throw error
     throw new OciError('NOT_FOUND', {
-      message: `nobody answered within ${HEADER_DEADLINE / second} seconds; go on without the mirror`,
+      message: `nobody answered within ${Math.round(waited / second)} seconds; go on without the mirror`,
       cause: error,
     })
   } finally {

@@ -119,7 +119,7 @@ export class UpstreamError extends Error {
 
 interface UpstreamErrorOptions {
   readonly cause?: unknown
-  readonly status?: number
+  readonly status?: number | undefined
   readonly retryAfter?: number | undefined
   readonly limit?: QuotaView | undefined
 }

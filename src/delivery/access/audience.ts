@@ -40,12 +40,14 @@ export interface Probe {
 
 /**
  * A registry's answer about one digest or tag of one repository. `shown`: 200, the proof of a right. `refused`: 401 or 403, which
- * concerns the whole repository. `absent`: 404. `unknown`: no answer, or another status.
+ * concerns the whole repository. `absent`: 404. `unclear`: another answer that does not show the content, such as a page or a demand for a token
+ * without a place to get one. `unknown`: the registry could not be asked (no answer, a rate limit, a status of 500 and more), so older proofs
+ * still count.
  */
-export type RegistryWord = 'shown' | 'refused' | 'absent' | 'unknown'
+export type RegistryWord = 'shown' | 'refused' | 'absent' | 'unclear' | 'unknown'
 
-/** A registry's answer to a request without credentials, and its age in milliseconds. */
+/** What a node tells another one about a registry's answer to a request without credentials; `age` in milliseconds. */
 export interface PublicWord {
-  readonly word: RegistryWord
+  readonly word: Exclude<RegistryWord, 'unclear'>
   readonly age: number
 }

@@ -6,8 +6,9 @@ import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
-import { type PullCredential, type Upstream, UpstreamError, type UpstreamProof } from '../../upstream/upstream.ts'
+import type { PullCredential, Upstream, UpstreamProof } from '../../upstream/upstream.ts'
 import type { Caller, Probe, RegistryWord } from './audience.ts'
+import { wordOfFailure } from './word-of-failure.ts'
 
 export interface CallerProofsOptions {
   readonly upstream: Pick<Upstream, 'shows'>
@@ -118,9 +119,9 @@ export class CallerProofs {
       this.#note(holder, repository, probe, shown)
       return 'shown'
     } catch (error) {
-      if (!(error instanceof UpstreamError) || error.reason !== 'denied') return 'unknown'
-      this.refused(holder, repository)
-      return 'refused'
+      const word = wordOfFailure(error)
+      if (word === 'refused') this.refused(holder, repository)
+      return word
     }
   }
 

@@ -10,6 +10,7 @@ import { minute, second } from '../../time/units.ts'
 import type { Upstream } from '../../upstream/upstream.ts'
 import type { NamedContent, Probe, PublicWord, RegistryWord } from './audience.ts'
 import { type KeptRepository, type Openness, PUBLIC_LIFE, PublicRecord } from './public-record.ts'
+import { wordOfFailure } from './word-of-failure.ts'
 
 /** `closed`: the registry refuses the repository to clients without credentials. `unknown`: the registry gave no clear answer. */
 export type Standing = 'public' | 'closed' | 'unknown'
@@ -33,8 +34,8 @@ export interface PublicProofsOptions {
   readonly now?: () => number
 }
 
-/** Pause between two requests to an unreachable registry: an image with many layers must not wait for a timeout per layer. */
-const UNREACHABLE_LIFE = 5 * second
+/** Pause after a failure before the next request: an image with many layers must not wait for a timeout per layer. */
+const FAILURE_LIFE = 5 * second
 const ABSENT_LIFE = 1 * minute
 /** Pause between two questions to the cluster about one repository. */
 const CLUSTER_PAUSE = 10 * second
@@ -44,19 +45,19 @@ const MAX_SHORT = 2000
 
 /**
  * Finds out what registries show to requests without credentials: from the record, else from the cluster, else with a HEAD to the
- * registry, which costs no quota. While the registry cannot be reached, older proofs still count.
+ * registry, which costs no quota. While the registry cannot be asked, older proofs still count.
  */
 export class PublicProofs {
   readonly #options: PublicProofsOptions
   readonly #now: () => number
   readonly #record: PublicRecord
-  /** By repository: until when the registry is not asked. */
-  readonly #unreachable = new LRUCache<string, number>(atMost(MAX_SHORT))
+  /** By repository: until when the registry is not asked, and what its failure said. */
+  readonly #failures = new LRUCache<string, { word: 'unclear' | 'unknown'; until: number }>(atMost(MAX_SHORT))
   /** By question: when the registry answered 404. */
   readonly #absent = new LRUCache<string, number>(atMost(MAX_SHORT))
   /** By repository: until when the cluster is not asked. */
   readonly #clusterPauses = new LRUCache<string, number>(atMost(MAX_SHORT))
-  readonly #pending = new Map<string, Promise<PublicWord>>()
+  readonly #pending = new Map<string, Promise<Word>>()
 
   constructor(options: PublicProofsOptions) {
     this.#options = options
@@ -142,7 +143,7 @@ export class PublicProofs {
 
   /**
    * Whether the registry shows a repository to everybody. The digest or tag of the client's request serves as the probe. An answer older
-   * than `maxAge` milliseconds counts only while the registry cannot be reached.
+   * than `maxAge` milliseconds counts only while the registry cannot be asked.
    */
   async standing(
     repository: Repository,
@@ -152,17 +153,27 @@ export class PublicProofs {
     // Only the registry's own refusal counts here: a peer's claim is too weak to ask a client for its credentials.
     if (this.#record.isRefused(repository)) return 'closed'
     const openness = await this.hearOpenness({ ...repository, at: -Infinity })
-    const isOpen = openness === 'public' || openness === 'stale'
-    if (isOpen && (this.publicAge(repository) ?? Infinity) < maxAge) return 'public'
-    if (this.#isUnreachable(repository)) return isOpen ? 'public' : 'unknown'
+    const age = openness === 'public' || openness === 'stale' ? (this.publicAge(repository) ?? Infinity) : Infinity
+    if (age < maxAge) return 'public'
+    const failure = this.#failureOf(repository)
+    if (failure !== undefined) return this.#standingAfter(failure, repository, age)
     const digest = parseDigest(reference)
     const { word } =
       digest === undefined || maxAge < PUBLIC_LIFE
         ? await this.#askRegistry(repository, { kind, reference })
         : await this.#ask(repository, { kind, digest })
     signal.throwIfAborted()
-    if (word === 'shown' || (word === 'unknown' && isOpen)) return 'public'
-    return word === 'refused' ? 'closed' : 'unknown'
+    switch (word) {
+      case 'shown':
+        return 'public'
+      case 'refused':
+        return 'closed'
+      case 'absent':
+        return 'unknown'
+      case 'unclear':
+      case 'unknown':
+        return this.#standingAfter(word, repository, age)
+    }
   }
 
   /** The registry's answer for one content to a request without credentials. */
@@ -176,7 +187,10 @@ export class PublicProofs {
   async proveFor(repository: Repository, content: NamedContent): Promise<PublicWord> {
     // `localhost` means a different registry on the other node.
     if (isLocalRegistry(repository.registry)) return { word: 'unknown', age: 0 }
-    return this.#knownWord(repository, content) ?? this.#askRegistry(repository, probeOf(content))
+    const { word, age } =
+      this.#knownWord(repository, content) ?? (await this.#askRegistry(repository, probeOf(content)))
+    // The other node then asks the registry itself.
+    return word === 'unclear' ? { word: 'unknown', age: 0 } : { word, age }
   }
 
   /** What the proofs file keeps, most recently used first; at most `max` repositories and `max` proofs. */
@@ -194,20 +208,28 @@ export class PublicProofs {
     this.#record.onChange(listener)
   }
 
-  #knownWord(repository: Repository, content: NamedContent): PublicWord | undefined {
+  #knownWord(repository: Repository, content: NamedContent): Word | undefined {
     const age = this.#record.proofAge(repository, content.digest)
     if (age !== undefined && age < PUBLIC_LIFE) return { word: 'shown', age }
     if (this.#record.isRefused(repository)) return { word: 'refused', age: 0 }
-    if (this.#isUnreachable(repository)) return this.#wordOffline(repository, probeOf(content))
+    const failure = this.#failureOf(repository)
+    if (failure !== undefined) return this.#wordAfter(failure, repository, probeOf(content))
     const absentAge = this.#absentAge(repository, probeOf(content))
     return absentAge !== undefined && absentAge < ABSENT_LIFE ? { word: 'absent', age: 0 } : undefined
   }
 
-  /** The answer while the registry cannot be reached: a proof of any age, unless a 404 followed it. */
-  #wordOffline(repository: Repository, probe: Probe): PublicWord {
+  /** `age`: of the last public answer; it counts on only while the registry cannot be asked. */
+  #standingAfter(failure: 'unclear' | 'unknown', repository: Repository, age: number): Standing {
+    const counts = failure === 'unknown' && age < Infinity && !this.#record.isInDoubt(repository, age)
+    return counts ? 'public' : 'unknown'
+  }
+
+  /** The answer while the registry cannot be asked: a proof of any age, unless the registry did not show the content since. */
+  #wordAfter(failure: 'unclear' | 'unknown', repository: Repository, probe: Probe): Word {
     const age = this.#record.proofAge(repository, probe.reference)
     const absentAge = this.#absentAge(repository, probe) ?? Infinity
-    return age === undefined || absentAge < age ? { word: 'unknown', age: 0 } : { word: 'shown', age }
+    const counts = failure === 'unknown' && age !== undefined && absentAge >= age
+    return counts && !this.#record.isInDoubt(repository, age) ? { word: 'shown', age } : { word: failure, age: 0 }
   }
 
   /** Age in milliseconds of the registry's last 404. Per kind: a layer's digest is absent under `/manifests/`. */
@@ -217,7 +239,7 @@ export class PublicProofs {
   }
 
   /** Asks the cluster, else the registry. */
-  #ask(repository: Repository, content: NamedContent): Promise<PublicWord> {
+  #ask(repository: Repository, content: NamedContent): Promise<Word> {
     const probe = probeOf(content)
     return this.#once('anybody', repository, probe, async () => {
       const heard = await this.#clusterFor(repository)?.prove(repository, content)
@@ -228,11 +250,11 @@ export class PublicProofs {
     })
   }
 
-  #askRegistry(repository: Repository, probe: Probe): Promise<PublicWord> {
+  #askRegistry(repository: Repository, probe: Probe): Promise<Word> {
     return this.#once('registry', repository, probe, () => this.#askRegistryNow(repository, probe))
   }
 
-  async #askRegistryNow(repository: Repository, probe: Probe): Promise<PublicWord> {
+  async #askRegistryNow(repository: Repository, probe: Probe): Promise<Word> {
     const what = 'asking a registry what it shows to everybody'
     try {
       const shown = await withDeadline(CHECK_TIMEOUT, what, new AbortController().signal, (signal) =>
@@ -242,12 +264,14 @@ export class PublicProofs {
       this.shown(repository, probe.reference)
       return { word: 'shown', age: 0 }
     } catch (error) {
-      if ((error as { reason?: unknown }).reason === 'denied') {
+      const word = wordOfFailure(error)
+      if (word === 'refused') {
         this.refused(repository)
-        return { word: 'refused', age: 0 }
+        return { word, age: 0 }
       }
-      this.#unreachable.set(repositoryKey(repository), this.#now() + UNREACHABLE_LIFE)
-      return this.#wordOffline(repository, probe)
+      if (word === 'unclear') this.#record.doubt(repository)
+      this.#failures.set(repositoryKey(repository), { word, until: this.#now() + FAILURE_LIFE })
+      return this.#wordAfter(word, repository, probe)
     }
   }
 
@@ -255,12 +279,7 @@ export class PublicProofs {
    * Runs one request for all callers that wait for the same answer, so it does not take the first caller's signal. Requests to the
    * registry and to the cluster have separate keys: two nodes that each delegate to the other must not wait for each other.
    */
-  #once(
-    target: 'anybody' | 'registry',
-    repository: Repository,
-    probe: Probe,
-    ask: () => Promise<PublicWord>,
-  ): Promise<PublicWord> {
+  #once(target: 'anybody' | 'registry', repository: Repository, probe: Probe, ask: () => Promise<Word>): Promise<Word> {
     const key = `${target} ${questionKey(repository, probe)}`
     const running = this.#pending.get(key)
     if (running !== undefined) return running
@@ -286,8 +305,9 @@ export class PublicProofs {
     return heard
   }
 
-  #isUnreachable(repository: Repository): boolean {
-    return (this.#unreachable.get(repositoryKey(repository)) ?? 0) > this.#now()
+  #failureOf(repository: Repository): 'unclear' | 'unknown' | undefined {
+    const failure = this.#failures.get(repositoryKey(repository))
+    return failure !== undefined && failure.until > this.#now() ? failure.word : undefined
   }
 
   /** `localhost` means a different registry on each node. */
@@ -298,6 +318,12 @@ export class PublicProofs {
   #believes({ registry }: Repository): boolean {
     return this.#options.believesPeers !== false && !isLocalRegistry(registry)
   }
+}
+
+/** A registry's answer to this node, and its age in milliseconds. */
+interface Word {
+  readonly word: RegistryWord
+  readonly age: number
 }
 
 function probeOf({ kind, digest }: NamedContent): Probe {

@@ -7,7 +7,7 @@ import type { ContentSource } from '../../store/content-store.ts'
 import { hour, minute } from '../../time/units.ts'
 import { ProofTable } from './proof-table.ts'
 
-/** `stale`: public at the registry's last answer, more than a day ago; enough while the registry cannot be reached. */
+/** `stale`: public at the registry's last answer, more than a day ago; enough while the registry cannot be asked. */
 export type Openness = 'public' | 'stale' | 'closed' | 'unknown'
 
 /** A public repository and its proofs, as the proofs file keeps them; each `age` in milliseconds. */
@@ -41,6 +41,8 @@ export class PublicRecord {
   readonly #proofs = new ProofTable()
   /** The time of each repository's last refusal; older proofs and verdicts do not count, even if a peer repeats them. */
   readonly #refusals = new LRUCache<string, number>(atMost(MAX_REPOSITORIES))
+  /** The time of each repository's last answer that neither showed nor refused it; older proofs do not count beyond their day. */
+  readonly #doubts = new LRUCache<string, number>(atMost(MAX_REPOSITORIES))
   #onChange: () => void = () => {}
 
   /** `now`: a monotonic clock in milliseconds. */
@@ -70,7 +72,8 @@ export class PublicRecord {
       since = Math.max(since, verdict.since)
     if (since === -Infinity || this.#refusedAt(repository) > since)
       return this.verdict(repository) === false ? 'closed' : 'unknown'
-    return now - since < PUBLIC_LIFE ? 'public' : 'stale'
+    if (now - since < PUBLIC_LIFE) return 'public'
+    return this.isInDoubt(repository, now - since) ? 'unknown' : 'stale'
   }
 
   /** Age in milliseconds of the last public answer for the repository; undefined if there is none or a refusal followed it. */
@@ -94,6 +97,17 @@ export class PublicRecord {
   /** True if this node knows of a refusal that is later than an answer of this age in milliseconds. */
   refutes(repository: Repository, age: number): boolean {
     return this.#refusedAt(repository) > this.#now() - age
+  }
+
+  /** Records that the registry was reached and neither showed nor refused the repository. */
+  doubt(repository: Repository): void {
+    this.#doubts.set(repositoryKey(repository), this.#now())
+    this.#onChange()
+  }
+
+  /** True if {@link doubt} was called after an answer of this age in milliseconds. */
+  isInDoubt(repository: Repository, age: number): boolean {
+    return (this.#doubts.get(repositoryKey(repository)) ?? -Infinity) > this.#now() - age
   }
 
   /** Records a public answer for the repository, `age` milliseconds old. Keeps the later of two answers. */
@@ -132,18 +146,19 @@ export class PublicRecord {
     this.#onChange()
   }
 
-  /** The public repositories and their proofs, most recently used first; at most `max` repositories and `max` proofs. */
+  /** The public repositories and their proofs that are not in doubt, most recently used first; at most `max` repositories and `max` proofs. */
   kept(max: number): KeptRepository[] {
     const now = this.#now()
     const contents = this.#proofs.entries(max)
     return [...this.#verdicts.entries()]
       .filter(([, { isPublic }]) => isPublic)
+      .map(([key, { since }]) => {
+        const repository = { registry: key.slice(0, key.indexOf('/')), name: key.slice(key.indexOf('/') + 1) }
+        const proofs = (contents.get(key) ?? []).map(([digest, since]) => ({ digest, age: now - since }))
+        return { repository, age: now - since, contents: proofs.filter(({ age }) => !this.isInDoubt(repository, age)) }
+      })
+      .filter(({ repository, age }) => !this.isInDoubt(repository, age))
       .slice(0, max)
-      .map(([key, { since }]) => ({
-        repository: { registry: key.slice(0, key.indexOf('/')), name: key.slice(key.indexOf('/') + 1) },
-        age: now - since,
-        contents: (contents.get(key) ?? []).map(([digest, since]) => ({ digest, age: now - since })),
-      }))
   }
 
   /** Adds what an earlier process kept. A verdict of this process is newer and stays. */

@@ -80,7 +80,7 @@ export class Rights {
     }
     const word = await this.#proof(repository, content, audience, options)
     if (word === 'shown') return publicProofs.knows(repository, content) ? 'public' : 'unknown'
-    // The registry cannot be reached: its last public answer still counts.
+    // The registry cannot be asked: its last public answer still counts.
     return word === 'unknown' && openness === 'stale' ? 'unknown' : undefined
   }
 

@@ -1,5 +1,6 @@
 import { OciError } from '../../oci/errors.ts'
 import type { SharedFailure } from '../../swarm/swarm.ts'
+import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText } from '../../telemetry/log.ts'
 import type { BlobSources } from './blob-sources.ts'
 import type { BlobRequest } from './blob-request.ts'
@@ -29,8 +30,8 @@ export function refusalOf(
 
 /** The failure that nodes waiting for the blob receive. */
 export function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
-  const message = absent
-    ? `${repository.registry} does not have it`
-    : errorText(error ?? 'the upstream did not give it')
-  return { absent, message }
+  if (absent) return { absent, message: `${repository.registry} does not have it` }
+  // What another node said is not repeated as this node's own words.
+  const isOwn = error !== undefined && !(error instanceof ToldFailureError)
+  return { absent, message: isOwn ? errorText(error) : 'the upstream did not give it' }
 }

@@ -2,6 +2,7 @@ import { hedge } from '../../async/hedge.ts'
 import type { OciError } from '../../oci/errors.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSource } from '../../swarm/swarm.ts'
+import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
 import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
@@ -235,7 +236,7 @@ export class SourceSearch {
     )
     if (!('type' in found)) return found
     if (found.type === 'failed') {
-      this.#lastError = new Error(found.failure.message)
+      this.#lastError = new ToldFailureError(found.failure)
       this.#upstream.absent = found.failure.absent
       return undefined
     }

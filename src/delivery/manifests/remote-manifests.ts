@@ -9,6 +9,7 @@ import { PeerError } from '../../peers/peer-transport.ts'
 import { keyOfDigest } from '../../providers/index-key.ts'
 import type { ProviderIndex } from '../../providers/provider-index.ts'
 import type { LeftSource, Membership, SharedFailure, Swarm, SwarmSource } from '../../swarm/swarm.ts'
+import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { DeadlineError, withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
@@ -72,7 +73,7 @@ export class RemoteManifests {
       const found = membership ? await this.#together(request, membership, signal) : await this.#alone(request, signal)
       if (found.type === 'failed') {
         membership?.leave({ type: 'failed', failure: found.failure })
-        throw refusal(found.failure, found.cause)
+        throw refusal(request, found.cause)
       }
       await keep(found.manifest)
       if (membership !== undefined) void this.#offer(request, membership)
@@ -112,7 +113,7 @@ export class RemoteManifests {
           return this.#lead(request, signal)
         case 'failed':
           if (this.#isSomebodyElse(request, direction.failure)) return this.#alone(request, signal)
-          throw refusal(direction.failure)
+          throw told(request, direction.failure)
         case 'alone':
         case 'known':
           return this.#alone(request, signal)
@@ -174,8 +175,7 @@ export class RemoteManifests {
     const { registry } = request.repository
     const { policy } = this.#options
     if (includesRegistry(policy.fallback, registry)) return this.#fromUpstream(request, signal)
-    const cause = new NotFetchedError(registry, policy)
-    return failed(request, `and ${cause.message}`, true, cause)
+    return failed(request, new NotFetchedError(registry, policy))
   }
 
   async #fromHolders(request: ManifestRequest, signal: AbortSignal): Promise<DeliveredManifest | undefined> {
@@ -198,14 +198,14 @@ export class RemoteManifests {
     let found
     if (this.#options.rights.isRefused(caller, repository)) {
       const cause = new UpstreamError('denied', `${repository.registry} has just refused this client`)
-      return failed(request, `and ${cause.message}`, false, cause)
+      return failed(request, cause)
     }
     try {
       found = await this.#options.upstream.getManifest(repository, digest, { signal, as: caller?.credential ?? 'node' })
     } catch (cause) {
-      return failed(request, `and ${errorText(cause)}`, false, cause)
+      return failed(request, cause)
     }
-    if (found === undefined) return failed(request, `nor has ${repository.registry}`, true)
+    if (found === undefined) return failed(request)
     const { descriptor, bytes, anonymous } = found
     const access = anonymous ? 'public' : 'unknown'
     return { type: 'found', manifest: { descriptor, bytes, source: 'upstream', access } }
@@ -256,12 +256,19 @@ function isLimited(cause: unknown): boolean {
   return cause instanceof UpstreamError && cause.reason === 'limited'
 }
 
-function refusal({ message }: SharedFailure, cause?: unknown): OciError {
-  return new OciError('MANIFEST_UNKNOWN', { message, cause })
+function told(request: ManifestRequest, failure: SharedFailure): OciError {
+  return refusal(request, failure.absent ? undefined : new ToldFailureError(failure))
 }
 
-function failed({ digest }: ManifestRequest, why: string, absent: boolean, cause?: unknown): Found {
-  const message = `${digest}: no node has it, ${why}`.slice(0, MAX_REASON_LENGTH)
+/** `cause` is undefined if the registry says that there is no such manifest. */
+function refusal({ repository, digest }: ManifestRequest, cause?: unknown): OciError {
+  const why = cause === undefined ? `nor has ${repository.registry}` : `and ${errorText(cause)}`
+  return new OciError('MANIFEST_UNKNOWN', { message: `${digest}: no node has it, ${why}`, cause })
+}
+
+function failed({ repository }: ManifestRequest, cause?: unknown): Found {
+  const absent = cause === undefined
+  const message = (absent ? `${repository.registry} does not have it` : errorText(cause)).slice(0, MAX_REASON_LENGTH)
   const source = cause instanceof UpstreamError ? cause.limit?.source : undefined
   return { type: 'failed', failure: { absent, message, source }, cause }
 }

@@ -6,6 +6,7 @@ import { type TagReference, tagKey } from '../../oci/reference.ts'
 import type { KnownTag } from '../../store/content-store.ts'
 import { TAG_TTL } from '../../swarm/limits.ts'
 import type { Membership, SharedTag, Swarm } from '../../swarm/swarm.ts'
+import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText } from '../../telemetry/log.ts'
 import { abortable, withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
@@ -94,7 +95,7 @@ export class SharedTags {
         return this.#learn(tag, direction.value, signal)
       case 'failed':
         membership.leave({ type: 'cancelled' })
-        throw new Error(direction.failure.message)
+        throw new ToldFailureError(direction.failure)
       case 'upstream':
       case 'alone':
       case 'follow':

@@ -49,6 +49,16 @@ export class Authorization {
    * a credential that it keeps back, are `failed`: they say nothing about whether an image is public.
    */
   async of(asker: Asker, options: { signal: AbortSignal }): Promise<Authorized> {
+    try {
+      return await this.#following(asker, options)
+    } catch (error) {
+      // The next request shows the registry no token and is told anew where to get one: something in front of the registry may have spoken.
+      if (error instanceof UpstreamError) this.#challenges.delete(keyOf(asker))
+      throw error
+    }
+  }
+
+  async #following(asker: Asker, options: { signal: AbortSignal }): Promise<Authorized> {
     const { address, repository, credential } = asker
     const challenge = parseChallenge(this.#challenges.get(keyOf(asker)) ?? '')
     if (challenge === undefined) return NOTHING

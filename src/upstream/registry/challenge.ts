@@ -62,15 +62,18 @@ function challenges(header: string): { scheme: string; parameters: Map<string, s
   return found
 }
 
+/** The status that a challenge comes with: the registry was reached. */
+const ASKED = { status: 401 }
+
 /**
- * Where to ask for the token that a registry wants. Throws UpstreamError `failed` if Nabo asks nowhere: this is a fault of the registry's
+ * Where to ask for the token that a registry wants. Throws UpstreamError `failed` with status 401 if Nabo asks nowhere: this is a fault of the registry's
  * configuration and no verdict on the image, which may be public.
  */
 export function realmOf({ realm }: Extract<Challenge, { scheme: 'bearer' }>, registry: URL): URL {
   if (realm === undefined)
-    throw new UpstreamError('failed', `${registry.host} wants a token, and names no URL where to get one`)
+    throw new UpstreamError('failed', `${registry.host} wants a token, and names no URL where to get one`, ASKED)
   if (realm.protocol === 'http:' && registry.protocol === 'https:')
-    throw new UpstreamError('failed', `${registry.host} sends for a token to ${realm.host} without HTTPS`)
+    throw new UpstreamError('failed', `${registry.host} sends for a token to ${realm.host} without HTTPS`, ASKED)
   return realm
 }
 

@@ -102,18 +102,21 @@ class RedirectingClient implements HttpClient {
     let url = start
     let headers: Record<string, string> = { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...asked.headers }
     let reach = this.#reachOf(asked)
+    // Of the answer that sends here; an address names the realm of its tokens with 401.
+    let status = asked.namedBy === undefined ? undefined : 401
     for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const response = await this.#send(url, { ...asked, headers }, reach)
+      const response = await this.#send(url, { ...asked, headers }, { reach, status })
       if (hop === 0) asked.onAnswer?.(response.status)
       const location = asked.method === 'POST' ? undefined : redirectOf(response, url)
       if (location === undefined) return response
       await discard(response)
+      status = response.status
       if (location.origin !== url.origin) headers = withoutAuthorization(headers)
       // A registry that is private itself may send on within its network, until the public is met.
       if (!this.#connections.isPrivate(url)) reach = 'public'
       url = location
     }
-    throw new UpstreamError('failed', `${start.host} redirected more than ${MAX_REDIRECTS} times`)
+    throw new UpstreamError('failed', `${start.host} redirected more than ${MAX_REDIRECTS} times`, { status })
   }
 
   close(): Promise<void> {
@@ -126,7 +129,11 @@ class RedirectingClient implements HttpClient {
     return this.#isNamed(registry) ? 'anything' : 'remote'
   }
 
-  async #send(url: URL, asked: HttpRequest, reach: Reach): Promise<HttpResponse> {
+  async #send(
+    url: URL,
+    asked: HttpRequest,
+    { reach, status }: { reach: Reach; status: number | undefined },
+  ): Promise<HttpResponse> {
     try {
       const { statusCode, headers, body } = await request(url, {
         method: asked.method,
@@ -150,7 +157,7 @@ class RedirectingClient implements HttpClient {
     } catch (cause) {
       asked.signal.throwIfAborted()
       if (cause instanceof AddressRefusedError)
-        throw new UpstreamError('failed', refusalText(cause.reach, url, asked.registry), { cause })
+        throw new UpstreamError('failed', refusalText(cause.reach, url, asked.registry), { cause, status })
       throw new UpstreamError('unreachable', `${url.host} cannot be reached`, { cause })
     }
   }

@@ -224,16 +224,23 @@ describe('proofs of what registries show to a caller', () => {
     assert.equal(asked.length, 3)
   })
 
-  for (const reason of ['unreachable', 'limited', 'failed', 'invalid'] as const) {
-    it(`count to their end, and there are no new ones, while the registry is ${reason}`, async () => {
+  for (const [reason, status, word] of [
+    ['unreachable', undefined, 'unknown'],
+    ['limited', 429, 'unknown'],
+    ['failed', undefined, 'unknown'],
+    ['failed', 502, 'unknown'],
+    ['failed', 401, 'unclear'],
+    ['invalid', 200, 'unclear'],
+  ] as const) {
+    it(`count to their end, and there are no new ones, while the registry is ${reason} (${status})`, async () => {
       await proves()
-      failure = new UpstreamError(reason, 'no')
+      failure = new UpstreamError(reason, 'no', { status })
       assert.equal(await proves(), 'shown')
-      assert.equal(await proves(blob(later)), 'unknown')
-      assert.equal(await proves(blob(later)), 'unknown')
+      assert.equal(await proves(blob(later)), word)
+      assert.equal(await proves(blob(later)), word)
       assert.equal(proofs.isRefused(ann, repository), false)
       now += 5 * minute
-      assert.equal(await proves(), 'unknown')
+      assert.equal(await proves(), word)
       failure = undefined
       assert.equal(await proves(), 'shown')
       assert.equal(await proves(blob(later)), 'shown')

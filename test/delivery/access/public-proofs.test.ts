@@ -37,8 +37,12 @@ const tag = { kind: 'manifests', reference: 'latest' } as const
 const probeOf = ({ kind, digest }: { kind: Probe['kind']; digest: Digest }) => ({ kind, reference: digest })
 const DAY = 24 * hour
 
-/** What a registry says to a HEAD without credentials. */
-type Says = 'yes' | 'no' | UpstreamError['reason']
+/** What a registry says to a HEAD without credentials; a number is the status of a failure. */
+type Says = 'yes' | 'no' | UpstreamError['reason'] | number
+
+function failureOf(says: Exclude<Says, 'yes' | 'no'>): UpstreamError {
+  return typeof says === 'number' ? new UpstreamError('failed', 'no', { status: says }) : new UpstreamError(says, 'no')
+}
 
 /** A registry that says the same about everything. */
 class Registry {
@@ -52,7 +56,7 @@ class Registry {
     await this.gate
     if (this.says === 'yes') return { anonymous: true }
     if (this.says === 'no') return undefined
-    throw new UpstreamError(this.says, 'no')
+    throw failureOf(this.says)
   }
 }
 
@@ -107,7 +111,9 @@ describe('what a registry shows to everybody', () => {
     ['unreachable', 'unknown', 5 * second],
     ['limited', 'unknown', 5 * second],
     ['failed', 'unknown', 5 * second],
-    ['invalid', 'unknown', 5 * second],
+    [503, 'unknown', 5 * second],
+    ['invalid', 'unclear', 5 * second],
+    [401, 'unclear', 5 * second],
   ] as const) {
     it(`is remembered for ${life / second} s where it says ${says}`, async () => {
       registry.says = says
@@ -187,6 +193,40 @@ describe('what a registry shows to everybody', () => {
     }
     assert.equal(registry.asked.length, 5)
   })
+
+  for (const says of [401, 403, 418, 'invalid'] as const) {
+    it(`counts for its day and no longer where the registry answers ${says} without refusing it`, async () => {
+      await proves()
+      registry.says = says
+      now += DAY - 1
+      assert.equal(await proves(), 'shown')
+      assert.equal(await standing(), 'public')
+      // Older than the caller allows: the registry is asked, and does not show it.
+      assert.equal(await proofs.standing(app, probeOf(one), { signal, maxAge: GRACE }), 'unknown')
+      now += 1
+      for (const later of [0, 5 * second, 5 * second, 30 * DAY]) {
+        now += later
+        assert.equal(await proves(), 'unclear')
+        assert.equal(await standing(), 'unknown')
+        assert.equal(proofs.openness(app), 'unknown')
+        // Neither private: nobody is asked for credentials, and no other node is told so.
+        assert.equal(proofs.known(app), undefined)
+        assert.deepEqual(await proofs.proveFor(app, one), { word: 'unknown', age: 0 })
+      }
+      // That it cannot be asked any more does not bring the proof back.
+      registry.says = 'unreachable'
+      now += 5 * second
+      assert.equal(await proves(), 'unknown')
+      assert.equal(await standing(), 'unknown')
+      registry.says = 'yes'
+      now += 5 * second
+      assert.equal(await standing(), 'public')
+      registry.says = 'unreachable'
+      now += DAY
+      assert.equal(await proves(), 'shown')
+      assert.equal(await standing(), 'public')
+    })
+  }
 
   it('counts on for the proven digests alone while the registry cannot be asked', async () => {
     await proves(one)
@@ -842,7 +882,7 @@ describe('proofs in a cluster', () => {
         if (cutOff.has(number)) throw new UpstreamError('unreachable', 'no way')
         if (says === 'yes') return { anonymous: true }
         if (says === 'no') return undefined
-        throw new UpstreamError(says, 'no')
+        throw failureOf(says)
       },
     }
     const proofs = new PublicProofs({ upstream, cluster: shared, now: () => now })
@@ -1143,6 +1183,21 @@ describe('proofs that are kept over a restart', () => {
     }
     proofs.notePrivate({ ...app, name: 'library/private' })
     assert.deepEqual(proofs.kept(10), [])
+  })
+
+  it('are not kept once the registry is reached and does not show them', async () => {
+    await proves(proofs)
+    now += 25 * hour
+    registry.says = 401
+    await proves(proofs)
+    assert.deepEqual(proofs.kept(10), [])
+    registry.says = 'yes'
+    now += hour
+    await proves(proofs, two)
+    assert.deepEqual(
+      proofs.kept(10).map(({ contents }) => contents),
+      [[{ digest: two.digest, age: 0 }]],
+    )
   })
 
   it('are kept while the registry is down', async () => {

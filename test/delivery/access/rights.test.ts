@@ -22,7 +22,7 @@ const POLICIES = ['verify', 'skip', 'share'] as const
 type Policy = (typeof POLICIES)[number]
 
 /** To whom a registry shows a repository: to everybody, to the node and ann, to ann alone, or to nobody; 404; no answer. */
-type Says = 'all' | 'members' | 'ann' | 'nobody' | 'absent' | 'unreachable'
+type Says = 'all' | 'members' | 'ann' | 'nobody' | 'absent' | 'unreachable' | 'unclear'
 
 const DAY = 24 * hour
 const NODE: Audience = { kind: 'node' }
@@ -159,6 +159,7 @@ class Lab {
     if (says === undefined) this.unwanted.push(key)
     if (says === 'absent') return undefined
     if (says === 'unreachable' || says === undefined) throw new UpstreamError('unreachable', 'no route')
+    if (says === 'unclear') throw new UpstreamError('failed', 'it names no place for a token', { status: 401 })
     if (says === 'all') return { anonymous: true }
     const isShown = who === 'ann' ? says !== 'nobody' : who === 'node' && says === 'members'
     if (!isShown) throw new UpstreamError('denied', '401')
@@ -227,6 +228,7 @@ const PROVEN = {
   nobody: { verify: '- - - unknown', skip: NONE, share: '- - - unknown' },
   absent: { verify: '- - - unknown', skip: NONE, share: '- - - unknown' },
   unreachable: { verify: '- - - unknown', skip: NONE, share: '- - - unknown' },
+  unclear: { verify: '- - - unknown', skip: NONE, share: '- - - unknown' },
 } as const satisfies Record<Says, Record<Policy, string>>
 const ANSWERS = Object.keys(PROVEN) as Says[]
 
@@ -395,6 +397,25 @@ describe('content of which all sources are public', () => {
       assert.deepEqual(lab.asked, ['anonymous docker.io/library/app', 'anonymous reg.test/team/app'])
       lab.now += 5 * second
     }
+  })
+
+  it('is for nobody after its day where a registry is reached and does not show it', async () => {
+    for (const asked of [evil, app])
+      for (const audience of ['node', 'caller', 'peer'] as const) {
+        const lab = new Lab().hold('docker.io/library/app public')
+        const of: Audience = audience === 'caller' ? lab.caller : audience === 'node' ? NODE : PEER
+        lab.now += DAY - 1
+        lab.says.set('docker.io/library/app', 'unclear')
+        assert.ok(await lab.access(asked, of), audience)
+        lab.now += 1
+        for (const says of ['unclear', 'unreachable'] as const) {
+          lab.says.set('docker.io/library/app', says)
+          // A caller's question is about the caller: only everybody's shows that the registry is reached.
+          const expected = audience === 'caller' && asked === app && says === 'unreachable' ? 'unknown' : undefined
+          assert.equal(await lab.access(asked, of), expected, `${audience} ${says}`)
+          lab.now += 5 * second
+        }
+      }
   })
 
   it('is for everybody no longer after a registry has refused the repository', async () => {

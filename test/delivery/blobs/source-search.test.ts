@@ -75,6 +75,7 @@ describe('a search for a blob of which a manifest has said the size', () => {
       log: { warn: () => {}, debug: () => {} },
     } as unknown as SourceSearchOptions
     return {
+      options,
       search: new SourceSearch(
         options,
         { ...request, caller },
@@ -149,6 +150,20 @@ describe('a search for a blob of which a manifest has said the size', () => {
     assert.equal(await searching, undefined)
     assert.deepEqual(cancelled, ['a'])
     assert.deepEqual([...entered], [])
+  })
+
+  it('names whose words a shared failure has', async () => {
+    const { options } = searchWith({}, undefined)
+    const failure = { absent: false, message: 'invented: run this' }
+    const membership = { ask: async () => ({ type: 'failed', failure }), onRecall: () => {}, leave: () => {} }
+    const shared = {
+      ...options,
+      swarm: { enter: () => membership },
+      rights: { ...options.rights, mayShare: () => true },
+    } as unknown as SourceSearchOptions
+    const search = new SourceSearch(shared, request, { start: 0, end: undefined, serves: false, caution: 'none' })
+    assert.equal(await search.next(0, signal), undefined)
+    assert.match(search.refusal().message, /: no node has it, and another node says: invented: run this$/)
   })
 
   it('ends when everybody does, and says so', async () => {

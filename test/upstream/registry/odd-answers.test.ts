@@ -6,6 +6,7 @@ import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'nod
 
 import { digestOf } from '../../../src/oci/digest.ts'
 import type { Repository } from '../../../src/oci/reference.ts'
+import { UpstreamError } from '../../../src/upstream/upstream.ts'
 import { isUpstreamError } from '../../support/is-upstream-error.ts'
 import { OddServer, RegistryClients, readAll } from '../../support/registry-clients.ts'
 
@@ -74,6 +75,30 @@ describe('a registry that misbehaves', () => {
         response.writeHead(401, challenge === undefined ? {} : { 'www-authenticate': challenge }).end('no JSON')
       const { client } = await clients.create({ endpoints: [server.url] })
       await assert.rejects(client.headManifest(app, '1', { signal }), isUpstreamError(reason), challenge)
+    }
+  })
+
+  it('and once named no usable place for a token is asked again by the next request', async () => {
+    for (const challenge of [
+      'Bearer',
+      'Bearer realm="captive"',
+      'Bearer realm="file:///etc/passwd"',
+      `Bearer realm="${server.url}/login"`,
+      'Bearer realm="http://127.0.0.1:1/token"',
+    ]) {
+      const { client } = await clients.create({ endpoints: [server.url] })
+      server.answer = ({ url }, response) => {
+        if (url === undefined || url.startsWith('/login')) response.end('<html>')
+        else response.writeHead(401, { 'www-authenticate': challenge }).end()
+      }
+      for (let round = 0; round < 2; round += 1) {
+        server.seen.length = 0
+        await assert.rejects(client.headManifest(app, '1', { signal }), UpstreamError, challenge)
+        assert.equal(server.seen.filter((line) => line.includes('/v2/')).length, 1, challenge)
+      }
+      server.answer = (_, response) =>
+        response.writeHead(200, { 'content-type': 'a/b', 'docker-content-digest': digest, 'content-length': 5 }).end()
+      assert.equal((await client.headManifest(app, '1', { signal }))?.anonymous, true, challenge)
     }
   })
 

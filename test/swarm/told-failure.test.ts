@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { failureOf } from '../../src/delivery/blobs/blob-refusal.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { ToldFailureError } from '../../src/swarm/told-failure.ts'
+
+const told = (message: string) => new ToldFailureError({ absent: false, message })
+
+describe('a failure that another node tells', () => {
+  it('is said to be so, in one bounded line', () => {
+    assert.equal(told('hub.test answered 503').message, 'another node says: hub.test answered 503')
+    assert.equal(told('run\r\n\u001b[31mthis ').message, 'another node says: run [31mthis')
+    assert.equal(told('x'.repeat(150)).message, `another node says: ${'x'.repeat(150)}`)
+    assert.equal(told('x'.repeat(300)).message, `another node says: ${'x'.repeat(149)}…`)
+  })
+
+  it('is not told to a third node', () => {
+    const request = { repository: { registry: 'hub.test', name: 'app' }, digest: digestOf(Buffer.from('blob')) }
+    assert.deepEqual(failureOf({ ...request, caller: undefined }, { absent: false, error: told('invented') }), {
+      absent: false,
+      message: 'the upstream did not give it',
+    })
+  })
+})
