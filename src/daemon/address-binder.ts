@@ -28,8 +28,8 @@ interface LateAddress {
   readonly listener: string
   readonly where: string
   readonly attempt: () => Promise<unknown>
-  /** The last failure that was logged. */
-  said: string | undefined
+  /** Why the address cannot be listened on although this machine has it; undefined while it does not have it. */
+  failure: string | undefined
 }
 
 /**
@@ -54,7 +54,7 @@ export class AddressBinder {
     this.#signal = signal
   }
 
-  /** The addresses that this machine does not have yet, such as `10.0.0.7:7951`, by listener. */
+  /** The addresses that are not listened on yet, such as `10.0.0.7:7951`, by listener. */
   get missing(): Readonly<Record<OpenListener, readonly string[]>> {
     const of = (name: OpenListener) => [...this.#late].filter(({ listener }) => listener === name)
     const where = (name: OpenListener) => of(name).map((late) => late.where)
@@ -81,7 +81,7 @@ export class AddressBinder {
   async bind(listener: string, address: ListenAddress, attempt: () => Promise<unknown>): Promise<boolean> {
     const isThere = await this.waitForPort(address, attempt)
     if (isThere) this.#bound.add(listener)
-    else this.#postpone({ listener, where: formatHostPort(address), attempt, said: undefined })
+    else this.#postpone({ listener, where: formatHostPort(address), attempt, failure: undefined })
     return isThere
   }
 
@@ -153,19 +153,25 @@ export class AddressBinder {
 
   /** The address may have come while another program has its port. */
   #sayOnce(late: LateAddress, error: unknown): void {
-    const text = errorText(error)
-    if ((error instanceof ListenError && error.code === 'EADDRNOTAVAIL') || late.said === text) return
-    late.said = text
+    const before = late.failure
+    const text = error instanceof ListenError ? error.message : errorText(error)
+    late.failure = error instanceof ListenError && error.code === 'EADDRNOTAVAIL' ? undefined : text
+    if (late.failure === undefined || late.failure === before) return
     this.#log.warn({ listener: late.listener, err: text }, 'cannot listen on an address that came late; trying again')
   }
 
   #sentences(listeners: readonly OpenListener[], applies: (listener: OpenListener) => boolean): string[] {
-    const { missing } = this
-    return listeners
-      .filter((listener) => missing[listener].length > 0 && applies(listener))
-      .map(
-        (listener) =>
-          `the ${listener} listener waits for ${missing[listener].join(', ')}, which this machine does not have yet (--advertise-addr)`,
-      )
+    return listeners.filter(applies).flatMap((listener) => {
+      const late = [...this.#late].filter((one) => one.listener === listener)
+      const absent = late.filter(({ failure }) => failure === undefined).map(({ where }) => where)
+      return [
+        ...(absent.length === 0 ? [] : [absentSentence(listener, absent)]),
+        ...late.flatMap(({ failure }) => (failure === undefined ? [] : [`the ${listener} listener waits: ${failure}`])),
+      ]
+    })
   }
+}
+
+function absentSentence(listener: OpenListener, addresses: readonly string[]): string {
+  return `the ${listener} listener waits for ${addresses.join(', ')}, which this machine does not have yet (--advertise-addr)`
 }

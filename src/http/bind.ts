@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -6,15 +7,15 @@ import { ListenError } from '../overlay/listen-error.ts'
 
 /** Listens; returns the address with the port that was taken. Throws ListenError; then the server may be given to another call. */
 export async function listen(server: Server, address: HostPort, flag: string): Promise<HostPort> {
-  await new Promise<void>((resolve, reject) => {
-    const onError = (cause: NodeJS.ErrnoException) => reject(new ListenError(cause, address, flag))
-    server.once('error', onError)
-    // `[::]` is dual-stack, and must not fail on a machine without IPv6.
-    server.listen({ host: address.host, port: address.port }, () => {
-      server.off('error', onError)
-      resolve()
-    })
-  })
+  // Of both events: a callback of `listen` would stay on the server after each failure.
+  const listening = once(server, 'listening')
+  // `[::]` is dual-stack, and must not fail on a machine without IPv6.
+  server.listen({ host: address.host, port: address.port })
+  try {
+    await listening
+  } catch (cause) {
+    throw new ListenError(cause as NodeJS.ErrnoException, address, flag)
+  }
   return { host: address.host, port: (server.address() as AddressInfo).port }
 }
 

@@ -99,6 +99,23 @@ describe('the binding of addresses', () => {
     assert.equal(lines.filter(({ message }) => /cannot listen on an address that came late/.test(message)).length, 1)
   })
 
+  it('says which: that the address is not there, or that it is there and its port is taken', async () => {
+    const binder = binderOf()
+    await binder.bind('peer', LATE, attemptOf('EADDRNOTAVAIL', ...Array<string>(99).fill('EADDRINUSE')))
+    await binder.bind('peer', LATE, attemptOf(...Array<string>(99).fill('EADDRNOTAVAIL')))
+    assert.equal(binder.reasons().length, 1)
+    await eventually('the address has come', () => binder.reasons().length === 2)
+    assert.match(
+      binder.reasons()[0] ?? '',
+      /^the peer listener waits for 192\.0\.2\.7:7951, which this machine does not/,
+    )
+    assert.match(
+      binder.reasons()[1] ?? '',
+      /^the peer listener waits: 192\.0\.2\.7:7951 is taken by another program: .*--peer-addr$/,
+    )
+    assert.equal(binder.missing.peer.length, 2)
+  })
+
   it('tries nothing after its end', async () => {
     const binder = binderOf()
     const attempt = attemptOf(...Array<string>(9).fill('EADDRNOTAVAIL'))
