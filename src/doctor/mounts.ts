@@ -24,7 +24,8 @@ export async function isSameDirectory(here: string, there: string, mounts = read
   const mount = mountOf(own, await mounts().catch(() => []))
   if (mount === undefined || mount.point === '/' || mount.root === '/') return false
   const origin = `${mount.root}${own.slice(mount.point.length)}`
-  return other === origin || other.endsWith(origin)
+  // The node may have that file system below a directory of its own. One name alone, such as `certs.d`, stands in many places.
+  return other === origin || (origin.split('/').length > 2 && other.endsWith(origin))
 }
 
 function mountOf(path: string, mounts: readonly Mount[]): Mount | undefined {

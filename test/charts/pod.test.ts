@@ -70,6 +70,10 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
     assert.deepEqual(await configMounts({}), [file, ['/etc/containerd', true], writes])
     assert.deepEqual(await configMounts({}, false), [file, ['/etc/containerd', true]])
     assert.deepEqual(await configMounts({ configFile: '' }), [undefined, writes])
+    assert.deepEqual(await configMounts({ configFile: '/run/containerd/config.toml' }), [
+      '/run/containerd/config.toml',
+      writes,
+    ])
     // One path is mounted once, the one to write.
     const own = { configFile: '/etc/hosts/config.toml', configDir: '/etc/hosts' }
     assert.deepEqual(await configMounts(own), [own.configFile, ['/etc/hosts', undefined]])
@@ -238,7 +242,8 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       nodeAddresses('status.hostIP'),
       { name: 'NABO_MIRROR_FROM', value: 'gateway $(NODE_ADDRESSES)' },
     ])
-    const mirrorFrom = ['10.1.0.0/24', 'fd00::1']
+    // A colon at the end would make a mapping of a plain YAML text.
+    const mirrorFrom = ['10.1.0.0/24', 'fd00::1', 'fd00::']
     const [addresses, from] = await variablesOf({ hostNetwork: false, dualStack: true, mirrorFrom })
     assert.deepEqual(addresses, nodeAddresses('status.hostIPs'))
     const value = from?.value?.replace('$(NODE_ADDRESSES)', '10.0.0.7,fd00::7') ?? ''
@@ -248,6 +253,7 @@ describe('the pod on each node', { skip: 'skip' in found && found.skip }, () => 
       { address: 'fd00::7', prefix: 128 },
       { address: '10.1.0.0', prefix: 24 },
       { address: 'fd00::1', prefix: 128 },
+      { address: 'fd00::', prefix: 128 },
     ])
     assert.deepEqual(await variablesOf({ mirrorFrom }), [])
   })

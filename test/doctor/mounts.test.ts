@@ -37,6 +37,8 @@ describe('what is mounted here', () => {
     const own = join(directory, 'args/certs.d')
     assert.equal(await isSameDirectory(own, '/var/snap/microk8s/6364/args/certs.d', mounts), true)
     assert.equal(await isSameDirectory(own, '/var/snap/microk8s/6363/args/certs.d', mounts), false)
+    const whole = async () => [{ root: '/certs.d', point: own }]
+    assert.equal(await isSameDirectory(own, '/opt/other/certs.d', whole), false)
     assert.ok((await readMounts()).some(({ point }) => point === '/proc'))
   })
 })

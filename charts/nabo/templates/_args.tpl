@@ -1,78 +1,78 @@
-{{/* The flags of `nabo serve`, as the values say. */}}
+{{/* The flags of `nabo serve`, as the values say. Quoted: an IPv6 network may end with a colon. */}}
 {{- define "nabo.serveFlags" -}}
-- --store=containerd
-- --containerd-socket={{ .Values.containerd.socket }}
-- --content-path={{ .Values.containerd.contentPath }}
-- --config-dir={{ .Values.containerd.configDir }}
+- '--store=containerd'
+- '--containerd-socket={{ .Values.containerd.socket }}'
+- '--content-path={{ .Values.containerd.contentPath }}'
+- '--config-dir={{ .Values.containerd.configDir }}'
 {{- with .Values.containerd.configFile }}
-- --containerd-config={{ . }}
+- '--containerd-config={{ . }}'
 {{- end }}
 {{- range .Values.containerd.namespaces }}
-- --containerd-namespace={{ . }}
+- '--containerd-namespace={{ . }}'
 {{- end }}
-- --mirror-addr={{ ternary "127.0.0.1" "[::]" .Values.hostNetwork }}:{{ .Values.ports.mirror }}
+- '--mirror-addr={{ ternary "127.0.0.1" "[::]" .Values.hostNetwork }}:{{ .Values.ports.mirror }}'
 {{- if not .Values.hostNetwork }}
 {{- /* The CNI's portmap shows the node's connections with the bridge's address, which is the pod's gateway, or with one of the node. */}}
-- --mirror-from=gateway
-- --mirror-from=$(NODE_ADDRESSES)
+- '--mirror-from=gateway'
+- '--mirror-from=$(NODE_ADDRESSES)'
 {{- range .Values.mirrorFrom }}
-- --mirror-from={{ . }}
+- '--mirror-from={{ . }}'
 {{- end }}
 {{- end }}
-- --peer-addr=advertise:{{ .Values.ports.peer }}
-- --router-addr=advertise:{{ .Values.ports.router }}
-- --admin-addr=127.0.0.1:{{ .Values.ports.admin }}
-- --admin-socket={{ include "nabo.adminSocketDir" . }}/admin.sock
+- '--peer-addr=advertise:{{ .Values.ports.peer }}'
+- '--router-addr=advertise:{{ .Values.ports.router }}'
+- '--admin-addr=127.0.0.1:{{ .Values.ports.admin }}'
+- '--admin-socket={{ include "nabo.adminSocketDir" . }}/admin.sock'
 {{- range .Values.allowedHosts }}
-- --allowed-host={{ . }}
+- '--allowed-host={{ . }}'
 {{- end }}
 {{- if include "nabo.metricsEnabled" . }}
-- --metrics-addr=advertise:{{ .Values.ports.metrics }}
+- '--metrics-addr=advertise:{{ .Values.ports.metrics }}'
 {{- end }}
-- --bootstrap={{ include "nabo.bootstrap" . }}
+- '--bootstrap={{ include "nabo.bootstrap" . }}'
 {{- with include "nabo.clusterDNS" . }}
-- --bootstrap-dns={{ . }}
+- '--bootstrap-dns={{ . }}'
 {{- end }}
 {{- if include "nabo.clusterSecretName" . }}
-- --cluster-secret-file=/etc/nabo/cluster-secret/secret
+- '--cluster-secret-file=/etc/nabo/cluster-secret/secret'
 {{- else if .Values.insecureWithoutSecret }}
-- --insecure-without-secret=true
+- '--insecure-without-secret=true'
 {{- else if not (include "nabo.hasOwnSecretFlag" .) }}
 {{- fail "there is no cluster secret, so every machine that reaches the peer and router ports could join: set clusterSecret.create, clusterSecret.existingSecret or insecureWithoutSecret" }}
 {{- end }}
 {{- with .Values.dataDir }}
-- --data-dir={{ . }}
+- '--data-dir={{ . }}'
 {{- end }}
-- --run-dir={{ include "nabo.adminSocketDir" . }}
+- '--run-dir={{ include "nabo.adminSocketDir" . }}'
 {{- if .Values.credentials.existingSecret }}
-- --credentials-file=/etc/nabo/credentials/config.json
+- '--credentials-file=/etc/nabo/credentials/config.json'
 {{- end }}
 {{- if .Values.mirrorToken.existingSecret }}
-- --mirror-token-file=/etc/nabo/mirror-token/token
+- '--mirror-token-file=/etc/nabo/mirror-token/token'
 {{- end }}
 {{- range $index, $ca := .Values.registryCAs }}
-- --registry-ca={{ $ca.registry }}=/etc/nabo/registry-ca/{{ $index }}/ca.crt
+- '--registry-ca={{ $ca.registry }}=/etc/nabo/registry-ca/{{ $index }}/ca.crt'
 {{- end }}
-- --registries={{ include "nabo.registrySet" .Values.registries }}
-- --fallback={{ include "nabo.registrySet" .Values.fallback }}
+- '--registries={{ include "nabo.registrySet" .Values.registries }}'
+- '--fallback={{ include "nabo.registrySet" .Values.fallback }}'
 {{- range $registry, $urls := .Values.upstreams }}
-- --upstream={{ $registry }}={{ join "," $urls }}
+- '--upstream={{ $registry }}={{ join "," $urls }}'
 {{- end }}
-- --tag-policy={{ .Values.tagPolicy }}
-- --private-images={{ .Values.privateImages }}
+- '--tag-policy={{ .Values.tagPolicy }}'
+- '--private-images={{ .Values.privateImages }}'
 {{- with .Values.peerBandwidth }}
-- --peer-bandwidth={{ . }}
+- '--peer-bandwidth={{ . }}'
 {{- end }}
 {{- with .Values.upstreamBandwidth }}
-- --upstream-bandwidth={{ . }}
+- '--upstream-bandwidth={{ . }}'
 {{- end }}
 {{- if and .Values.zone (ne .Values.zone "auto") }}
-- --zone={{ .Values.zone }}
+- '--zone={{ .Values.zone }}'
 {{- end }}
 {{- /* The process of a pod that was deleted by force ends after its hook and its transfers. */}}
-- --port-wait={{ add .Values.shutdownGraceSeconds 10 }}s
-- --shutdown-grace={{ .Values.shutdownGraceSeconds }}s
-- --log-level={{ .Values.logLevel }}
+- '--port-wait={{ add .Values.shutdownGraceSeconds 10 }}s'
+- '--shutdown-grace={{ .Values.shutdownGraceSeconds }}s'
+- '--log-level={{ .Values.logLevel }}'
 {{- end }}
 
 {{/*
@@ -80,7 +80,7 @@ Where `nabo pull` in the pod finds the mirror. The other commands find the daemo
 admin listener, which refuses `warm` and answers about public content only.
 */}}
 {{- define "nabo.clientFlags" -}}
-- --mirror-url=http://127.0.0.1:{{ .Values.ports.mirror }}
+- '--mirror-url=http://127.0.0.1:{{ .Values.ports.mirror }}'
 {{- end }}
 
 {{/*

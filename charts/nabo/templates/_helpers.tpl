@@ -146,7 +146,11 @@ forbidden, but Helm's message quotes the name of the template.
 {{- define "nabo.containerdConfigDir" -}}
 {{- if .Values.containerd.configFile }}
 {{- $directory := dir .Values.containerd.configFile }}
-{{- if ne $directory (clean .Values.containerd.configDir) }}{{ $directory }}{{ end }}
+{{- $mounted := list (dir .Values.containerd.socket) (clean .Values.containerd.contentPath) }}
+{{- if .Values.configure.enabled }}
+{{- $mounted = append $mounted (clean .Values.containerd.configDir) }}
+{{- end }}
+{{- if not (has $directory $mounted) }}{{ $directory }}{{ end }}
 {{- end }}
 {{- end }}
 
