@@ -23,7 +23,7 @@ async function clusterWithoutDns(flagsOf: (node: ClusterNode) => readonly string
     assert.ok(host)
     const main = new URL('../support/dns-main.ts', import.meta.url).pathname
     const addresses = cluster.nodes.map(({ ip }) => ip)
-    const dns = host.spawn(process.execPath, [main, host.ip, 'nabo.test', ...addresses])
+    const dns = host.spawn(process.execPath, [main, host.ip, `nabo.test=${addresses.join(',')}`])
     await eventually('the DNS server runs', () => dns.lines.includes('answering'))
     const bootstrap = ['--bootstrap', 'dns:nabo.test', '--bootstrap-dns', host.ip]
     const allFlags = (node: ClusterNode) => [...DIRECTORY, ...ON_ADVERTISED, ...bootstrap, ...flagsOf(node)]
@@ -61,7 +61,7 @@ describe('a cluster that comes up all at once', { skip }, () => {
     await using cluster = await createCluster({ nodes: 4 })
     const addresses = cluster.nodes.map(({ ip }) => ip)
     const main = new URL('../support/dns-main.ts', import.meta.url).pathname
-    const dns = cluster.node(3).spawn(process.execPath, [main, cluster.node(3).ip, 'nabo.test', ...addresses])
+    const dns = cluster.node(3).spawn(process.execPath, [main, cluster.node(3).ip, `nabo.test=${addresses.join(',')}`])
     await eventually('the DNS server runs', () => dns.lines.includes('answering'))
     const flags = ['--bootstrap', 'dns:nabo.test', '--bootstrap-dns', cluster.node(3).ip]
     const fleet = new Fleet(
