@@ -8,11 +8,11 @@ import { sleeper } from './support/registries.ts'
 import { everywhere, rolledOut } from './support/workloads.ts'
 
 const skip = (await kubernetesUnavailable()) ?? false
-const ROUNDS = 5
+const ROUNDS = 3
 const IMAGES = ['a', 'b', 'c'] as const
-const LAYERS = [30_000_000, 30_000_000]
+const LAYERS = [15_000_000, 15_000_000]
 /** On each node. */
-const PROGRAMS = 4
+const PROGRAMS = 2
 
 describe('busy nodes', { skip }, () => {
   let cluster: KubernetesCluster
