@@ -18,24 +18,8 @@ if found=$(command -v helm); then
     v3.*) echo "$found" && exit 0 ;;
   esac
 fi
-if [ -x "$helm" ]; then
-  echo "$helm"
-  exit 0
-fi
-command -v go >/dev/null || fail 'needs Helm 3 on PATH; without Go it cannot be built'
-command -v flock >/dev/null || fail 'needs Helm 3 on PATH; without flock it is not built here'
-
-mkdir -p "$tools"
-exec 9>"$tools/helm.lock"
-flock -w 1200 9 || fail "another process has held $tools/helm.lock for twenty minutes"
-if [ -x "$helm" ]; then
-  echo "$helm"
-  exit 0
-fi
-
-work=$(mktemp -d "$tools/building.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+. "$root/scripts/build-once.sh"
+begin_build "$helm" helm 1200
 echo "nabo: building Helm $version from its Go module (once, some minutes)…" >&2
 # What its own release sets: `go install` alone makes one that takes itself for a client of Kubernetes 1.20.
 flags="-s -w -X helm.sh/helm/v3/internal/version.version=$version"

@@ -16,24 +16,8 @@ fail() {
   exit 69
 }
 
-if [ -d "$built" ]; then
-  echo "$built"
-  exit 0
-fi
-command -v go >/dev/null || fail 'cannot build Kubernetes: there is no Go on PATH'
-command -v flock >/dev/null || fail 'cannot build Kubernetes: there is no flock on PATH'
-
-mkdir -p "$tools"
-exec 9>"$tools/kubernetes.lock"
-flock -w 2400 9 || fail "another process has held $tools/kubernetes.lock for forty minutes"
-if [ -d "$built" ]; then
-  echo "$built"
-  exit 0
-fi
-
-work=$(mktemp -d "$tools/building.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+. "$root/scripts/build-once.sh"
+begin_build "$built" kubernetes 2400
 chmod 755 "$work"
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly
 for program in kube coredns; do

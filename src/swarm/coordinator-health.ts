@@ -1,26 +1,18 @@
 import { LRUCache } from 'lru-cache'
 
-import { atMost } from '../async/at-most.ts'
 import { compareDistance, kadIdOf } from '../overlay/distance.ts'
 import type { IndexKey, Overlay, Peer } from '../overlay/overlay.ts'
 import { PeerHealth } from '../providers/peer-health.ts'
 import { DeadlineError } from '../time/deadline.ts'
 import { minute, second } from '../time/units.ts'
 import type { SwarmOptions, SwarmTimings } from './swarm-options.ts'
+import { TimeoutRuns } from './timeout-runs.ts'
 
 type HealthOptions = Pick<SwarmOptions & SwarmTimings, 'kadId' | 'grace' | 'failureMemory' | 'standInAfter'>
 
-/** When a coordinator let the first and the last of some questions in a row time out, of `performance.now()`. */
-interface Silence {
-  readonly first: number
-  readonly last: number
-}
-
 const MAX_LOST = 64
-const MAX_SILENT = 1_000
-/** Questions that are further apart are not one silence. */
-const MUTE_MEMORY = 1 * minute
-/** A pause begins a grace only so long after the last one: a node that is paused each second would never grant. */
+const QUESTION_MEMORY = 1 * minute
+/** Only a pause that comes so long after the last grace begins a new one: a node that is paused every second would never grant a lease. */
 const GRACE_INTERVAL = 10 * second
 
 /**
@@ -33,64 +25,61 @@ export class CoordinatorHealth {
   readonly #health: PeerHealth
   /** When each was lost, by id. */
   readonly #lost = new LRUCache<string, number>({ max: MAX_LOST })
-  /** To questions and reports. */
-  readonly #silences: LRUCache<string, Silence>
-  /** To questions only. */
-  readonly #mute = new LRUCache<string, Silence>({ ...atMost(MAX_SILENT), ttl: MUTE_MEMORY })
+  /** Unanswered questions and reports. */
+  readonly #messages: TimeoutRuns
+  /** Unanswered questions alone: a coordinator may answer reports and no questions. */
+  readonly #questions = new TimeoutRuns(QUESTION_MEMORY)
   #startedAt = Number.NEGATIVE_INFINITY
 
   constructor(overlay: Overlay, options: HealthOptions) {
     this.#overlay = overlay
     this.#options = options
     this.#health = new PeerHealth(options.failureMemory)
-    this.#silences = new LRUCache({ ...atMost(MAX_SILENT), ttl: options.failureMemory })
+    this.#messages = new TimeoutRuns(options.failureMemory)
   }
 
   /** This node knows nothing yet. */
   started(): void {
     this.#startedAt = performance.now()
-    this.#forgetSilences()
+    this.#forgetTimeouts()
   }
 
   /** This process was not scheduled for a moment, and may lack reports. */
   paused(): void {
     if (performance.now() - this.#startedAt >= GRACE_INTERVAL) this.started()
-    else this.#forgetSilences()
+    else this.#forgetTimeouts()
   }
 
   /** A question failed that was sent at `began`, of `performance.now()`; by a timeout if the error is a DeadlineError. */
   unanswered(peer: Peer, error: unknown, began: number): void {
     this.failed(peer, error, began)
-    if (!(error instanceof DeadlineError)) return
-    this.#mute.set(peer.id, { first: this.#mute.get(peer.id)?.first ?? began, last: performance.now() })
+    if (error instanceof DeadlineError) this.#questions.add(peer.id, began)
   }
 
-  /** The same of a question or a report that says less: a report, or a question that was called off. */
+  /** A report failed, or a question that this node called off: the same, except that it says nothing about questions. */
   failed(peer: Peer, error: unknown, began: number): void {
     if (!this.#health.isFailing(peer.id)) this.left(peer)
     this.#health.failed(peer.id)
-    const last = performance.now()
-    const first =
-      error instanceof DeadlineError ? (this.#silences.get(peer.id)?.first ?? began) : Number.NEGATIVE_INFINITY
-    this.#silences.set(peer.id, { first, last })
+    // A connection that fails is as good as an endless silence.
+    this.#messages.add(peer.id, error instanceof DeadlineError ? began : Number.NEGATIVE_INFINITY)
   }
 
   /** It answered a question, but late. */
   wasSlow(peer: Peer): void {
     this.#health.failed(peer.id)
-    this.#mute.delete(peer.id)
+    this.#questions.end(peer.id)
     this.heard(peer)
   }
 
   /** It answered a question in time, or has only just come. */
   answered(peer: Peer): void {
-    this.#mute.delete(peer.id)
+    this.#questions.end(peer.id)
     this.recovered(peer)
   }
 
   /** It lives: it answered a report. */
   heard(peer: Peer): void {
-    this.#silences.delete(peer.id)
+    this.#messages.end(peer.id)
   }
 
   /** It answered a report in time. */
@@ -101,15 +90,15 @@ export class CoordinatorHealth {
   }
 
   /**
-   * Whether it counts as dead. One that is slow has the only table that is complete: a node that stands in for it too early sends a second node
-   * upstream. So it has some time to answer, unless its connections fail. One that answers reports, but no questions, has twice as much, and
-   * is asked again after as long: then one more question shows whether it is back.
+   * Whether a coordinator counts as dead. A slow coordinator has the only complete table, and a node that stands in for it too early sends a second
+   * node upstream. So a coordinator has `standInAfter` to answer, unless its connections fail. A coordinator that answers reports and no questions
+   * has twice that time. It is asked again after the same time, and that question shows whether it is back.
    */
   isDead(peer: Peer): boolean {
     const { standInAfter } = this.#options
-    if (lengthOf(this.#silences.get(peer.id)) >= standInAfter) return true
-    const mute = this.#mute.get(peer.id)
-    return mute !== undefined && lengthOf(mute) >= 2 * standInAfter && performance.now() - mute.last < 2 * standInAfter
+    if (this.#messages.lengthOf(peer.id) >= standInAfter) return true
+    const twice = 2 * standInAfter
+    return this.#questions.lengthOf(peer.id) >= twice && this.#questions.ageOf(peer.id) < twice
   }
 
   isFailing(peer: Peer): boolean {
@@ -131,10 +120,10 @@ export class CoordinatorHealth {
   }
 
   /** What timed out while this process was paused says nothing. */
-  #forgetSilences(): void {
+  #forgetTimeouts(): void {
     setImmediate(() => {
-      this.#silences.clear()
-      this.#mute.clear()
+      this.#messages.clear()
+      this.#questions.clear()
     })
   }
 
@@ -148,8 +137,4 @@ export class CoordinatorHealth {
     }
     return count
   }
-}
-
-function lengthOf(silence: Silence | undefined): number {
-  return silence === undefined ? Number.NEGATIVE_INFINITY : silence.last - silence.first
 }

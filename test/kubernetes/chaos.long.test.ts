@@ -61,11 +61,7 @@ describe('a rollout', { skip }, () => {
 
   before(async () => {
     cluster = await startCluster()
-    await cluster.addDnsService()
-    await cluster.addNetwork()
-    await cluster.addDns()
-    await cluster.installNabo()
-    await cluster.together()
+    await cluster.bringUp()
   })
   after(() => cluster?.[Symbol.asyncDispose]())
 

@@ -17,16 +17,11 @@ describe('an installation', { skip }, () => {
 
   before(async () => {
     cluster = await startCluster()
-    filesBefore = await configurations()
-    await cluster.addDnsService()
-    await cluster.addNetwork()
-    await cluster.addDns()
-    await cluster.installNabo()
-    await cluster.together()
+    filesBefore = await cluster.containerdFiles()
+    await cluster.bringUp()
   })
   after(() => cluster?.[Symbol.asyncDispose]())
 
-  const configurations = () => Promise.all(cluster.workers.map((worker) => worker.containerdFiles()))
   const publish = async (name: string, layers = [20_000_000, 20_000_000]): Promise<Image> => {
     const image = sleeper(cluster.programs.busybox, { seed: name, layers })
     await cluster.registries.hub.publish(name, '1', image)
@@ -107,7 +102,7 @@ describe('an installation', { skip }, () => {
     await rolledOut(cluster, 'removal')
     assert.deepEqual(await warnings(cluster, 'default', 'removal'), [])
     await cluster.naboGone()
-    assert.deepEqual(await configurations(), filesBefore)
+    assert.deepEqual(await cluster.containerdFiles(), filesBefore)
   })
 
   it('is removed while a node is down, and that node pulls all the same', async () => {
@@ -116,7 +111,7 @@ describe('an installation', { skip }, () => {
     await worker.powerOff()
     await cluster.uninstallNabo()
     await cluster.naboGone()
-    assert.deepEqual((await configurations()).slice(0, 2), filesBefore.slice(0, 2))
+    assert.deepEqual((await cluster.containerdFiles()).slice(0, 2), filesBefore.slice(0, 2))
     await worker.powerOn()
     await eventually('the pod of the node is gone', async () => (await cluster.naboPods()).length === 0, {
       timeoutMs: 120_000,
@@ -129,7 +124,7 @@ describe('an installation', { skip }, () => {
     await cluster.installNabo()
     await cluster.uninstallNabo()
     await cluster.naboGone()
-    assert.deepEqual(await configurations(), filesBefore)
+    assert.deepEqual(await cluster.containerdFiles(), filesBefore)
   })
 
   /** The status of a pod may be that of before a reboot. */

@@ -15,16 +15,10 @@ describe('Nabo in the network of pods', { skip }, () => {
 
   before(async () => {
     cluster = await startCluster()
-    filesBefore = await configurations()
-    await cluster.addDnsService()
-    await cluster.addNetwork()
-    await cluster.addDns()
-    await cluster.installNabo({ hostNetwork: false })
-    await cluster.together()
+    filesBefore = await cluster.containerdFiles()
+    await cluster.bringUp({ hostNetwork: false })
   })
   after(() => cluster?.[Symbol.asyncDispose]())
-
-  const configurations = () => Promise.all(cluster.workers.map((worker) => worker.containerdFiles()))
 
   it('serves its own node', async () => {
     await cluster.registries.hub.reset()
@@ -52,6 +46,6 @@ describe('Nabo in the network of pods', { skip }, () => {
   it('leaves the nodes as they were', async () => {
     await cluster.uninstallNabo()
     await cluster.naboGone()
-    assert.deepEqual(await configurations(), filesBefore)
+    assert.deepEqual(await cluster.containerdFiles(), filesBefore)
   })
 })

@@ -26,11 +26,10 @@ describe('Nabo on Kubernetes', { skip }, () => {
 
   before(async () => {
     cluster = await startCluster({ kubelet: { imagePullCredentialsVerificationPolicy: 'AlwaysVerify' } })
-    filesBefore = await configurations()
+    filesBefore = await cluster.containerdFiles()
   })
   after(() => cluster?.[Symbol.asyncDispose]())
 
-  const configurations = () => Promise.all(cluster.workers.map((worker) => worker.containerdFiles()))
   const copies = (image: Image) => cluster.copiesOf(image)
   const together = () => cluster.together()
 
@@ -149,7 +148,7 @@ describe('Nabo on Kubernetes', { skip }, () => {
     await cluster.kubectl.run(['-n', 'nabo', 'delete', 'events', '--all'])
     await cluster.uninstallNabo()
     await cluster.naboGone()
-    assert.deepEqual(await configurations(), filesBefore)
+    assert.deepEqual(await cluster.containerdFiles(), filesBefore)
     assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
     await cluster.registries.hub.publish('without', '1', sleeper(busybox(), { seed: 'without' }))
     await cluster.apply(everywhere('without', { image: 'docker.io/library/without:1' }))

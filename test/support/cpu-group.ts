@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { isLeftBehind } from './left-behind.ts'
 import { eventually } from './poll.ts'
 
 const ROOT = '/sys/fs/cgroup/cpu'
@@ -34,7 +35,7 @@ export class CpuGroup implements AsyncDisposable {
   /** Removes the group, and what earlier processes left when they were killed. What ran in it must have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     await remove(this.#path)
-    for (const name of readdirSync(ROOT)) if (isStale(name)) await remove(join(ROOT, name))
+    for (const name of readdirSync(ROOT)) if (isLeftBehind(PREFIX, name)) await remove(join(ROOT, name))
   }
 }
 
@@ -57,15 +58,4 @@ async function remove(path: string): Promise<void> {
     rmdirSync(path)
     return true
   })
-}
-
-function isStale(name: string): boolean {
-  const pid = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name)?.[1]
-  if (pid === undefined) return false
-  try {
-    process.kill(Number(pid), 0)
-    return false
-  } catch {
-    return true
-  }
 }

@@ -190,6 +190,20 @@ export class KubernetesCluster implements AsyncDisposable {
     })
   }
 
+  /** Sets up the network of the pods, the DNS and Nabo with these values; returns when every daemon knows every other one. */
+  async bringUp(values: object = {}): Promise<void> {
+    await this.addDnsService()
+    await this.addNetwork()
+    await this.addDns()
+    await this.installNabo(values)
+    await this.together()
+  }
+
+  /** Every file of containerd's configuration on each node. */
+  containerdFiles(): Promise<readonly Readonly<Record<string, string>>[]> {
+    return Promise.all(this.workers.map((worker) => worker.containerdFiles()))
+  }
+
   async apply(...objects: readonly object[]): Promise<void> {
     const list = { apiVersion: 'v1', kind: 'List', items: objects }
     await this.kubectl.run(['apply', '-f', '-'], { input: JSON.stringify(list) })

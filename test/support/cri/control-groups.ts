@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { isLeftBehind } from '../left-behind.ts'
 import { eventually } from '../poll.ts'
 
 const ROOT = '/sys/fs/cgroup'
@@ -61,7 +62,7 @@ export class ControlGroups implements AsyncDisposable {
   /** Removes them, and what earlier processes left when they were killed. What still runs in them is killed. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const hierarchy of hierarchies()) {
-      const stale = (await readdir(hierarchy)).filter(isStale)
+      const stale = (await readdir(hierarchy)).filter((name) => isLeftBehind(PREFIX, name))
       for (const path of [this.path, ...stale]) {
         await eventually(`nothing runs in ${path}`, () => killAll(join(hierarchy, path)) === 0)
         await removeTree(join(hierarchy, path))
@@ -144,15 +145,4 @@ async function removeTree(directory: string): Promise<void> {
     await rmdir(directory)
     return true
   })
-}
-
-function isStale(name: string): boolean {
-  const pid = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name)?.[1]
-  if (pid === undefined) return false
-  try {
-    process.kill(Number(pid), 0)
-    return false
-  } catch {
-    return true
-  }
 }

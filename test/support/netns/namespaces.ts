@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { isLeftBehind } from '../left-behind.ts'
 import { runSync } from './commands.ts'
 
 /** Names of namespaces and directories carry the process that they belong to, so that what a killed one left can be told. */
@@ -45,10 +46,7 @@ export function demolishNow(names: readonly string[], directory: string): void {
 
 /** Takes down what earlier processes left behind when they were killed. */
 export async function sweep(): Promise<void> {
-  const stale = (name: string) => {
-    const pid = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name)?.[1]
-    return pid !== undefined && !isAlive(Number(pid))
-  }
+  const stale = (name: string) => isLeftBehind(PREFIX, name)
   await demolish(listNamespaces().filter(stale), '')
   for (const entry of readdirSync(tmpdir())) {
     if (stale(entry)) removeAll([], join(tmpdir(), entry))
@@ -88,10 +86,6 @@ function mountsUnder(directory: string): string[] {
     .split('\n')
     .map((line) => (line.split(' ')[1] ?? '').replaceAll('\\040', ' '))
   return points.filter((point) => point.startsWith(`${directory}/`)).reverse()
-}
-
-function isAlive(pid: number): boolean {
-  return signal(pid, 0)
 }
 
 function isZombie(pid: string): boolean {
