@@ -38,9 +38,9 @@ const FLAGS: readonly Flag[] = [
     repeatable: 'list',
   },
   {
-    flags: '--mirror-from <who>',
+    flags: '--mirror-from <source>',
     about:
-      "whose connections the mirror accepts besides loopback: an IP address, a network, or gateway for this machine's default gateways (default: all)",
+      "a source of connections that the mirror accepts besides loopback: an IP address, a network, or gateway for this machine's default gateways (default: all)",
     parse: parseMirrorSource,
     repeatable: 'list',
     separator: /[\s,]+/,
