@@ -18,7 +18,7 @@ export class RecentContainerd {
     this.#look = look
   }
 
-  /** Asks it. */
+  /** Asks the running containerd. */
   async ask(signal: AbortSignal): Promise<ContainerdLook> {
     const socket = await this.#identity()
     this.#last = undefined
@@ -27,7 +27,7 @@ export class RecentContainerd {
     return look
   }
 
-  /** What the same containerd answered before; else asks it. */
+  /** The answer of the running containerd: the last one if containerd has not started again since, else a new one. */
   async recent(signal: AbortSignal): Promise<ContainerdLook> {
     const last = this.#last
     return last !== undefined && last.socket === (await this.#identity()) ? last.look : this.ask(signal)

@@ -16,18 +16,18 @@ export interface SearchSteps {
   complain(ids: readonly string[]): void
 }
 
-/** So many useless answers in a row, and the coordinator is not worth asking. */
+/** The search leaves the swarm after this number of answers in a row whose sources all failed. */
 const MAX_ASKS = 6
-/** A source that has not begun to answer by then is slow: is there a better one? */
+/** A source that has sent no header by then is slow, and the search asks the coordinator for a better one. */
 const ANSWER_PATIENCE = 3 * second
-/** After so long the same question again: what is slow may have ended meanwhile, and a better one may have come. */
+/** Time between two questions while a source is slow: the source may have ended meanwhile, or a better one may have come. */
 const COMPLAINT_INTERVAL = 2 * second
-/** A source that is slow and alive is waited for this long; whether it is alive the coordinator knows. */
+/** Time that one request waits for the header of a slow source. The coordinator knows whether the source is alive. */
 const SLOW_HEADER_TIMEOUT = 10 * second
 
 /**
- * Follows the sources that the coordinator names until one answers, or until the coordinator says something else; `alone` when its answers are of no
- * use. A source that is slow is complained of, and waited for until it or another one answers.
+ * Asks the sources that the coordinator names until one of them answers, or until the coordinator gives another direction. Resolves with `alone` if
+ * the named sources all fail. The search reports a slow source to the coordinator, and keeps its request open until a source answers.
  */
 export async function followDirections(
   steps: SearchSteps,
@@ -40,7 +40,7 @@ export async function followDirections(
     for (let asked = 0, patience = ANSWER_PATIENCE; asked < MAX_ASKS;) {
       const direction = await openings.during(signal, (signal) => steps.ask(signal))
       if (!('type' in direction)) return direction
-      // While nobody coordinates, the sources that were named may still answer.
+      // Without a coordinator, the sources that were named before may still answer.
       if (direction.type !== 'follow' && (direction.type !== 'alone' || openings.ids.length === 0)) return direction
       if (direction.type === 'follow') openings.ask(direction.sources, signal)
       const stream = await openings.first(patience)

@@ -9,8 +9,8 @@ import type { TransferRecord } from './transfer-record.ts'
 import type { Transfers } from './transfers.ts'
 
 /**
- * A transfer that begins: its client's content store has no file for it before the first bytes have passed. Its own source may be slow; a follower
- * that waits asks meanwhile for a better one.
+ * Time that a transfer may take until bytes of it can be read. The client's content store has no file for it before the first bytes have passed, and the
+ * transfer's own source may be slow. A follower that waits here asks the coordinator for a better source meanwhile.
  */
 const START_PATIENCE = 8 * second
 const START_POLL = 50

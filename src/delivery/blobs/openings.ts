@@ -6,12 +6,12 @@ interface Opening {
   readonly controller: AbortController
 }
 
-/** A source that is named while so many are open is not asked: an honest coordinator names another one every few seconds at most. */
+/** Requests of one search that are open at a time. An honest coordinator names a new source every few seconds at most. */
 const MAX_OPENINGS = 4
 
 /**
- * The requests of one search that wait for their answers. A source that is slow to answer is kept while another one is looked for: to ask it again
- * later costs it more than to go on waiting.
+ * The requests of one search that wait for their headers. The request to a slow source stays open while the search asks other sources: a second request
+ * would cost the slow source more than the first one that goes on.
  */
 export class Openings {
   readonly #open: (sources: readonly SwarmSource[], signal: AbortSignal) => Promise<PeerStream | undefined>
@@ -48,7 +48,7 @@ export class Openings {
    */
   async first(patience: number): Promise<PeerStream | 'slow' | undefined> {
     let timer: NodeJS.Timeout | undefined
-    // After a pause of this process the answers are read before it is judged who is slow.
+    // After a pause of this process, answers that have arrived meanwhile are read before a source counts as slow.
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(() => setImmediate(resolve), patience)
     })

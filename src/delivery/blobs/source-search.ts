@@ -241,7 +241,7 @@ export class SourceSearch {
       return undefined
     }
     if (found.type !== 'upstream') return 'alone'
-    // A client that fetches it by itself instead does so no sooner, unless it is the upstream alone that is slow.
+    // After slow sources a client gains nothing by asking the registry itself. Without them only the upstream can be slow, and it may.
     this.#transfer.waitsForPeers = isNamed
     if (!this.#options.sources.fallsBack(this.#request.repository)) {
       this.#leave({ type: 'cancelled' })

@@ -17,7 +17,7 @@ export interface Transfer {
   source: TransferSource | undefined
   /** Whether it has found its first source; bytes may have arrived since. */
   hasBegun: boolean
-  /** Whether it waits for what other nodes answer: where to get the blob, or its first bytes. */
+  /** Whether the transfer waits for an answer of another node: a direction of the coordinator, or the first bytes of a source. */
   waitsForPeers: boolean
   /** Safe to call more than once. */
   end(): void
@@ -43,7 +43,7 @@ export interface RunningTransfers {
   readonly path: readonly string[]
   /** False while all of them search for their first source: no bytes have arrived and no provenance is recorded. */
   readonly hasBegun: boolean
-  /** Whether any of them waits for what other nodes answer: where to get the blob, or its first bytes. */
+  /** Whether one of the transfers waits for an answer of another node. */
   readonly waitsForPeers: boolean
 }
 
