@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 
 import { canonicalRegistry, isRegistry } from '../oci/reference.ts'
+import { parseRegistryUrl, registryApi, RegistryUrlError } from '../oci/registry-url.ts'
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import { type HostPort, canonicalHost, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
@@ -131,27 +132,30 @@ export function parseRegistrySet(text: string): RegistrySet {
   return new Set(names.map(registryName))
 }
 
+const UPSTREAM_FORM =
+  '<registry>=<http or https URL>[,<URL>…] is expected, such as docker.io=https://registry-1.docker.io.'
+
 /** `docker.io=https://registry-1.docker.io[,https://…]`. */
 export function parseUpstream(text: string): readonly [string, readonly URL[]] {
   const equals = text.indexOf('=')
+  if (equals <= 0) throw new InvalidArgumentError(UPSTREAM_FORM)
   const urls = text
     .slice(equals + 1)
     .split(',')
-    .map((url) => url.trim())
-  if (equals <= 0 || !urls.every(isBaseUrl)) {
-    throw new InvalidArgumentError(
-      '<registry>=<http or https URL>[,<URL>…] is expected, such as docker.io=https://registry-1.docker.io.',
-    )
-  }
-  return [registryName(text.slice(0, equals)), urls.map((url) => new URL(url))]
+    .map(upstreamUrl)
+  const names = urls.map((url) => registryApi(url).name)
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) throw new InvalidArgumentError(`${twice} is named twice: name each address once.`)
+  return [registryName(text.slice(0, equals)), urls]
 }
 
-/** A user and a password would be shown in every list of processes: they belong into the credentials file. */
-function isBaseUrl(text: string): boolean {
-  const url = URL.parse(text)
-  return (
-    url !== null && /^https?:$/.test(url.protocol) && `${url.username}${url.password}${url.search}${url.hash}` === ''
-  )
+function upstreamUrl(text: string): URL {
+  try {
+    return parseRegistryUrl(text.trim())
+  } catch (error) {
+    if (!(error instanceof RegistryUrlError)) throw error
+    throw new InvalidArgumentError(`${error.message}. ${UPSTREAM_FORM}`)
+  }
 }
 
 /** `<registry>=<file>`. */

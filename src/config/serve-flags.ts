@@ -162,7 +162,8 @@ const FLAGS: readonly Flag[] = [
   },
   {
     flags: '--upstream <registry=url>',
-    about: 'where a registry is asked; further URLs are mirrors that are tried when it fails or is limited',
+    about:
+      'where a registry is asked, such as https://host or https://host/v2/prefix for a proxy cache; further URLs are mirrors that are tried when it fails or is limited',
     parse: parseUpstream,
     repeatable: 'map',
   },

@@ -46,7 +46,7 @@ export type DaemonLook =
 /** How one address of a registry is doing. */
 export interface UpstreamLook {
   readonly registry: string
-  /** `registry-1.docker.io`, with its port if it is not the usual one. */
+  /** `registry-1.docker.io`, with its port if it is not the usual one, and with its path if it has one. */
   readonly host: string
   /** Why images cannot be had there; undefined if they can, as far as is known. */
   readonly failure?: string

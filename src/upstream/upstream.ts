@@ -78,7 +78,7 @@ export interface UpstreamManifest extends UpstreamTag {
 export interface UpstreamBlob {
   /** Of the whole blob, in bytes. */
   readonly size: number
-  /** Which of the registry's addresses gave it. */
+  /** The name of that one of the registry's addresses which gave it. */
   readonly address: string
   /** True if the request carried no credentials: the content is public. */
   readonly anonymous: boolean

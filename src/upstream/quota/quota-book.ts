@@ -7,7 +7,7 @@ import { type QuotaView, THIS_ADDRESS, knownUntil, mergeViews, quotaKey } from '
 /** An address of a registry, and the credential with which this node asks it. */
 export interface QuotaSeat {
   readonly registry: string
-  /** The address that is asked, with its port. */
+  /** The name of the address that is asked: two paths of one host may be counted apart. */
   readonly host: string
   /** Names the credential without its secret; undefined for none. */
   readonly credentialId: string | undefined

@@ -3,7 +3,7 @@ import { minute, second } from '../../time/units.ts'
 /** What is left of a registry's quota, as the registry said itself or told another node. */
 export interface QuotaView {
   readonly registry: string
-  /** The registry's address that counts, with its port: another address of the same registry counts by itself, or not at all. */
+  /** The name of the registry's address that counts: another address of the same registry counts by itself, or not at all. */
   readonly host: string
   /** Whom it counts for: the address or account that the registry names, else the account of the credential, else {@link THIS_ADDRESS}. */
   readonly source: string

@@ -3,7 +3,7 @@ import type { Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
-import type { Address } from './addresses.ts'
+import { type Address, nameAt } from './addresses.ts'
 import { type Asker, asVerdict, type Authorization, type Authorized } from './authorization.ts'
 import { discard, readSmallBody } from './bodies.ts'
 import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
@@ -14,7 +14,7 @@ import { parseRetryAfter } from './retry-after.ts'
 
 export interface RegistryRequest {
   readonly method: 'GET' | 'HEAD'
-  /** Below `/v2/<name>/`, with its query. */
+  /** Below the repository's path, with its query. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
 }
@@ -22,7 +22,7 @@ export interface RegistryRequest {
 /** An answer that is a success or 404, and whether it was had without credentials. */
 export interface RegistryAnswer {
   readonly response: HttpResponse
-  /** Host and port that were asked, wherever they sent on to. */
+  /** The name of the address that was asked, wherever it sent on to. */
   readonly address: string
   readonly anonymous: boolean
 }
@@ -104,7 +104,7 @@ export class AddressClient {
         continue
       }
       if ([200, 206, 404].includes(status)) {
-        return { response, address: address.url.host, anonymous: authorized.anonymous }
+        return { response, address: address.name, anonymous: authorized.anonymous }
       }
       round += 1
       if (status === 401 && round < MAX_AUTH_ROUNDS) {
@@ -133,7 +133,7 @@ export class AddressClient {
     const { header } = authorized
     const kind = asked.path.split('/')[0] ?? ''
     const event = { registry, method: asked.method, kind }
-    const url = new URL(`${base.pathname.replace(/\/$/, '')}/v2/${asker.repository.name}/${asked.path}`, base)
+    const url = new URL(`${nameAt(asker.address, asker.repository)}/${asked.path}`, asker.address.api)
     try {
       const response = await this.#options.http.request(url, {
         registry,
@@ -161,7 +161,10 @@ export class AddressClient {
     }
   }
 
-  /** Credentials go only to the address they are for: a mirror in another domain gets those kept under its own name, if any. */
+  /**
+   * Credentials go only to the address they are for: a mirror in another domain gets those kept under its own name, if any. So does a
+   * registry that --upstream has put elsewhere (a proxy cache), and the registry's own if there are none under that name.
+   */
   async #credentialAt(
     address: Address,
     repository: Repository,
@@ -170,15 +173,17 @@ export class AddressClient {
     if (options.as === 'anonymous') return undefined
     // Those of a pull are for the registry that the client named.
     if (typeof options.as === 'object') return address.isOwn ? options.as : undefined
-    const registry = address.isOwn ? repository.registry : canonicalRegistry(address.url.host)
-    return abortable(this.#options.findCredential({ ...repository, registry }, options), options.signal)
+    const there = { registry: canonicalRegistry(address.url.host), name: nameAt(address, repository) }
+    const find = (at: Repository) => abortable(this.#options.findCredential(at, options), options.signal)
+    if (!address.isOwn) return find(there)
+    return (address.isElsewhere ? await find(there) : undefined) ?? find(repository)
   }
 }
 
 function seatOf({ address, credential }: Asker) {
   return {
     registry: address.registry,
-    host: address.url.host,
+    host: address.name,
     credentialId: credential && credentialId(credential),
     account:
       credential !== undefined && 'username' in credential && credential.username !== ''

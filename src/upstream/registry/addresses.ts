@@ -1,19 +1,22 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
-import { DOCKER_HUB } from '../../oci/reference.ts'
+import { DOCKER_HUB, type Repository } from '../../oci/reference.ts'
+import { type RegistryApi, registryApi } from '../../oci/registry-url.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { realmBelongsTo } from './challenge.ts'
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts'
 
 /** One of the places where a registry's content is asked for. */
-export interface Address {
+export interface Address extends RegistryApi {
   readonly registry: string
   readonly url: URL
   /** The registry itself: what it denies or does not have is not asked of others. */
   readonly isAuthoritative: boolean
   /** Whether the registry's credentials are for this address too. */
   readonly isOwn: boolean
+  /** Its host is outside of the registry's domain, and may have an account of its own there. */
+  readonly isElsewhere: boolean
   readonly breaker: CircuitBreaker
 }
 
@@ -48,29 +51,43 @@ export class Addresses {
 
   views(): AddressView[] {
     const all = [...this.#named.values(), ...this.#unnamed.values()].flat()
-    return all.map(({ registry, url, breaker }) => ({ registry, address: url.host, state: breaker.state }))
+    return all.map(({ registry, name, breaker }) => ({ registry, address: name, state: breaker.state }))
   }
 
   /**
    * The registry itself is the address in its own domain, else the first: what is listed besides is a mirror, wherever it stands.
    */
   #create(registry: string, urls: readonly URL[]): Address[] {
-    const itself = urls.find((url) => realmBelongsTo(url, defaultUrl(registry))) ?? urls[0]
-    return urls.map((url) => ({
-      registry,
-      url,
-      isAuthoritative: url === itself,
-      isOwn: itself !== undefined && realmBelongsTo(url, itself),
-      breaker: new CircuitBreaker((change) => {
-        const fields = { registry, address: url.host }
-        if (!change.isOpen) this.#log?.info(fields, 'an address of a registry answers again')
-        else {
-          const why = { pauseMs: Math.round(change.pause ?? 0), err: errorText(change.failure) }
-          this.#log?.warn({ ...fields, ...why }, 'an address of a registry is left alone for a while')
-        }
-      }),
-    }))
+    const isElsewhere = (url: URL) => !realmBelongsTo(url, defaultUrl(registry))
+    const itself = urls.find((url) => !isElsewhere(url)) ?? urls[0]
+    return urls.map((url) => {
+      const api = registryApi(url)
+      return {
+        ...api,
+        registry,
+        url,
+        isAuthoritative: url === itself,
+        isOwn: itself !== undefined && realmBelongsTo(url, itself),
+        isElsewhere: isElsewhere(url),
+        breaker: this.#breaker({ registry, address: api.name }),
+      }
+    })
   }
+
+  #breaker(fields: { registry: string; address: string }): CircuitBreaker {
+    return new CircuitBreaker(({ isOpen, failure, pause = 0 }) => {
+      if (!isOpen) this.#log?.info(fields, 'an address of a registry answers again')
+      else {
+        const why = { pauseMs: Math.round(pause), err: errorText(failure) }
+        this.#log?.warn({ ...fields, ...why }, 'an address of a registry is left alone for a while')
+      }
+    })
+  }
+}
+
+/** The name of a repository at an address. */
+export function nameAt({ prefix }: Address, { name }: Repository): string {
+  return `${prefix}${name}`
 }
 
 /** Registries on this machine speak plain HTTP, as every client assumes. */

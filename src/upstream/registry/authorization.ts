@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
-import type { Address } from './addresses.ts'
+import { type Address, nameAt } from './addresses.ts'
 import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
 import type { TokenCache } from './token-cache.ts'
@@ -79,7 +79,7 @@ export class Authorization {
       credential === shown
         ? {}
         : { withheld: `${address.url.host} sends for a token to ${realm.host}, which is not in its domain` }
-    const scope = `repository:${repository.name}:pull`
+    const scope = `repository:${nameAt(address, repository)}:pull`
     const request = { registry: address.registry, realm, service, scope, credential: shown, namedBy: address.url }
     try {
       const token = await this.#options.tokens.get(request, options)

@@ -52,7 +52,7 @@ export class NodeOrNobody {
         throw refusal
       }
       this.#refused.set(key, this.#now() + REFUSED_LIFE)
-      const fields = { registry: asker.address.registry, address: asker.address.url.host }
+      const fields = { registry: asker.address.registry, address: asker.address.name }
       this.#log?.warn(fields, 'a registry does not take the credentials of this node: it was asked without')
       return answer
     }

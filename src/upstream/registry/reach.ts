@@ -1,12 +1,13 @@
 import { errorText } from '../../telemetry/log.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import { readSmallBody } from './bodies.ts'
+import { mediaTypeOf, readSmallBody } from './bodies.ts'
 import { parseChallenge, realmOf } from './challenge.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 
 /** What came of asking one address of a registry for `/v2/`, which counts for no quota. */
 export interface ReachedAddress {
+  /** The name of the address. */
   readonly host: string
   /** undefined if it answers as a registry may. */
   readonly failure?: string
@@ -28,8 +29,16 @@ export function reachAddresses(
 }
 
 /** A registry that answers, but with what no image can be had by. */
-function failureOf(response: HttpResponse, url: URL): { failure?: string } {
-  if (response.status >= 500) return { failure: `it answered ${response.status}` }
+function failureOf(response: HttpResponse, address: Address): { failure?: string } {
+  const { status } = response
+  const { url } = address
+  if (status >= 500) return { failure: `it answered ${status}` }
+  const isPage = status === 200 && /^text\/html$/i.test(mediaTypeOf(response) ?? '')
+  if (isPage || status === 404) {
+    // Some gateways know no `/v2/` of their own, only what is below a prefix.
+    const failure = pathFailure(address, isPage ? 'sent a page' : `answered ${status}`)
+    if (failure !== undefined) return { failure }
+  }
   const challenge = response.status === 401 ? parseChallenge(response.header('www-authenticate') ?? '') : undefined
   if (challenge?.scheme !== 'bearer') return {}
   try {
@@ -40,18 +49,24 @@ function failureOf(response: HttpResponse, url: URL): { failure?: string } {
   }
 }
 
-async function reach(http: HttpClient, { registry, url }: Address, { signal }: { signal: AbortSignal }) {
-  const { host } = url
+/** Where a path stands before `/v2`, it may have been meant for the names of repositories. */
+function pathFailure({ api, prefix, url }: Address, said: string): string | undefined {
+  const path = api.pathname.replace(/\/v2\/$/, '')
+  if (path === '' || prefix !== '') return undefined
+  return `it ${said} for ${api.pathname}, so no registry is there; if its repositories' names begin with ${path.slice(1)}/, write ${url.origin}/v2${path}`
+}
+
+async function reach(http: HttpClient, address: Address, { signal }: { signal: AbortSignal }) {
+  const { registry, api, name: host } = address
   try {
-    const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
-    const response = await http.request(base, { registry, method: 'GET', headers: {}, signal })
+    const response = await http.request(api, { registry, method: 'GET', headers: {}, signal })
     const date = response.header('date')
     const body = await readSmallBody(response, MAX_BODY).catch(() => new Uint8Array())
     const isNabo = response.status === 404 && Buffer.from(body).includes('a mirror must not be its own upstream')
     return {
       host,
       isNabo,
-      ...failureOf(response, url),
+      ...failureOf(response, address),
       ...(date === undefined ? {} : { date }),
     }
   } catch (error) {

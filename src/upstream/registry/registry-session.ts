@@ -83,10 +83,10 @@ export class RegistrySession {
       if (answer.response.status !== 404) return await read(answer, options.signal)
       await discard(answer.response)
       if (address.isAuthoritative) return undefined
-      throw new UpstreamError('failed', `${address.url.host} does not have it`, { status: 404 })
+      throw new UpstreamError('failed', `${address.name} does not have it`, { status: 404 })
     } catch (error) {
       const isLate = options.signal.aborted && health.status === 'waiting' && performance.now() - began >= LATE
-      if (isLate) admission.failed(new UpstreamError('unreachable', `${address.url.host} does not answer in time`))
+      if (isLate) admission.failed(new UpstreamError('unreachable', `${address.name} does not answer in time`))
       // Before it was asked: a quota is used up, or a helper for credentials kept its caller waiting.
       else if (options.signal.aborted || health.status === 'unasked') admission.abandoned()
       else if (error instanceof UpstreamError && isIllness(error, health)) admission.failed(error)
@@ -102,7 +102,7 @@ function mainFailure(failures: ReadonlyMap<Address, unknown>): unknown {
 }
 
 function reordered(addresses: readonly Address[], last: readonly string[]): readonly Address[] {
-  return addresses.toSorted((a, b) => last.indexOf(a.url.host) - last.indexOf(b.url.host))
+  return addresses.toSorted((a, b) => last.indexOf(a.name) - last.indexOf(b.name))
 }
 
 /** Whether a failure says something about the address itself, and not about what was asked or about its CDN. */
@@ -112,10 +112,10 @@ function isIllness(error: UpstreamError, { status, isQuota }: Health): boolean {
   return error.reason === 'unreachable' || error.reason === 'limited' || (error.status ?? 0) >= 500
 }
 
-function leftAlone({ url, breaker }: Address): UpstreamError {
+function leftAlone({ name, breaker }: Address): UpstreamError {
   const { failure, remaining } = breaker
   const when = remaining > 0 ? `for another ${Math.ceil(remaining / second)} s` : 'while it is tried'
-  const message = `${failure?.message ?? `${url.host} failed`} (it is left alone ${when})`
+  const message = `${failure?.message ?? `${name} failed`} (it is left alone ${when})`
   const { reason = 'unreachable', status } = failure ?? {}
   return new UpstreamError(reason, message, {
     cause: failure?.cause,
