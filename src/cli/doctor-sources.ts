@@ -7,6 +7,7 @@ import { ADMIN_API } from '../contracts/admin-api.ts'
 export { resolveAddresses } from '../daemon/advertised-hosts.ts'
 import { createUpstream, type OwnedUpstream } from '../daemon/create-upstream.ts'
 import { nodeSources } from '../daemon/node-sources.ts'
+import { SystemTrust } from '../http-client/system-trust.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
 import { clockAheadOf } from '../doctor/ask-http.ts'
 import { type DaemonLook, type NodeSources, SettingsError, type UpstreamLook } from '../doctor/node.ts'
@@ -25,11 +26,13 @@ const MAX_REGISTRIES = 8
 /** The sources of `nabo doctor`: the files of this node, its daemon if one runs, and the registries. */
 export function doctorSources(config: ServeConfig, { timeout }: { timeout: number }): NodeSources {
   const book = new QuotaBook()
+  const log = createLog('silent')
+  const trust = new SystemTrust(process.env, log)
   let owned: Promise<OwnedUpstream> | undefined
   const upstream = () => {
     owned ??= createUpstream(
       { ...config, upstreamTimeout: Math.min(config.upstreamTimeout, timeout) },
-      { observe: () => {}, quota: new QuotaGate(book), log: createLog('silent') },
+      { observe: () => {}, quota: new QuotaGate(book), trust, log },
     ).catch((cause: unknown) => {
       throw new SettingsError(errorText(cause), { cause })
     })
@@ -53,6 +56,10 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
         })
       })
       return (await Promise.all(all)).flat()
+    },
+    certificates: async () => {
+      await trust.load()
+      return (await upstream()).certificates()
     },
     quotas: async (daemon, signal) => {
       const known = daemon.state === 'running' ? await admin.call(ADMIN_API.quotas, {}, { signal, timeout }) : undefined

@@ -158,6 +158,15 @@ function upstreamUrl(text: string): URL {
   }
 }
 
+/** `<registry>=<cert>[,<key>]`; a file alone holds both. */
+export function parseRegistryClientCert(text: string): readonly [string, { cert: string; key: string }] {
+  const equals = text.indexOf('=')
+  const [cert = '', key = cert, ...rest] = text.slice(equals + 1).split(',')
+  if (equals <= 0 || cert === '' || key === '' || rest.length > 0)
+    throw new InvalidArgumentError('<registry>=<certificate file>[,<key file>] is expected.')
+  return [registryName(text.slice(0, equals)), { cert, key }]
+}
+
 /** `<registry>=<file>`. */
 export function parseRegistryFile(text: string): readonly [string, string] {
   const equals = text.indexOf('=')

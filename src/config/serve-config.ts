@@ -68,6 +68,7 @@ export interface ServeConfig {
   readonly fallback: RegistrySet
   readonly upstream: ReadonlyMap<string, readonly URL[]>
   readonly registryCa: ReadonlyMap<string, string>
+  readonly registryClientCert: ReadonlyMap<string, { readonly cert: string; readonly key: string }>
   readonly credentialsFile?: string
   readonly privateImages: 'verify' | 'share' | 'skip'
   readonly mirrorTokenFile?: string

@@ -14,6 +14,7 @@ import {
   parseHostName,
   parseListenAddress,
   parseMirrorSource,
+  parseRegistryClientCert,
   parseRegistryFile,
   parseRegistrySet,
   parseSize,
@@ -169,8 +170,14 @@ const FLAGS: readonly Flag[] = [
   },
   {
     flags: '--registry-ca <registry=file>',
-    about: "a registry's certificate authority, PEM",
+    about: "a registry's certificate authority, PEM, besides those of this system",
     parse: parseRegistryFile,
+    repeatable: 'map',
+  },
+  {
+    flags: '--registry-client-cert <registry=files>',
+    about: 'a client certificate for a registry, <cert>,<key> or one file with both, PEM',
+    parse: parseRegistryClientCert,
     repeatable: 'map',
   },
   { flags: '--credentials-file <path>', about: 'a Docker config.json with credentials for upstreams' },

@@ -12,6 +12,7 @@ import { MirrorSources } from '../http/mirror-sources.ts'
 import { OpenRequests } from '../http/open-requests.ts'
 import { StrangerConnections } from '../http/stranger-connections.ts'
 import { HttpRequests } from '../http-client/http-requests.ts'
+import { SystemTrust } from '../http-client/system-trust.ts'
 import { BufferPool } from '../mover/buffer-pool.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
@@ -124,14 +125,16 @@ export async function buildParts(
   observeListeners(metrics.registry, binder, sources)
   observeStrangers(metrics.registry, { peer: strangers, router: pending }, refusedRequests)
   const quota = createQuota(log, teardown)
+  const trust = new SystemTrust(process.env, log)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),
     quota: quota.gate,
+    trust,
     log,
   })
   teardown.add(() => owned.close())
   const buffers = new BufferPool()
-  const requests = new HttpRequests({ idleTimeout: config.upstreamTimeout })
+  const requests = new HttpRequests({ idleTimeout: config.upstreamTimeout, trust })
   teardown.add(() => requests.close())
   const traffic = new MirrorTraffic()
   const peerPort = await openListeners(config, listeners, binder)

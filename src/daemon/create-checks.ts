@@ -36,8 +36,8 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
     late: ['peers'],
     local: ALL_CHECKS.filter(({ isDecisive }) => isDecisive === true).map(({ id }) => id),
-    // Said at the start already.
-    quiet: config.clusterSecretFile === undefined ? ['secret'] : [],
+    // Said at the start, or on first use.
+    quiet: ['certificates', ...(config.clusterSecretFile === undefined ? ['secret'] : [])],
     log,
     sources: {
       ...nodeSources(config),
@@ -48,6 +48,7 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
           host: address,
           ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
+      certificates: () => owned.certificates(),
       quotas: async () => quota.book.views(),
       resolve: async () => [],
     },

@@ -1,5 +1,8 @@
 import type { ServeConfig } from '../config/serve-config.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
+import { everyRegistry } from '../runtimes/containerd/host-directories.ts'
+import type { SystemTrust } from '../http-client/system-trust.ts'
+import { looksLikeRegistry } from '../oci/reference.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
 import { NO_CREDENTIALS, readCredentials } from '../upstream/registry/credentials.ts'
@@ -12,8 +15,10 @@ import { type AddressView, Addresses } from '../upstream/registry/addresses.ts'
 import { Authorization } from '../upstream/registry/authorization.ts'
 import { readProxies } from '../upstream/registry/proxies.ts'
 import { RegistrySession } from '../upstream/registry/registry-session.ts'
+import { type CertificatesView, RegistryTls } from '../upstream/registry/tls/registry-tls.ts'
 import { TokenCache } from '../upstream/registry/token-cache.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { findContainerdCertificates } from './containerd-certificates.ts'
 
 export interface OwnedUpstream {
   readonly upstream: Upstream
@@ -21,21 +26,35 @@ export interface OwnedUpstream {
   addresses(): AddressView[]
   /** Asks each address of a registry whether it is there. */
   reach(registry: string, options: { signal: AbortSignal }): Promise<readonly ReachedAddress[]>
+  /** The certificates for the registries of the flags and of containerd's directory. */
+  certificates(): Promise<CertificatesView>
   close(): Promise<void>
 }
+
+const MAX_SHOWN = 100
 
 /** The registries as this node's flags say. Throws an Error with one sentence for a file that cannot be read. */
 export async function createUpstream(
   config: ServeConfig,
-  parts: { observe: ObserveRequest; quota: QuotaGate; log: Log },
+  parts: { observe: ObserveRequest; quota: QuotaGate; trust: SystemTrust; log: Log },
 ): Promise<OwnedUpstream> {
-  const { observe, quota, log } = parts
+  const { observe, quota, trust, log } = parts
   const credentials =
     config.credentialsFile === undefined ? NO_CREDENTIALS : await readCredentials(config.credentialsFile, { log })
-  const http = await createHttpClient({
+  const addresses = new Addresses(config.upstream, log)
+  const tls = await RegistryTls.create({
+    trust,
+    ca: config.registryCa,
+    client: config.registryClientCert,
+    find: (registry) => findContainerdCertificates(config.configDir, registry),
+    ownUrls: (registry) => addresses.of(registry).flatMap(({ url, isOwn }) => (isOwn ? [url] : [])),
+    log,
+  })
+  const http = createHttpClient({
     headerTimeout: config.upstreamTimeout,
     idleTimeout: config.upstreamTimeout,
-    authorities: config.registryCa,
+    tls,
+    log,
     proxyFor: readProxies(process.env),
     isNamed: (registry) => config.upstream.has(registry),
   })
@@ -44,7 +63,6 @@ export async function createUpstream(
     credentialRefused: (refused) => credentials.refused(refused),
   })
   const client = new AddressClient({ http, authorization, findCredential: credentials.find, observe, quota, log })
-  const addresses = new Addresses(config.upstream, log)
   const session = new RegistrySession(addresses, client)
   const bandwidth = config.upstreamBandwidth === undefined ? undefined : new Bandwidth(config.upstreamBandwidth)
   const mayGet = (registry: string) => includesRegistry(config.fallback, registry)
@@ -56,6 +74,16 @@ export async function createUpstream(
     upstream: new RegistryClient(session, { bandwidth, mayGet }),
     addresses: () => addresses.views(),
     reach: (registry, options) => reachAddresses(http, addresses.of(registry), options),
+    certificates: async () => tls.view(await registriesToShow(config)),
     close,
   }
+}
+
+async function registriesToShow(config: ServeConfig): Promise<readonly string[]> {
+  const { registries, fallback, upstream, registryCa, registryClientCert, configDir } = config
+  // A directory that cannot be read is the business of another check.
+  const inDirectory = (await everyRegistry(configDir).catch(() => [])).filter(looksLikeRegistry)
+  const inFlags = [...(typeof fallback === 'string' ? [] : fallback), ...upstream.keys()]
+  const all = new Set([...inFlags, ...registryCa.keys(), ...registryClientCert.keys(), ...inDirectory])
+  return [...all].filter((registry) => includesRegistry(registries, registry)).slice(0, MAX_SHOWN)
 }

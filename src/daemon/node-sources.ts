@@ -4,6 +4,8 @@ import { createConnection } from 'node:net'
 import type { ServeConfig } from '../config/serve-config.ts'
 import { askHttp } from '../doctor/ask-http.ts'
 import { readContainerdConfig } from '../doctor/containerd-config.ts'
+import { HttpRequests } from '../http-client/http-requests.ts'
+import { SystemTrust } from '../http-client/system-trust.ts'
 import { isMounted, isSameDirectory } from '../doctor/mounts.ts'
 import { isOwnAddress } from '../doctor/mirror-addresses.ts'
 import type { CandidateLook, NodeSources, PeerLook } from '../doctor/node.ts'
@@ -83,7 +85,9 @@ async function askPeer({ id, address }: Peer, signer: RequestSigner, signal: Abo
 }
 
 async function lookAtCandidates(config: ServeConfig, signal: AbortSignal): Promise<readonly CandidateLook[]> {
-  const dns = config.bootstrapDns === undefined ? {} : { dnsServer: config.bootstrapDns }
+  const trust = new SystemTrust(process.env, { warn: () => {} })
+  const requests = new HttpRequests({ trust })
+  const dns = config.bootstrapDns === undefined ? { requests } : { requests, dnsServer: config.bootstrapDns }
   const targets = (await createBootstrap(config.bootstrap, dns).candidates({ signal })).flatMap(
     (one) => hostPortOf(one) ?? [],
   )

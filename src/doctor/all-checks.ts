@@ -1,4 +1,5 @@
 import type { Check } from './check.ts'
+import { certificatesCheck } from './checks/certificates.ts'
 import { clockCheck } from './checks/clock.ts'
 import { configPathCheck } from './checks/config-path.ts'
 import { containerdCheck } from './checks/containerd.ts'
@@ -26,6 +27,7 @@ export const ALL_CHECKS: readonly Check[] = [
   peersCheck,
   clockCheck,
   upstreamCheck,
+  certificatesCheck,
   quotaCheck,
   loopCheck,
 ]

@@ -15,6 +15,14 @@ export interface RegistryHost {
   readonly overridesPath: boolean
   /** What it sends as `Nabo-Token`. Secret. */
   readonly token: string | undefined
+  readonly tls: HostsTls
+}
+
+/** What is said about the TLS of one host. Paths are as written: relative ones begin at the file's directory. */
+export interface HostsTls {
+  readonly ca: readonly string[]
+  readonly client: readonly { readonly cert: string; readonly key: string }[]
+  readonly skipVerify: boolean
 }
 
 export type HostsFile =
@@ -24,6 +32,8 @@ export type HostsFile =
   | {
       readonly state: 'read'
       readonly server: string | undefined
+      /** Of the server. */
+      readonly tls: HostsTls
       readonly hosts: readonly RegistryHost[]
       /** Some user besides its owner and group may change it, or put another in its place. */
       readonly isOpen: boolean
@@ -35,8 +45,15 @@ const BOM = '\uFEFF'
 const CAPABILITIES = ['pull', 'resolve', 'push', 'referrers']
 const MAX_BYTES = 1024 * 1024
 
+const tlsShape = {
+  ca: z.union([z.string(), z.array(z.string())]).optional(),
+  client: z.union([z.string(), z.array(z.union([z.string(), z.array(z.string()).min(1).max(2)]))]).optional(),
+  skip_verify: z.boolean().optional(),
+}
+
 const fileSchema = z.object({
   server: z.string().optional(),
+  ...tlsShape,
   host: z
     .record(
       z.string(),
@@ -44,6 +61,7 @@ const fileSchema = z.object({
         capabilities: z.array(z.string()).optional(),
         override_path: z.boolean().optional(),
         header: z.record(z.string(), z.union([z.string(), z.array(z.string())])).optional(),
+        ...tlsShape,
       }),
     )
     .optional(),
@@ -55,12 +73,13 @@ export async function readHostsFile(path: string): Promise<HostsFile> {
     const [{ size, mode }, directory] = await Promise.all([stat(path), stat(dirname(path))])
     if (size > MAX_BYTES) return { state: 'invalid', says: 'it is far too long' }
     const text = await readFile(path, 'utf8')
-    const { server, host } = fileSchema.parse(parse(text))
+    const { server, host, ...top } = fileSchema.parse(parse(text))
     const hosts = Object.entries(host ?? {}).map(([url, settings]) => ({
       url,
       capabilities: settings.capabilities ?? ['pull', 'resolve', 'push'],
       overridesPath: settings.override_path ?? false,
       token: tokenIn(settings.header ?? {}),
+      tls: tlsOf(settings),
     }))
     for (const { url, capabilities } of hosts) {
       const strange = capabilities.find((capability) => !CAPABILITIES.includes(capability))
@@ -71,7 +90,7 @@ export async function readHostsFile(path: string): Promise<HostsFile> {
         }
     }
     const isOpen = ((mode | directory.mode) & 0o002) !== 0
-    return { state: 'read', server, hosts, isOpen, unknownTo2: whyUnknownTo2(text) }
+    return { state: 'read', server, tls: tlsOf(top), hosts, isOpen, unknownTo2: whyUnknownTo2(text) }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return { state: 'missing' }
@@ -86,6 +105,23 @@ function whyUnknownTo2(text: string): string | undefined {
   const header = items.findIndex(({ kind }) => kind !== 'value')
   const top = header < 0 ? items : items.slice(0, header)
   return top.some(({ path }) => path[0] === 'host') ? 'its hosts are not written as [host."…"] sections' : undefined
+}
+
+function tlsOf({
+  ca = [],
+  client = [],
+  skip_verify: skipVerify = false,
+}: z.infer<z.ZodObject<typeof tlsShape>>): HostsTls {
+  const pairs = typeof client === 'string' ? [client] : client
+  return {
+    ca: typeof ca === 'string' ? [ca] : ca,
+    // Without a file of its own the key is in the certificate's.
+    client: pairs.map((pair) => {
+      const [cert = '', key = ''] = typeof pair === 'string' ? [pair] : pair
+      return { cert, key: key === '' ? cert : key }
+    }),
+    skipVerify,
+  }
 }
 
 function tokenIn(header: Readonly<Record<string, string | readonly string[]>>): string | undefined {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
+import type { CertificatesView } from '../upstream/registry/tls/registry-tls.ts'
 import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
 import type { ContainerdLook } from '../store/containerd/running-containerd.ts'
 
@@ -87,6 +88,8 @@ export interface NodeSources {
   daemon(signal: AbortSignal): Promise<DaemonLook>
   /** Rejects with SettingsError too. */
   upstreams(signal: AbortSignal): Promise<readonly UpstreamLook[]>
+  /** Rejects with SettingsError too. */
+  certificates(signal: AbortSignal): Promise<CertificatesView>
   quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[]>
   peers(daemon: DaemonLook, signal: AbortSignal): Promise<readonly PeerLook[]>
   candidates(signal: AbortSignal): Promise<readonly CandidateLook[]>
@@ -108,6 +111,7 @@ export interface Node {
   containerdConfig(): Promise<ContainerdConfig>
   daemon(): Promise<DaemonLook>
   upstreams(): Promise<readonly UpstreamLook[]>
+  certificates(): Promise<CertificatesView>
   quotas(): Promise<readonly QuotaView[]>
   peers(): Promise<readonly PeerLook[]>
   candidates(): Promise<readonly CandidateLook[]>
@@ -142,6 +146,7 @@ export function lookAt(options: NodeOptions): Node {
     }),
     daemon,
     upstreams: once(() => sources.upstreams(signal)),
+    certificates: once(() => sources.certificates(signal)),
     quotas: once(async () => sources.quotas(await daemon(), signal)),
     peers: once(async () => sources.peers(await daemon(), signal)),
     candidates: once(() => sources.candidates(signal)),

@@ -1,6 +1,7 @@
 import { Agent, type Dispatcher, request } from 'undici'
 
 import { second } from '../time/units.ts'
+import type { SystemTrust } from './system-trust.ts'
 
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD' | 'POST'
@@ -30,6 +31,8 @@ export interface HttpRequestsOptions {
   readonly servername?: string | undefined
   /** False to accept any certificate. Only for requests that carry no secret and whose answers are not trusted. */
   readonly verifiesCertificates?: boolean
+  /** The authorities of this system, for HTTPS; only those of Node if absent. */
+  readonly trust?: Pick<SystemTrust, 'load'>
 }
 
 const CONNECT_TIMEOUT = 1 * second
@@ -43,8 +46,11 @@ const KEEP_ALIVE = 30 * second
  */
 export class HttpRequests {
   readonly #dispatcher: Agent
+  readonly #trust: Pick<SystemTrust, 'load'> | undefined
 
-  constructor({ socketPath, connectTimeout, idleTimeout, servername, verifiesCertificates }: HttpRequestsOptions = {}) {
+  constructor(options: HttpRequestsOptions = {}) {
+    const { socketPath, connectTimeout, idleTimeout, servername, verifiesCertificates, trust } = options
+    this.#trust = trust
     this.#dispatcher = new Agent({
       connect: {
         timeout: connectTimeout ?? CONNECT_TIMEOUT,
@@ -62,6 +68,7 @@ export class HttpRequests {
     url: string | URL,
     { headersTimeout = HEADERS_TIMEOUT, body, ...asked }: HttpRequest,
   ): Promise<HttpAnswer> {
+    if (String(url).startsWith('https:')) await this.#trust?.load()
     const answer = await request(url, { ...asked, body: body ?? null, headersTimeout, dispatcher: this.#dispatcher })
     // A body can fail after its reader has gone: without a listener that error would end the process.
     answer.body.on('error', () => {})

@@ -66,6 +66,8 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
       { registry: 'registry.example.com:5000', configMap: 'ca', key: 'ca.pem' },
       { registry: 'other.example.com', secret: 'other' },
     ],
+    registryClientCerts: [{ registry: 'other.example.com', secret: 'client' }],
+    hostCertificates: '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
     privateImages: 'share',
     tagPolicy: 'peers',
     configure: { mode: 'replace', resolveTags: false },
@@ -118,9 +120,9 @@ function assertSound(objects: readonly KubernetesObject[]): void {
     const path = flagOf(daemon, flag)
     if (path !== undefined) assert.ok(isMounted(daemon, path), `nothing is mounted for --${flag}=${path}`)
   }
-  for (const arg of flagsOf(daemon).filter((text) => text.startsWith('--registry-ca='))) {
-    const path = arg.slice(arg.lastIndexOf('=') + 1)
-    assert.ok(isMounted(daemon, path), `nothing is mounted for ${path}`)
+  for (const arg of flagsOf(daemon).filter((text) => /^--registry-(?:ca|client-cert)=/.test(text))) {
+    for (const path of arg.slice(arg.lastIndexOf('=') + 1).split(','))
+      assert.ok(isMounted(daemon, path), `nothing is mounted for ${path}`)
   }
 }
 

@@ -83,7 +83,7 @@ describe('nabo doctor on a node with everything', { skip: 'skip' in found ? foun
     const titles = stdout.split('\n').flatMap((line) => /^ok {2}(.*?) {2,}/.exec(line)?.[1] ?? [])
     assert.deepEqual(titles, [
       ...['containerd', 'config_path', 'hosts.toml', 'layers are kept', 'content', 'free space', 'ports'],
-      ...['cluster secret', 'other nodes', 'clock', 'registries', 'quota', 'no loop'],
+      ...['cluster secret', 'other nodes', 'clock', 'registries', 'certificates', 'quota', 'no loop'],
     ])
     assert.match(stdout, /\nAll is right\.\n$/)
     assert.doesNotMatch(stdout, new RegExp(SECRET))

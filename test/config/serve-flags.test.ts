@@ -52,6 +52,7 @@ describe('the flags of serve', () => {
       fallback: new Set(['docker.io']),
       upstream: new Map(),
       registryCa: new Map(),
+      registryClientCert: new Map(),
       privateImages: 'verify',
       tagPolicy: 'fresh',
       indexReplicas: 3,
@@ -137,6 +138,7 @@ describe('the flags of serve', () => {
         '--upstream',
         'GHCR.io=https://c.example',
       ],
+      ...['--registry-client-cert', 'a.example=/both.pem', '--registry-client-cert', 'b.example=/c.pem,/k.pem'],
       ...['--registry-ca', 'r.example:5000=/ca.pem', '--advertise-addr', '10.0.0.7', '--advertise-addr', 'fd00::7'],
     ])
     assert.equal(config.mirrorAddr.length, 2)
@@ -149,6 +151,13 @@ describe('the flags of serve', () => {
       ],
     )
     assert.deepEqual([...config.registryCa], [['r.example:5000', '/ca.pem']])
+    assert.deepEqual(
+      [...config.registryClientCert],
+      [
+        ['a.example', { cert: '/both.pem', key: '/both.pem' }],
+        ['b.example', { cert: '/c.pem', key: '/k.pem' }],
+      ],
+    )
     assert.deepEqual(config.advertiseAddr, ['10.0.0.7', 'fd00::7'])
   })
 
@@ -190,6 +199,8 @@ describe('the flags of serve', () => {
       ['--upstream', 'docker.io=https://x,https://x/v2/', /x is named twice/],
       ['--registry-ca', 'docker.io', /<registry>=<file> is expected/],
       ['--registry-ca', 'a b=c', /<registry>=<file> is expected/],
+      ['--registry-client-cert', 'docker.io', /<certificate file>\[,<key file>\] is expected/],
+      ['--registry-client-cert', 'docker.io=a,b,c', /<certificate file>\[,<key file>\] is expected/],
       ['--private-images', 'yes', /Allowed choices are verify, share, skip/],
       ['--tag-policy', 'stale', /Allowed choices are fresh, peers, own/],
       ['--insecure-without-secret', 'yes', /true or false is expected/],

@@ -14,6 +14,7 @@ import { createHttpClient } from '../../src/upstream/registry/http-client.ts'
 import type { ChooseProxy } from '../../src/upstream/registry/proxies.ts'
 import { RegistryClient } from '../../src/upstream/registry/registry-client.ts'
 import { RegistrySession } from '../../src/upstream/registry/registry-session.ts'
+import { RegistryTls } from '../../src/upstream/registry/tls/registry-tls.ts'
 import { TokenCache } from '../../src/upstream/registry/token-cache.ts'
 
 export interface RegistryClientOptions {
@@ -43,10 +44,19 @@ export class RegistryClients {
 
   async create(options: RegistryClientOptions): Promise<TestRegistryClient> {
     const { timeout = 10_000, authorities = new Map(), credential, endpoints, proxyFor, network } = options
-    const http = await createHttpClient({
+    const urls = endpoints?.map((url) => new URL(url))
+    const addresses = new Addresses(urls === undefined ? new Map() : new Map([['docker.io', urls]]), options.log)
+    const tls = await RegistryTls.create({
+      trust: { load: async () => ({ sources: [], added: 0, problems: [] }), loaded: undefined },
+      ca: authorities,
+      client: new Map(),
+      ownUrls: (registry) => addresses.of(registry).map(({ url }) => url),
+      log: { warn: () => {} },
+    })
+    const http = createHttpClient({
       headerTimeout: timeout,
       idleTimeout: timeout,
-      authorities,
+      tls,
       ...(proxyFor === undefined ? {} : { proxyFor }),
       ...(network === undefined ? {} : { network }),
     })
@@ -60,8 +70,6 @@ export class RegistryClients {
       quota: options.quota,
       log: options.log,
     })
-    const urls = endpoints?.map((url) => new URL(url))
-    const addresses = new Addresses(urls === undefined ? new Map() : new Map([['docker.io', urls]]), options.log)
     return { client: new RegistryClient(new RegistrySession(addresses, client)), outcomes, addresses }
   }
 

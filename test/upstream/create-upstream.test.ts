@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import { type OwnedUpstream, createUpstream } from '../../src/daemon/create-upstream.ts'
+import { SystemTrust } from '../../src/http-client/system-trust.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { QuotaBook } from '../../src/upstream/quota/quota-book.ts'
 import { QuotaGate } from '../../src/upstream/quota/quota-gate.ts'
@@ -31,7 +32,9 @@ describe('the upstreams of a daemon', () => {
   })
 
   async function open(...flags: string[]) {
-    const parts = { observe: () => {}, quota: new QuotaGate(new QuotaBook()), log: recordedLog() }
+    const log = recordedLog()
+    const trust = new SystemTrust({}, log)
+    const parts = { observe: () => {}, quota: new QuotaGate(new QuotaBook()), trust, log }
     const owned = await createUpstream(parseServeFlags(flags), parts)
     opened.push(owned)
     return owned.upstream

@@ -53,6 +53,9 @@
 {{- range $index, $ca := .Values.registryCAs }}
 - '--registry-ca={{ $ca.registry }}=/etc/nabo/registry-ca/{{ $index }}/ca.crt'
 {{- end }}
+{{- range $index, $client := .Values.registryClientCerts }}
+- '--registry-client-cert={{ $client.registry }}=/etc/nabo/registry-client-cert/{{ $index }}/tls.crt,/etc/nabo/registry-client-cert/{{ $index }}/tls.key'
+{{- end }}
 - '--registries={{ include "nabo.registrySet" .Values.registries }}'
 - '--fallback={{ include "nabo.registrySet" .Values.fallback }}'
 {{- range $registry, $urls := .Values.upstreams }}

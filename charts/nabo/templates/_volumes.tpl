@@ -74,6 +74,18 @@
       - key: {{ $ca.key | default "ca.crt" }}
         path: ca.crt
 {{- end }}
+{{- range $index, $client := .Values.registryClientCerts }}
+- name: registry-client-cert-{{ $index }}
+  secret:
+    secretName: {{ $client.secret }}
+    defaultMode: 256 # 0400
+{{- end }}
+{{- with .Values.hostCertificates }}
+- name: host-certificates
+  hostPath:
+    path: {{ . }}
+    type: File
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -118,6 +130,16 @@
 {{- range $index, $ca := .Values.registryCAs }}
 - name: registry-ca-{{ $index }}
   mountPath: /etc/nabo/registry-ca/{{ $index }}
+  readOnly: true
+{{- end }}
+{{- range $index, $client := .Values.registryClientCerts }}
+- name: registry-client-cert-{{ $index }}
+  mountPath: /etc/nabo/registry-client-cert/{{ $index }}
+  readOnly: true
+{{- end }}
+{{- if .Values.hostCertificates }}
+- name: host-certificates
+  mountPath: /etc/ssl/certs/ca-certificates.crt
   readOnly: true
 {{- end }}
 {{- with .Values.extraVolumeMounts }}

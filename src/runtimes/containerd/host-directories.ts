@@ -64,13 +64,13 @@ export async function settingsWithoutFile(
   // Behind a link the same file may be several registries': containerd knows each by itself.
   const isLinked = (await isLink(directory.path)) || (await isLink(join(directory.path, 'hosts.toml')))
   const server = isLinked ? {} : serverOf(registry)
-  const own = await certificatesIn(directory.path, '')
+  const own = asSettings(await certificatesIn(directory.path, ''))
   if (directory.isOthers || registry === DEFAULT_REGISTRY || Object.keys(own).length > 0) return { ...server, ...own }
   const path = join(configDir, DEFAULT_REGISTRY)
   const file = await readForEdit(join(path, 'hosts.toml'))
   const others = file === undefined ? undefined : othersPartOf(file.bytes.toString('utf8'))
   if (others !== undefined && Object.keys(others).length > 0) return { ...server, ...rebased(others) }
-  return { ...server, ...(await certificatesIn(path, `../${DEFAULT_REGISTRY}/`)) }
+  return { ...server, ...asSettings(await certificatesIn(path, `../${DEFAULT_REGISTRY}/`)) }
 }
 
 /** containerd finds registries on this machine by itself, with HTTP or HTTPS: none is named for them. */
@@ -79,21 +79,28 @@ function serverOf(registry: string): TomlTable {
   return { server: registry === DOCKER_HUB ? 'https://registry-1.docker.io' : `https://${registry}` }
 }
 
+/** Paths of certificate authorities, and of client certificates with their keys. */
+export interface Certificates {
+  readonly ca: string[]
+  readonly client: [string, string][]
+}
+
 /** Files as Docker lays them out, which containerd takes for the registry itself: https://docs.docker.com/engine/security/certificates */
-async function certificatesIn(directory: string, prefix: string): Promise<TomlTable> {
+export async function certificatesIn(directory: string, prefix: string): Promise<Certificates> {
   const names: string[] = await explained(directory, 'cannot be read', () => readdir(directory).catch(noneIfAbsent))
   const ca = names.filter((name) => name.endsWith('.crt')).sort()
   const client = names.filter((name) => name.endsWith('.cert')).sort()
   const all = new Set<string>(names)
-  const pairOf = (cert: string) => {
+  const pairOf = (cert: string): [string, string] => {
     const key = cert.replace(/\.cert$/, '.key')
     // Without a file of its own the key is in the certificate's.
-    return [cert, all.has(key) ? key : cert].map((name) => `${prefix}${name}`)
+    return [`${prefix}${cert}`, `${prefix}${all.has(key) ? key : cert}`]
   }
-  return {
-    ...(ca.length === 0 ? {} : { ca: ca.map((name) => `${prefix}${name}`) }),
-    ...(client.length === 0 ? {} : { client: client.map(pairOf) }),
-  }
+  return { ca: ca.map((name) => `${prefix}${name}`), client: client.map(pairOf) }
+}
+
+function asSettings({ ca, client }: Certificates): TomlTable {
+  return { ...(ca.length === 0 ? {} : { ca }), ...(client.length === 0 ? {} : { client }) }
 }
 
 /** What `_default` says, as another directory has to say it: paths of certificates are relative to the directory. */

@@ -90,8 +90,8 @@ export function nameAt({ prefix }: Address, { name }: Repository): string {
   return `${prefix}${name}`
 }
 
-/** Registries on this machine speak plain HTTP, as every client assumes. */
-function defaultUrl(registry: string): URL {
+/** Where a registry is without --upstream. Those on this machine speak plain HTTP, as every client assumes. */
+export function defaultUrl(registry: string): URL {
   if (registry === DOCKER_HUB) return new URL('https://registry-1.docker.io')
   const isLocal = /^(?:localhost|127\.[\d.]+|\[::1\])(?::\d+)?$/.test(registry)
   return new URL(`${isLocal ? 'http' : 'https'}://${registry}`)

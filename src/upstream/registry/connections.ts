@@ -1,6 +1,5 @@
 import { lookup as systemLookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
-import { type SecureContext } from 'node:tls'
 
 import { LRUCache } from 'lru-cache'
 import { atMost } from '../../async/at-most.ts'
@@ -9,6 +8,7 @@ import { Agent, type Dispatcher, ProxyAgent, buildConnector } from 'undici'
 import { isLocalAddress } from '../../oci/local-registry.ts'
 import { isLocalhostOr, isPrivateAddress } from './private-address.ts'
 import type { ChooseProxy } from './proxies.ts'
+import type { TlsSettings } from './tls/registry-tls.ts'
 
 /** Resolves names and classifies IP addresses. */
 export interface Network {
@@ -25,8 +25,6 @@ export type Reach = 'anything' | 'remote' | 'public'
 export interface ConnectionsOptions {
   /** For a TCP and TLS connection, in milliseconds. */
   readonly connectTimeout: number
-  /** The certificate authorities that are trusted for a registry, where they are not the default ones. */
-  readonly authorities: ReadonlyMap<string, SecureContext>
   readonly proxyFor: ChooseProxy
   readonly network: Network
 }
@@ -50,12 +48,17 @@ export const SYSTEM_NETWORK: Network = {
 
 const MAX_HEADER_BYTES = 64 * 1024
 const MAX_ORIGINS = 5000
+/** A certificate that is renewed leads to new agents. */
+const MAX_AGENTS = 100
 
 /** The kept connections to registries, their token realms and their CDNs. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  /** By trusted certificate authorities, refused addresses and proxy. */
-  readonly #agents = new Map<string, Dispatcher>()
+  /** By certificates, refused addresses and proxy. One that is evicted ends when its requests have ended. */
+  readonly #agents = new LRUCache<string, Dispatcher>({
+    ...atMost(MAX_AGENTS),
+    dispose: (agent, _key, reason) => reason === 'evict' && void agent.close().catch(() => {}),
+  })
   /** True for an origin that was only ever met at private addresses. Evicts the origin whose last connection is the oldest. */
   readonly #origins = new LRUCache<string, boolean>(atMost(MAX_ORIGINS))
 
@@ -64,18 +67,16 @@ export class Connections {
   }
 
   /**
-   * For a request to `url` on behalf of `registry`. Throws AddressRefusedError for a literal address that `reach` excludes; requests
-   * fail with it if the name resolves to such an address. A proxy resolves names itself, so only literal addresses are checked.
+   * For a request to `url`. Throws AddressRefusedError for a literal address that `reach` excludes; requests with it if the name resolves to such an address. A proxy resolves names itself, so only literal addresses are checked.
    */
-  dispatcher(registry: string, url: URL, reach: Reach): Dispatcher {
+  dispatcher(url: URL, reach: Reach, tls: TlsSettings): Dispatcher {
     if (reach !== 'anything' && isLocalhostOr(refusedBy(reach, this.#options.network), url.hostname))
       throw new AddressRefusedError(reach)
     const proxy = this.#options.proxyFor(url)
-    const authority = this.#options.authorities.get(registry)
-    const key = JSON.stringify([authority === undefined ? '' : registry, proxy === undefined ? reach : proxy.href])
+    const key = JSON.stringify([tls.key, proxy === undefined ? reach : proxy.href])
     let agent = this.#agents.get(key)
     if (agent === undefined) {
-      agent = proxy === undefined ? this.#direct(authority, reach) : this.#through(proxy, authority)
+      agent = proxy === undefined ? this.#direct(tls, reach) : this.#through(proxy, tls)
       this.#agents.set(key, agent)
     }
     return agent
@@ -90,10 +91,10 @@ export class Connections {
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()))
   }
 
-  #direct(authority: SecureContext | undefined, reach: Reach): Dispatcher {
+  #direct(tls: TlsSettings, reach: Reach): Dispatcher {
     const { network } = this.#options
     const lookup = reach === 'anything' ? network.lookup : lookupWithin(reach, network)
-    const connect = buildConnector({ ...this.#tls(authority), lookup })
+    const connect = buildConnector({ ...this.#tls(tls), lookup })
     return new Agent({
       ...this.#limits(),
       connect: (options, callback) =>
@@ -108,12 +109,12 @@ export class Connections {
     })
   }
 
-  #through(proxy: URL, authority: SecureContext | undefined): Dispatcher {
+  #through(proxy: URL, tls: TlsSettings): Dispatcher {
     return new ProxyAgent({
       ...this.#limits(),
       uri: proxy.href,
       connectTimeout: this.#options.connectTimeout,
-      requestTls: this.#tls(authority),
+      requestTls: this.#tls(tls),
     })
   }
 
@@ -122,9 +123,9 @@ export class Connections {
     return { maxHeaderSize: MAX_HEADER_BYTES, allowH2: false }
   }
 
-  #tls(secureContext: SecureContext | undefined) {
-    const tls = secureContext === undefined ? {} : { secureContext }
-    return { timeout: this.#options.connectTimeout, allowH2: false, ...tls }
+  #tls({ secureContext, verifies }: TlsSettings) {
+    const context = secureContext === undefined ? {} : { secureContext }
+    return { timeout: this.#options.connectTimeout, allowH2: false, rejectUnauthorized: verifies, ...context }
   }
 
   /** Once public, always public: a name that leads elsewhere the next time must not earn trust by it. */

@@ -1,13 +1,13 @@
-import { X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
-
 import { type Dispatcher, request } from 'undici'
 
+import type { Log } from '../../telemetry/log.ts'
+import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
 import { UpstreamError } from '../upstream.ts'
 import { discard } from './bodies.ts'
 import { AddressRefusedError, Connections, type Network, type Reach, SYSTEM_NETWORK } from './connections.ts'
 import type { ChooseProxy } from './proxies.ts'
+import { type RegistryTls, USUAL_TLS } from './tls/registry-tls.ts'
+import { tlsFailureOf } from './tls/tls-failure.ts'
 
 export interface HttpResponse {
   readonly status: number
@@ -19,8 +19,7 @@ export interface HttpResponse {
 
 export interface HttpRequest {
   /**
-   * The registry on whose behalf the request is sent, also to token realms and CDNs: its certificate authority is accepted besides
-   * the public ones, and local addresses are allowed if the operator has named it.
+   * The registry on whose behalf the request is sent, also to token realms and CDNs: its certificates count, and local addresses are allowed if the operator has named it.
    */
   readonly registry: string
   readonly method: 'GET' | 'HEAD' | 'POST'
@@ -49,8 +48,9 @@ export interface HttpClientOptions {
   readonly headerTimeout: number
   /** The longest silence inside a body, in milliseconds. */
   readonly idleTimeout: number
-  /** PEM files of extra certificate authorities by registry. */
-  readonly authorities: ReadonlyMap<string, string>
+  /** What Node trusts, and no client certificates, if absent. */
+  readonly tls?: Pick<RegistryTls, 'settings'>
+  readonly log?: Pick<Log, 'warn'>
   /** None if absent. */
   readonly proxyFor?: ChooseProxy
   /** This machine's if absent. */
@@ -60,42 +60,24 @@ export interface HttpClientOptions {
 }
 
 /** An HTTP client over undici that follows redirects, drops `Authorization` when the origin changes, and minds where it is sent. */
-export async function createHttpClient(options: HttpClientOptions): Promise<HttpClient> {
-  const { headerTimeout, idleTimeout, proxyFor = () => undefined, network = SYSTEM_NETWORK } = options
-  const isNamed = options.isNamed ?? (() => true)
-  const authorities = new Map<string, SecureContext>()
-  for (const [registry, file] of options.authorities) authorities.set(registry, await readAuthority(registry, file))
-  const connections = new Connections({ connectTimeout: headerTimeout, authorities, proxyFor, network })
-  return new RedirectingClient(connections, { headersTimeout: headerTimeout, bodyTimeout: idleTimeout }, isNamed)
-}
-
-/** The file's authorities come on top of the public ones: the registry may send on to a public CDN. */
-async function readAuthority(registry: string, file: string): Promise<SecureContext> {
-  try {
-    const pem = await readFile(file, 'utf8')
-    // Throws for what is no certificate, which a secure context would silently do without.
-    void new X509Certificate(pem)
-    return createSecureContext({ ca: [...getCACertificates('default'), pem] })
-  } catch (cause) {
-    const why =
-      (cause as NodeJS.ErrnoException).syscall === undefined ? 'it is not PEM' : (cause as NodeJS.ErrnoException).code
-    throw new Error(`the certificate authority of ${registry} cannot be read from ${file}: ${why}`, { cause })
-  }
+export function createHttpClient(options: HttpClientOptions): HttpClient {
+  return new RedirectingClient(options)
 }
 
 class RedirectingClient implements HttpClient {
   readonly #connections: Connections
   readonly #timeouts: { readonly headersTimeout: number; readonly bodyTimeout: number }
   readonly #isNamed: (registry: string) => boolean
+  readonly #tls: Pick<RegistryTls, 'settings'> | undefined
+  readonly #warnings: PacedWarnings<string>
 
-  constructor(
-    connections: Connections,
-    timeouts: { headersTimeout: number; bodyTimeout: number },
-    isNamed: (registry: string) => boolean,
-  ) {
-    this.#connections = connections
-    this.#timeouts = timeouts
-    this.#isNamed = isNamed
+  constructor(options: HttpClientOptions) {
+    const { headerTimeout, idleTimeout, proxyFor = () => undefined, network = SYSTEM_NETWORK } = options
+    this.#connections = new Connections({ connectTimeout: headerTimeout, proxyFor, network })
+    this.#timeouts = { headersTimeout: headerTimeout, bodyTimeout: idleTimeout }
+    this.#isNamed = options.isNamed ?? (() => true)
+    this.#tls = options.tls
+    this.#warnings = new PacedWarnings(options.log ?? { warn: () => {} })
   }
 
   async request(start: URL, asked: HttpRequest): Promise<HttpResponse> {
@@ -135,12 +117,13 @@ class RedirectingClient implements HttpClient {
     { reach, status }: { reach: Reach; status: number | undefined },
   ): Promise<HttpResponse> {
     try {
+      const tls = (await this.#tls?.settings(asked.registry, url)) ?? USUAL_TLS
       const { statusCode, headers, body } = await request(url, {
         method: asked.method,
         headers: asked.headers,
         body: asked.body ?? null,
         signal: asked.signal,
-        dispatcher: this.#connections.dispatcher(asked.registry, url, reach),
+        dispatcher: this.#connections.dispatcher(url, reach, tls),
         ...this.#timeouts,
       })
       // A body that ends badly after its reader has gone is nobody's error.
@@ -158,8 +141,23 @@ class RedirectingClient implements HttpClient {
       asked.signal.throwIfAborted()
       if (cause instanceof AddressRefusedError)
         throw new UpstreamError('failed', refusalText(cause.reach, url, asked.registry), { cause, status })
-      throw new UpstreamError('unreachable', `${url.host} cannot be reached`, { cause })
+      throw new UpstreamError('unreachable', `${url.host} cannot be reached`, {
+        cause: this.#tlsFailure(cause, asked.registry, url) ?? cause,
+      })
     }
+  }
+
+  /** Logs it: no other message names the cause where a registry is only asked with HEAD, for tags and proofs. */
+  #tlsFailure(cause: unknown, registry: string, { host }: URL) {
+    const failure = tlsFailureOf(cause, { registry, host })
+    if (failure !== undefined)
+      this.#warnings.warn(host, 'a registry cannot be asked over TLS', () => ({
+        registry,
+        host,
+        err: failure.message,
+        fix: failure.fix,
+      }))
+    return failure
   }
 }
 

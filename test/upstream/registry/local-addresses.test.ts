@@ -69,10 +69,9 @@ describe('a registry that no --upstream names', () => {
   })
 
   async function create(url: string | undefined, { isNamed = false, proxy }: { isNamed?: boolean; proxy?: URL } = {}) {
-    const http = await createHttpClient({
+    const http = createHttpClient({
       headerTimeout: 2000,
       idleTimeout: 2000,
-      authorities: new Map(),
       network,
       isNamed: () => isNamed,
       ...(proxy === undefined ? {} : { proxyFor: readProxies({ HTTP_PROXY: proxy.href }) }),
@@ -186,8 +185,8 @@ describe('a registry that no --upstream names', () => {
   it('does not use a connection that was opened for a registry that is named', async () => {
     const url = `http://local.test:${local.port}`
     const isNamed = (registry: string) => registry === 'named.test'
-    const http = await createHttpClient({
-      ...{ headerTimeout: 2000, idleTimeout: 2000, authorities: new Map(), network },
+    const http = createHttpClient({
+      ...{ headerTimeout: 2000, idleTimeout: 2000, network },
       isNamed,
     })
     closers.push(() => http.close())

@@ -209,7 +209,7 @@ describe('a registry client at Docker Hub', () => {
 
       await writeFile(keyFile, 'no certificate')
       for (const [file, why] of [
-        [keyFile, /docker\.io cannot be read from .*: it is not PEM/],
+        [keyFile, /--registry-ca docker\.io cannot be used: it is not PEM/],
         [join(directory, 'none'), /ENOENT/],
       ] as const) {
         await assert.rejects(clientOf({ authorities: new Map([['docker.io', file]]) }), why)

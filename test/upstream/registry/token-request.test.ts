@@ -28,7 +28,7 @@ describe('a token for an identity token', () => {
   let answer: (asked: Asked, res: ServerResponse) => void
 
   before(async () => {
-    http = await createHttpClient({ headerTimeout: 10_000, idleTimeout: 10_000, authorities: new Map() })
+    http = createHttpClient({ headerTimeout: 10_000, idleTimeout: 10_000 })
     server = createServer((req: IncomingMessage, res) => {
       const chunks: Buffer[] = []
       req.on('data', (chunk: Buffer) => chunks.push(chunk))
