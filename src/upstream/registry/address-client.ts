@@ -8,6 +8,7 @@ import { type Asker, asVerdict, type Authorization, type Authorized } from './au
 import { discard, readSmallBody } from './bodies.ts'
 import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
+import { HeadSupport, isUnsupported } from './head-support.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
 import { parseRetryAfter } from './retry-after.ts'
@@ -17,11 +18,15 @@ export interface RegistryRequest {
   /** Below the repository's path, with its query. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
+  /** Of a HEAD: the headers of the GET that is sent where HEAD is not answered. No GET is sent if absent. */
+  readonly orGet?: Readonly<Record<string, string>> | undefined
 }
 
 /** An answer that is a success or 404, and whether it was had without credentials. */
 export interface RegistryAnswer {
   readonly response: HttpResponse
+  /** GET, and a body to read or destroy, also for a HEAD that the address does not answer. */
+  readonly method: 'GET' | 'HEAD'
   /** The name of the address that was asked, wherever it sent on to. */
   readonly address: string
   readonly anonymous: boolean
@@ -62,6 +67,7 @@ const MAX_ERROR_BYTES = 16 * 1024
 export class AddressClient {
   readonly #options: AddressClientOptions
   readonly #nodeOrNobody: NodeOrNobody
+  readonly #heads = new HeadSupport()
 
   constructor(options: AddressClientOptions) {
     this.#options = options
@@ -78,8 +84,49 @@ export class AddressClient {
     const credential = await this.#credentialAt(address, repository, options)
     const asker = { address, repository, credential }
     return credential === undefined || typeof options.as === 'object'
-      ? this.#ask(asker, asked, options)
-      : this.#nodeOrNobody.ask(asker, (as) => this.#ask(as, asked, options))
+      ? this.#askOrGet(asker, asked, options)
+      : this.#nodeOrNobody.ask(asker, (as) => this.#askOrGet(as, asked, options))
+  }
+
+  /** Sends a GET where a HEAD is not answered, if the request allows it. What a GET does not show either stays refused. */
+  async #askOrGet(asker: Asker, asked: RegistryRequest, options: AskOptions): Promise<RegistryAnswer> {
+    if (asked.method === 'GET') return this.#ask(asker, asked, options)
+    const question = { ...asker, kind: asked.path.split('/')[0] ?? '' }
+    const { orGet } = asked
+    const get: RegistryRequest | undefined = orGet && { method: 'GET', path: asked.path, headers: orGet }
+    if (get !== undefined && this.#heads.needsGet(question)) return this.#ask(asker, get, options)
+    try {
+      return await this.#ask(asker, asked, options)
+    } catch (error) {
+      if (!this.#heads.isWorthGet(question, error, options.health.status)) throw error
+      if (get === undefined) throw withoutGet(error, asker.address)
+      return this.#askInstead(question, get, error as UpstreamError, options)
+    }
+  }
+
+  async #askInstead(
+    question: Asker & { readonly kind: string },
+    get: RegistryRequest,
+    refusal: UpstreamError,
+    options: AskOptions,
+  ): Promise<RegistryAnswer> {
+    const isRefusal = !isUnsupported(refusal.status)
+    let answer: RegistryAnswer
+    try {
+      answer = await this.#ask(question, get, options)
+    } catch (error) {
+      if (!isRefusal || !(error instanceof UpstreamError && error.reason === 'denied')) throw error
+      this.#heads.getShowedNothing(question)
+      throw refusal
+    }
+    if (isRefusal && answer.response.status === 404) {
+      // So some registries hide what they deny.
+      await discard(answer.response)
+      this.#heads.getShowedNothing(question)
+      throw refusal
+    }
+    this.#heads.getWorked(question)
+    return answer
   }
 
   async #ask(asker: Asker, asked: RegistryRequest, options: AskOptions): Promise<RegistryAnswer> {
@@ -104,7 +151,7 @@ export class AddressClient {
         continue
       }
       if ([200, 206, 404].includes(status)) {
-        return { response, address: address.name, anonymous: authorized.anonymous }
+        return { response, method: asked.method, address: address.name, anonymous: authorized.anonymous }
       }
       round += 1
       if (status === 401 && round < MAX_AUTH_ROUNDS) {
@@ -178,6 +225,13 @@ export class AddressClient {
     if (!address.isOwn) return find(there)
     return (address.isElsewhere ? await find(there) : undefined) ?? find(repository)
   }
+}
+
+/** Names the flag that keeps a GET from being sent; a refusal stays one. */
+function withoutGet(error: unknown, { name, registry }: Address): unknown {
+  if (!(error instanceof UpstreamError) || !isUnsupported(error.status)) return error
+  const message = `${name} answers HEAD with ${error.status}, and no GET is sent: --fallback leaves ${registry} out`
+  return new UpstreamError('failed', message, { status: error.status })
 }
 
 function seatOf({ address, credential }: Asker) {

@@ -22,11 +22,16 @@ export class FetchedManifests {
   }
 
   take(repository: Repository, digest: Digest, options: UpstreamOptions): UpstreamManifest | undefined {
-    const key = keyOf(repository, digest, options)
-    if (key === undefined) return undefined
-    const manifest = this.#kept.get(key)
-    this.#kept.delete(key)
-    return manifest
+    // What anybody may have, the node may have too.
+    const all = options.as === 'anonymous' ? [options] : [options, { ...options, as: 'anonymous' as const }]
+    for (const one of typeof options.as === 'object' ? [] : all) {
+      const key = keyOf(repository, digest, one)
+      const manifest = key === undefined ? undefined : this.#kept.get(key)
+      if (key === undefined || manifest === undefined) continue
+      this.#kept.delete(key)
+      return manifest
+    }
+    return undefined
   }
 }
 

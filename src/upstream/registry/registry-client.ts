@@ -15,7 +15,7 @@ import {
   type UpstreamQuestion,
   type UpstreamTag,
 } from '../upstream.ts'
-import type { RegistryRequest } from './address-client.ts'
+import type { RegistryAnswer, RegistryRequest } from './address-client.ts'
 import { discard, isEncoded, lengthOf, mediaTypeOf, readSmallBody } from './bodies.ts'
 import { FetchedManifests } from './fetched-manifests.ts'
 import type { HttpResponse } from './http-client.ts'
@@ -49,26 +49,23 @@ export class RegistryClient implements Upstream {
     reference: string,
     options: UpstreamOptions,
   ): Promise<UpstreamTag | undefined> {
-    return this.#session.request(
-      repository,
-      manifestRequest('HEAD', reference, options),
-      options,
-      async ({ response, anonymous }, signal) => {
-        await discard(response)
-        const digest = parseDigest(reference) ?? parseDigest(response.header('docker-content-digest') ?? '')
-        const size = lengthOf(response)
-        const mediaType = manifestTypeOf(response)
-        // Some registries leave these out of a HEAD: then only a GET can tell.
-        if (digest === undefined || size === undefined || mediaType === undefined) {
-          if (!this.#mayGet(repository.registry))
-            throw mayNotGet(response, repository.registry, { digest, size, 'media type': mediaType })
-          const fetched = await this.getManifest(repository, reference, { ...options, signal })
-          if (fetched !== undefined) this.#fetched.keep(repository, options, fetched)
-          return fetched
-        }
-        return { descriptor: { digest, size, mediaType }, date: dateOf(response), anonymous }
-      },
-    )
+    const asked = this.#head(repository, manifestRequest('HEAD', reference, options))
+    return this.#session.request(repository, asked, options, async (answer, signal) => {
+      const { response, anonymous } = answer
+      if (answer.method === 'GET') return this.#keep(repository, options, await readManifest(answer, reference))
+      await discard(response)
+      const digest = parseDigest(reference) ?? parseDigest(response.header('docker-content-digest') ?? '')
+      const size = lengthOf(response)
+      const mediaType = manifestTypeOf(response)
+      // Some registries leave these out of a HEAD: then only a GET can tell.
+      if (digest === undefined || size === undefined || mediaType === undefined) {
+        if (!this.#mayGet(repository.registry))
+          throw mayNotGet(response, repository.registry, { digest, size, 'media type': mediaType })
+        const fetched = await this.getManifest(repository, reference, { ...options, signal })
+        return fetched && this.#keep(repository, options, fetched)
+      }
+      return { descriptor: { digest, size, mediaType }, date: dateOf(response), anonymous }
+    })
   }
 
   async getManifest(
@@ -79,33 +76,17 @@ export class RegistryClient implements Upstream {
     const digest = parseDigest(reference)
     const fetched = digest && this.#fetched.take(repository, digest, options)
     if (fetched !== undefined) return fetched
-    return this.#session.request(
-      repository,
-      manifestRequest('GET', reference, options),
-      options,
-      async ({ response, anonymous }) => {
-        const bytes = await readSmallBody(response, MAX_MANIFEST_BYTES)
-        const wanted = digest ?? parseDigest(response.header('docker-content-digest') ?? '')
-        if (wanted !== undefined && !matchesDigest(bytes, wanted)) {
-          throw new UpstreamError('invalid', `${response.url.host} sent a manifest that is not ${wanted}`)
-        }
-        const manifest = parseManifest(bytes)
-        // A page of something in front of the registry comes with 200 as well, and whatever its bytes hash to is nobody's digest.
-        if (wanted === undefined && manifest === undefined) {
-          throw new UpstreamError('invalid', `${response.url.host} sent something that is no manifest`)
-        }
-        const mediaType = manifestTypeOf(response) ?? manifest?.mediaType ?? 'application/octet-stream'
-        const descriptor = { digest: wanted ?? digestOf(bytes), size: bytes.length, mediaType }
-        return { bytes, descriptor, date: dateOf(response), anonymous }
-      },
-    )
+    const asked = manifestRequest('GET', reference, options)
+    return this.#session.request(repository, asked, options, (answer) => readManifest(answer, reference))
   }
 
   async headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined> {
-    const asked = { method: 'HEAD', path: `blobs/${digest}`, headers: {} } as const
-    return this.#session.request(repository, asked, options, async ({ response }) => {
-      await discard(response)
-      const size = lengthOf(response)
+    const asked = this.#head(repository, blobHead(digest))
+    return this.#session.request(repository, asked, options, async (answer) => {
+      await discardBlob(answer)
+      const { response } = answer
+      const size =
+        response.status === 206 ? parseContentRange(response.header('content-range'))?.size : lengthOf(response)
       if (size === undefined) throw noSize(response, digest)
       return size
     })
@@ -117,14 +98,31 @@ export class RegistryClient implements Upstream {
     options: UpstreamOptions,
   ): Promise<UpstreamProof | undefined> {
     const { kind, reference } = asked
-    const request =
-      kind === 'manifests'
-        ? manifestRequest('HEAD', reference, options)
-        : ({ method: 'HEAD', path: `blobs/${reference}`, headers: {} } as const)
-    return this.#session.request(repository, request, options, async (answer) => {
-      await discard(answer.response)
+    const head = kind === 'manifests' ? manifestRequest('HEAD', reference, options) : blobHead(reference)
+    return this.#session.request(repository, this.#head(repository, head), options, async (answer) => {
+      // A GET of a manifest may have cost quota: the pull that the proof is for takes it from here.
+      if (kind === 'manifests' && answer.method === 'GET') {
+        const { descriptor, anonymous } = this.#keep(repository, options, await readManifest(answer, reference))
+        return { anonymous, digest: descriptor.digest }
+      }
+      await discardBlob(answer)
       return readProof(answer, asked)
     })
+  }
+
+  /** A HEAD that may become a GET, where GETs may be sent to the registry. */
+  #head(repository: Repository, asked: RegistryRequest): RegistryRequest {
+    if (!this.#mayGet(repository.registry)) return asked
+    // The first byte says the size of a blob as well as all of them.
+    return {
+      ...asked,
+      orGet: asked.path.startsWith('blobs/') ? { ...asked.headers, range: 'bytes=0-0' } : asked.headers,
+    }
+  }
+
+  #keep(repository: Repository, options: UpstreamOptions, fetched: UpstreamManifest): UpstreamManifest {
+    this.#fetched.keep(repository, options, fetched)
+    return fetched
   }
 
   async getBlob(
@@ -188,6 +186,32 @@ export class RegistryClient implements Upstream {
 function manifestRequest(method: 'GET' | 'HEAD', reference: string, options: UpstreamOptions): RegistryRequest {
   const accept = (options.accept ?? MANIFEST_ACCEPT).join(', ')
   return { method, path: `manifests/${reference}`, headers: { accept } }
+}
+
+function blobHead(digest: string): RegistryRequest {
+  return { method: 'HEAD', path: `blobs/${digest}`, headers: {} }
+}
+
+/** Ends an answer whose headers say enough. The body of a GET with 200 is the whole blob. */
+async function discardBlob({ response, method }: RegistryAnswer): Promise<void> {
+  if (method === 'GET' && response.status === 200) response.body.destroy()
+  else await discard(response)
+}
+
+async function readManifest({ response, anonymous }: RegistryAnswer, reference: string): Promise<UpstreamManifest> {
+  const bytes = await readSmallBody(response, MAX_MANIFEST_BYTES)
+  const wanted = parseDigest(reference) ?? parseDigest(response.header('docker-content-digest') ?? '')
+  if (wanted !== undefined && !matchesDigest(bytes, wanted)) {
+    throw new UpstreamError('invalid', `${response.url.host} sent a manifest that is not ${wanted}`)
+  }
+  const manifest = parseManifest(bytes)
+  // A page of something in front of the registry comes with 200 as well, and whatever its bytes hash to is nobody's digest.
+  if (wanted === undefined && manifest === undefined) {
+    throw new UpstreamError('invalid', `${response.url.host} sent something that is no manifest`)
+  }
+  const mediaType = manifestTypeOf(response) ?? manifest?.mediaType ?? 'application/octet-stream'
+  const descriptor = { digest: wanted ?? digestOf(bytes), size: bytes.length, mediaType }
+  return { bytes, descriptor, date: dateOf(response), anonymous }
 }
 
 /** Of the whole blob, undefined if the answer does not say; throws UpstreamError if it is not what was asked for. */

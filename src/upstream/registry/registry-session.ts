@@ -108,7 +108,8 @@ function reordered(addresses: readonly Address[], last: readonly string[]): read
 /** Whether a failure says something about the address itself, and not about what was asked or about its CDN. */
 function isIllness(error: UpstreamError, { status, isQuota }: Health): boolean {
   if (isQuota || error.limit !== undefined) return false
-  if (typeof status === 'number') return status >= 500 || status === 429
+  // 501 is about the method: the address works.
+  if (typeof status === 'number') return (status >= 500 && status !== 501) || status === 429
   return error.reason === 'unreachable' || error.reason === 'limited' || (error.status ?? 0) >= 500
 }
 
