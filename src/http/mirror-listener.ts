@@ -3,6 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { onRequestHookHandler } from 'fastify'
 
 import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import { asTagged } from '../delivery/manifests/delivered-manifest.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
 import type { ClientAccess } from '../delivery/access/client-access.ts'
 import type { TransferOrigin } from '../delivery/blobs/transfer-record.ts'
@@ -192,7 +193,8 @@ async function serveManifest(
     clientAccess.serve(pull, credential, signal, async (caller) => {
       if (reference.type === 'digest') return manifests.get(repository, reference.digest, signal, caller)
       const resolved = await tags.resolve({ ...repository, tag: reference.tag }, accept, signal, caller)
-      return head ? resolved : manifests.get(repository, resolved.descriptor.digest, signal, caller)
+      if (head) return resolved
+      return asTagged(await manifests.get(repository, resolved.descriptor.digest, signal, caller), resolved.descriptor)
     }),
   )
   const { digest, mediaType } = found.descriptor

@@ -1,7 +1,7 @@
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { readImageContents } from '../../oci/image-contents.ts'
-import { type Descriptor, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
+import { type ChildDescriptor, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { type IndexEntry, type Platform, bestMatch, formatPlatform } from '../../oci/platform.ts'
 import { type ImageReference, type Repository, type TagReference, repositoryKey, tagKey } from '../../oci/reference.ts'
 import type { PeerClient } from '../../peers/peer-client.ts'
@@ -218,8 +218,8 @@ async function shownOf(named: readonly NamedContent[], request: FindRequest): Pr
   return shown
 }
 
-function descriptorOnly({ digest, size, mediaType }: Descriptor): Descriptor {
-  return { digest, size, mediaType }
+function descriptorOnly({ digest, size, mediaType }: ChildDescriptor): ChildDescriptor {
+  return { digest, mediaType, ...(size === undefined ? {} : { size }) }
 }
 
 function notFor(platform: Platform, entries: readonly IndexEntry[]): string {

@@ -199,5 +199,6 @@ export class TagResolver {
 
 /** Whether an `Accept` header's types include one; a client that sends none takes what comes. */
 export function accepts(types: readonly string[], mediaType: string): boolean {
-  return types.length === 0 || types.some((type) => type === '*/*' || type === 'application/*' || type === mediaType)
+  const accepted = ['*/*', 'application/*', mediaType.toLowerCase()]
+  return types.length === 0 || types.some((type) => accepted.includes(type.toLowerCase()))
 }

@@ -1,5 +1,11 @@
 import { digestOf, matchesDigest, parseDigest, type Digest } from '../../oci/digest.ts'
-import { MANIFEST_ACCEPT, MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts'
+import {
+  MANIFEST_ACCEPT,
+  MAX_MANIFEST_BYTES,
+  UNKNOWN_MEDIA_TYPE,
+  manifestMediaType,
+  parseManifestType,
+} from '../../oci/manifest.ts'
 import { parseContentRange } from '../../oci/range.ts'
 import { type Bandwidth, throttled } from '../../mover/bandwidth.ts'
 import type { Repository } from '../../oci/reference.ts'
@@ -89,12 +95,15 @@ export class RegistryClient implements Upstream {
         if (wanted !== undefined && !matchesDigest(bytes, wanted)) {
           throw new UpstreamError('invalid', `${response.url.host} sent a manifest that is not ${wanted}`)
         }
-        const manifest = parseManifest(bytes)
         // A page of something in front of the registry comes with 200 as well, and whatever its bytes hash to is nobody's digest.
-        if (wanted === undefined && manifest === undefined) {
+        if (wanted === undefined && manifestMediaType(bytes) === UNKNOWN_MEDIA_TYPE) {
           throw new UpstreamError('invalid', `${response.url.host} sent something that is no manifest`)
         }
-        const mediaType = manifestTypeOf(response) ?? manifest?.mediaType ?? 'application/octet-stream'
+        const told = manifestTypeOf(response)
+        const mediaType = manifestMediaType(
+          bytes,
+          told === undefined ? undefined : { mediaType: told, isRegistrys: true },
+        )
         const descriptor = { digest: wanted ?? digestOf(bytes), size: bytes.length, mediaType }
         return { bytes, descriptor, date: dateOf(response), anonymous }
       },
@@ -231,10 +240,10 @@ function isJson(body: Uint8Array): boolean {
 
 /** Throws UpstreamError for a page (maintenance, a login): no manifest is text, and containerd 2.1 takes it for one of an old kind. */
 function manifestTypeOf(response: HttpResponse): string | undefined {
-  const type = mediaTypeOf(response)
-  if (type?.toLowerCase().startsWith('text/') === true)
+  const type = mediaTypeOf(response) ?? ''
+  if (type.toLowerCase().startsWith('text/'))
     throw new UpstreamError('invalid', `${response.url.host} sent a page of type ${type} where a manifest should be`)
-  return type
+  return parseManifestType(type)
 }
 
 /** `said`: the fields of a tag's descriptor, undefined for each that the HEAD answer lacks. */
