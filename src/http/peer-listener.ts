@@ -170,6 +170,7 @@ async function resolveTag(
   if (known === undefined)
     throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
   response.setHeader(AS_OF_HEADER, new Date(known.asOf).toISOString())
+  response.setHeader(ACCESS_HEADER, known.access)
   if (request.method !== 'HEAD') return known.descriptor.digest
   sendManifestHead(exchange, known.descriptor)
   return undefined

@@ -42,6 +42,11 @@ export interface PeerManifest {
   readonly access: PeerAccess
 }
 
+/** What a tag names at a peer, and why the peer tells it: `unknown` if it does not say. */
+export interface PeerTag extends KnownTag {
+  readonly access: PeerAccess
+}
+
 /** Client of the peer listeners of other nodes: content, and the messages of the node protocol. Errors are PeerError. */
 export class PeerClient implements NodeCaller {
   readonly #transport: PeerTransport
@@ -124,7 +129,7 @@ export class PeerClient implements NodeCaller {
   }
 
   /** What a tag names at the peer; undefined if it does not know it. */
-  async resolveTag(peer: Peer, tag: TagReference, options: AskOptions): Promise<KnownTag | undefined> {
+  async resolveTag(peer: Peer, tag: TagReference, options: AskOptions): Promise<PeerTag | undefined> {
     const response = await this.#transport.send(
       peer,
       { method: 'HEAD', target: requestPath(tag, 'manifests', tag.tag), headers: {} },
@@ -139,7 +144,7 @@ export class PeerClient implements NodeCaller {
     if (digest === undefined || mediaType === undefined || !Number.isSafeInteger(size) || Number.isNaN(asOf)) {
       throw new PeerError('invalid', `${peer.address} answered a tag without saying what it names`)
     }
-    return { descriptor: { digest, size, mediaType }, asOf }
+    return { descriptor: { digest, size, mediaType }, asOf, access: accessOf(response) }
   }
 
   call<Request, Answer>(
