@@ -5,8 +5,7 @@ import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSourc
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
-import { UpstreamError } from '../../upstream/upstream.ts'
-import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
+import { type WhyNobody, outcomeOf, refusalOf } from './blob-refusal.ts'
 import type { BlobSources, PeerAttempt, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
 import type { BlobRequest } from './blob-request.ts'
@@ -249,15 +248,8 @@ export class SourceSearch {
       return 'alone'
     }
     const stream = await this.#fromUpstream(position, signal)
-    if (stream === undefined) this.#leave(this.#failedUpstream)
+    if (stream === undefined) this.#leave(outcomeOf(this.#request, this.#why))
     return stream
-  }
-
-  /** What other nodes are told. One that knows the size of the blob may succeed where this one did not. */
-  get #failedUpstream(): SwarmOutcome {
-    const { error } = this.#why
-    if (error instanceof UpstreamError && error.reason === 'unsized') return { type: 'cancelled' }
-    return { type: 'failed', failure: failureOf(this.#request, this.#why) }
   }
 
   /** Those that sent this node wrong bytes are left out, whatever the coordinator says. */
