@@ -22,6 +22,8 @@ export type DoctorSettings = Pick<
   | 'clusterSecretFile'
   | 'mirrorTokenFile'
   | 'registries'
+  | 'include'
+  | 'exclude'
   | 'fallback'
   | 'upstream'
   | 'bootstrap'

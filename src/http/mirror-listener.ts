@@ -12,7 +12,7 @@ import { type TagResolver, accepts } from '../delivery/tags/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
 import type { IsMirror } from '../oci/reference.ts'
-import { type OciRequest, isExplicit, parseOciRequest } from '../oci/request.ts'
+import { type OciRequest, isExplicit, parseOciRequest, tagOf } from '../oci/request.ts'
 import { DeadlineError, abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
@@ -120,8 +120,7 @@ async function serveContent(
   exchange: Exchange,
   asked: Exclude<OciRequest, { type: 'base' }>,
 ): Promise<void> {
-  const { registry } = asked.repository
-  const why = whyNotMirrored(options.policy, registry)
+  const why = whyNotMirrored(options.policy, { ...asked.repository, tag: tagOf(asked) })
   if (why !== undefined) {
     const cause = new NotMirroredError(why)
     throw new OciError('NAME_UNKNOWN', { message: cause.message, cause })

@@ -54,6 +54,12 @@
 - '--registry-ca={{ $ca.registry }}=/etc/nabo/registry-ca/{{ $index }}/ca.crt'
 {{- end }}
 - '--registries={{ include "nabo.registrySet" .Values.registries }}'
+{{- range .Values.include }}
+- '--include={{ . }}'
+{{- end }}
+{{- range .Values.exclude }}
+- '--exclude={{ . }}'
+{{- end }}
 - '--fallback={{ include "nabo.registrySet" .Values.fallback }}'
 {{- range $registry, $urls := .Values.upstreams }}
 - '--upstream={{ $registry }}={{ join "," $urls }}'

@@ -35,7 +35,8 @@ export function outcomeOf(request: BlobRequest, why: WhyNobody): SwarmOutcome {
   return { type: 'failed', failure: failureOf(request, why) }
 }
 
-function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
+/** The failure that nodes waiting for the blob receive. */
+export function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
   if (absent) return { absent, message: `${repository.registry} does not have it` }
   // What another node said is not repeated as this node's own words.
   const isOwn = error !== undefined && !(error instanceof ToldFailureError)

@@ -19,7 +19,7 @@ import {
 } from './content-locator.ts'
 import type { NamedContent as RegistryContent } from '../access/audience.ts'
 import type { Manifests } from '../manifests/manifests.ts'
-import { type RegistryPolicy, type RegistrySet, includesRegistry } from '../access/registry-policy.ts'
+import { type RegistryPolicy, isMirrored, whyLeftOut } from '../access/registry-policy.ts'
 import type { TagResolver } from '../tags/tag-resolver.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
 
@@ -28,7 +28,7 @@ export interface ImageFinderOptions extends ContentLocatorOptions {
   readonly tags: Pick<TagResolver, 'resolve' | 'asksNeighbours'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly peers: Pick<PeerClient, 'getManifest' | 'resolveTag'>
-  readonly policy: RegistryPolicy & { readonly mirrored: RegistrySet }
+  readonly policy: RegistryPolicy
 }
 
 export interface FindRequest {
@@ -110,8 +110,9 @@ export class ImageFinder {
   /** What a tag names, by the ordinary way; past who may see it where that way ends. */
   async #resolve(tag: TagReference, { isShown }: FindRequest, signal: AbortSignal): ReturnType<TagResolver['resolve']> {
     const { tags, store, index, peers, policy } = this.#options
-    let failure: unknown = new OciError('NAME_UNKNOWN', { message: `${tag.registry} is not mirrored here` })
-    if (includesRegistry(policy.mirrored, tag.registry)) {
+    const why = whyLeftOut(policy, tag)
+    let failure: unknown = new OciError('NAME_UNKNOWN', why === undefined ? {} : { message: why })
+    if (why === undefined) {
       try {
         return await tags.resolve(tag, [], signal)
       } catch (error) {
@@ -177,7 +178,7 @@ export class ImageFinder {
       )
       if (sent !== undefined && matchesDigest(sent.bytes, digest)) return sent.bytes
     }
-    if (upstream && includesRegistry(this.#options.policy.mirrored, repository.registry)) {
+    if (upstream && isMirrored(this.#options.policy, repository)) {
       try {
         return (await this.#options.manifests.get(repository, digest, signal)).bytes
       } catch (error) {
