@@ -42,6 +42,7 @@ export function statusText(status: StatusAnswer, now: number): string {
     ['ready', status.ready ? 'yes' : `no: ${status.reasons.join('; ')}`],
     ['node', `${status.self.address}${status.zone === undefined ? '' : ` in zone ${status.zone}`}, ${status.self.id}`],
     ['content', contentText(status)],
+    ...mirroredFields(status),
     ...listenerFields(status),
     ['cluster', clusterText(status)],
     ['index', indexText(status)],
@@ -56,6 +57,16 @@ function contentText({ store, blobs, content }: StatusAnswer): string {
   const limit = content.maxBytes === undefined ? '' : ` of ${formatBytes(content.maxBytes)}`
   const where = store === 'containerd' ? `containerd at ${content.place}` : `the directory ${content.place}`
   return `${counted(blobs, 'blob')}, ${formatBytes(content.bytes)}${limit}, in ${where}`
+}
+
+/** Only where the flags leave something out. */
+function mirroredFields({ mirrored }: StatusAnswer): [string, string][] {
+  if (mirrored === undefined) return []
+  const { registries, include, exclude } = mirrored
+  const of = typeof registries === 'string' ? `${registries} registries` : registries.join(', ')
+  const only = include.length === 0 ? '' : `; only ${include.join(', ')}`
+  const without = exclude.length === 0 ? '' : `; without ${exclude.join(', ')}`
+  return registries === 'all' && only === '' && without === '' ? [] : [['mirrors', `${of}${only}${without}`]]
 }
 
 function listenerFields({ mirror, peer, router, admin, adminSocket, metrics }: StatusAnswer): [string, string][] {

@@ -182,3 +182,19 @@ function registryName(text: string): string {
     )
   return registry
 }
+
+export function parseIp(text: string): string {
+  if (isIP(text) === 0) throw new InvalidArgumentError('an IP address is expected.')
+  return text
+}
+
+/** Turns the sentence of a parser's error into one that commander shows. */
+export function sentence<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text)
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
+    }
+  }
+}

@@ -1,5 +1,6 @@
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import type { TagPolicy } from '../delivery/tags/tag-resolver.ts'
+import type { ImagePattern } from '../oci/image-pattern.ts'
 import type { BootstrapSpec } from '../overlay/bootstrap/parse-bootstrap.ts'
 import type { HostPort } from '../overlay/host-port.ts'
 import type { LOG_LEVELS } from '../telemetry/log.ts'
@@ -65,6 +66,10 @@ export interface ServeConfig {
   /** Lets the peer and router listeners leave loopback in a cluster without a secret. No effect with a secret. */
   readonly insecureWithoutSecret: boolean
   readonly registries: RegistrySet
+  /** Images that are mirrored; empty for all. */
+  readonly include: readonly ImagePattern[]
+  /** Images that are not. */
+  readonly exclude: readonly ImagePattern[]
   readonly fallback: RegistrySet
   readonly upstream: ReadonlyMap<string, readonly URL[]>
   readonly registryCa: ReadonlyMap<string, string>

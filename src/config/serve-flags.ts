@@ -1,7 +1,6 @@
-import { isIP } from 'node:net'
+import { type Command, Option } from 'commander'
 
-import { type Command, InvalidArgumentError, Option } from 'commander'
-
+import { parseImagePattern } from '../oci/image-pattern.ts'
 import { DEFAULT_ROUTER_PORT, parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { type Flag, environmentName, optionOf } from './flag-option.ts'
@@ -12,6 +11,7 @@ import {
   parseCount,
   parseDuration,
   parseHostName,
+  parseIp,
   parseListenAddress,
   parseMirrorSource,
   parseRegistryClientCert,
@@ -19,6 +19,7 @@ import {
   parseRegistrySet,
   parseSize,
   parseUpstream,
+  sentence,
 } from './parse.ts'
 import type { ServeFlags } from './serve-config.ts'
 import { withoutUserinfo } from './userinfo.ts'
@@ -92,7 +93,7 @@ const FLAGS: readonly Flag[] = [
     flags: '--advertise-addr <ip>',
     about:
       'what peers are told (default: the addresses of --peer-addr, or those of the default routes if it names none)',
-    parse: ip,
+    parse: parseIp,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
     separator: /[\s,]+/,
@@ -153,6 +154,22 @@ const FLAGS: readonly Flag[] = [
     about: 'registries that the mirror serves: all, none or a list',
     parse: parseRegistrySet,
     default: 'all',
+  },
+  {
+    flags: '--include <pattern>',
+    about:
+      'images that the mirror serves and shares, such as docker.io/library/* or registry.example/team/**:v*; * stands for a part of a name, ** for any number of parts (default: all)',
+    parse: sentence(parseImagePattern),
+    repeatable: 'list',
+    separator: /[\s,]+/,
+  },
+  {
+    flags: '--exclude <pattern>',
+    about:
+      'images that the mirror leaves to the registry and does not share, also those that --include names; a pattern as for --include',
+    parse: sentence(parseImagePattern),
+    repeatable: 'list',
+    separator: /[\s,]+/,
   },
   {
     flags: '--fallback <list>',
@@ -296,20 +313,4 @@ function withDefaultListeners(config: ServeFlags): ServeFlags {
 
 function listenerDefaults(port: number): string {
   return `default: [${EVERY_ADDRESS}]:${port} with a cluster secret, else ${LOOPBACK}:${port}`
-}
-
-/** Turns the sentence of a parser's error into one that commander shows. */
-function sentence<T>(parse: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return parse(text)
-    } catch (error) {
-      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
-    }
-  }
-}
-
-function ip(text: string): string {
-  if (isIP(text) === 0) throw new InvalidArgumentError('an IP address is expected.')
-  return text
 }

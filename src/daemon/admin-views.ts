@@ -55,6 +55,7 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     ready,
     reasons,
     hasSecret: config.clusterSecretFile !== undefined,
+    ...(isOperator ? { mirrored: mirroredView(config) } : {}),
     peers: overlay.peers().length,
     blobs: countBlobs(chosen),
     content: {
@@ -72,6 +73,15 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     })),
     quotas: showQuotas(quota.book),
     delivered: { ...metrics.clientBytes, toPeers: metrics.peerBytes },
+  }
+}
+
+function mirroredView({ registries, include, exclude }: ServeConfig): StatusAnswer['mirrored'] {
+  const texts = (patterns: ServeConfig['include']) => patterns.map(({ text }) => text)
+  return {
+    registries: typeof registries === 'string' ? registries : [...registries],
+    include: texts(include),
+    exclude: texts(exclude),
   }
 }
 

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs'
 
 import type { ServeConfig } from '../config/serve-config.ts'
 import { OfferedStore, type OfferedStoreOptions } from '../delivery/access/offered-store.ts'
-import { includesRegistry } from '../delivery/access/registry-policy.ts'
+import { isMirrored } from '../delivery/access/registry-policy.ts'
+import { ImageFilter, type NamedImage } from '../delivery/access/image-filter.ts'
 import { Quarantine } from '../delivery/integrity/quarantine.ts'
 import { SoundStore } from '../delivery/integrity/sound-store.ts'
 import type { IsMirror } from '../oci/reference.ts'
@@ -13,7 +14,7 @@ import type { Log } from '../telemetry/log.ts'
 
 export interface ChosenStore {
   readonly kind: 'containerd' | 'directory'
-  /** Without quarantined content; if `--registries` lists registries, it reports only content with a source at one of them. */
+  /** Without quarantined content; where `--registries`, `--include` or `--exclude` leave images out, it reports only content with another source. */
   readonly store: ContentStore
   /** All content outside quarantine, offered to peers or not. */
   readonly held: Pick<ContentStore, 'entries'>
@@ -66,10 +67,11 @@ export async function createStore(
   return { kind, place: config.containerdSocket, usedBytes, cache: undefined, ...wrapped(store) }
 }
 
-function sound(store: ContentStore, { registries }: ServeConfig, sourcesOf: StoreParts['sourcesOf'], log: Log) {
+function sound(store: ContentStore, config: ServeConfig, sourcesOf: StoreParts['sourcesOf'], log: Log) {
   const quarantine = new Quarantine(log)
   const soundStore = new SoundStore(store, quarantine, log)
-  if (registries === 'all') return { quarantine, held: soundStore, store: soundStore }
-  const includes = (registry: string) => includesRegistry(registries, registry)
+  const images = new ImageFilter(config)
+  if (config.registries === 'all' && images.isOpen) return { quarantine, held: soundStore, store: soundStore }
+  const includes = (image: NamedImage) => isMirrored({ mirrored: config.registries, images }, image)
   return { quarantine, held: soundStore, store: new OfferedStore(soundStore, { includes, sourcesOf, log }) }
 }

@@ -1,7 +1,7 @@
 import type { ServeConfig } from '../config/serve-config.ts'
 import { CachePuller } from '../delivery/images/cache-puller.ts'
 import { arrivedBytes, findImageBlobs } from '../delivery/images/image-blobs.ts'
-import { includesRegistry } from '../delivery/access/registry-policy.ts'
+import { isMirrored, whyLeftOut } from '../delivery/access/registry-policy.ts'
 import { type WarmCommandOptions, createWarmCommand } from '../http/warm-command.ts'
 import type { Digest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
@@ -50,7 +50,7 @@ export async function createWarm(config: ServeConfig, parts: WarmParts, teardown
     puller: await createPuller(config, parts),
     traffic,
     zone: config.zone,
-    mirrors: (registry) => includesRegistry(config.registries, registry),
+    mirrors: (image) => isMirrored(useCases.policy, image),
     contents: ({ reference, digest = reference.digest, platform = ownPlatform() }: WarmOrder, signal) =>
       digest === undefined
         ? Promise.resolve(undefined)
@@ -66,7 +66,7 @@ export async function createWarm(config: ServeConfig, parts: WarmParts, teardown
       signal: AbortSignal.any([signal, stopping.signal]),
     })
   const stop = () => stopping.abort(new RolloutAbandoned('the node stops'))
-  const resolve = createResolve(config, useCases)
+  const resolve = createResolve(useCases)
   return { jobs, stop, command: createWarmCommand({ isMirror, resolve, rollOut }) }
 }
 
@@ -76,11 +76,11 @@ async function createPuller(config: ServeConfig, { chosen, useCases }: WarmParts
   return new ContainerdPuller({ socket: config.containerdSocket, certsDir: config.configDir })
 }
 
-function createResolve(config: ServeConfig, { tags, manifests }: UseCases): WarmCommandOptions['resolve'] {
+function createResolve({ policy, tags, manifests }: UseCases): WarmCommandOptions['resolve'] {
   return async (reference: ImageReference, { signal }): Promise<Digest> => {
     const { registry, name, tag = 'latest', digest } = reference
-    if (!includesRegistry(config.registries, registry))
-      throw new OciError('NAME_UNKNOWN', { message: `${registry} is not mirrored here (--registries)` })
+    const why = whyLeftOut(policy, digest === undefined ? { registry, name, tag } : { registry, name })
+    if (why !== undefined) throw new OciError('NAME_UNKNOWN', { message: why })
     const found = digest ?? (await tags.resolve({ registry, name, tag }, MANIFEST_ACCEPT, signal)).descriptor.digest
     // The other nodes find the manifests here then, and the registry counts one pull. Without them each node says what is wrong.
     const image = { repository: { registry, name }, digest: found, platform: ownPlatform() }

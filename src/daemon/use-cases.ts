@@ -4,6 +4,7 @@ import { KnownSizes } from '../delivery/blobs/known-sizes.ts'
 import { Manifests } from '../delivery/manifests/manifests.ts'
 import { CallerProofs } from '../delivery/access/caller-proofs.ts'
 import { ClientAccess } from '../delivery/access/client-access.ts'
+import { ImageFilter } from '../delivery/access/image-filter.ts'
 import { type RegistryPolicy, includesRegistry } from '../delivery/access/registry-policy.ts'
 import { SelfCheck } from '../delivery/integrity/self-check.ts'
 import { SharedProofs } from '../delivery/access/cluster-proofs.ts'
@@ -122,6 +123,7 @@ function clusterProofs(
 }
 
 /** The registry policy that the flags set. */
-export function registryPolicy({ registries, fallback, upstream }: ServeConfig): RegistryPolicy {
-  return { mirrored: registries, fallback, upstreams: new Set(upstream.keys()) }
+export function registryPolicy(config: ServeConfig): RegistryPolicy {
+  const { registries, fallback, upstream } = config
+  return { mirrored: registries, images: new ImageFilter(config), fallback, upstreams: new Set(upstream.keys()) }
 }

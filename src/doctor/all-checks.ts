@@ -5,6 +5,7 @@ import { configPathCheck } from './checks/config-path.ts'
 import { containerdCheck } from './checks/containerd.ts'
 import { contentCheck } from './checks/content.ts'
 import { hostsTomlCheck } from './checks/hosts-toml.ts'
+import { imagesCheck } from './checks/images.ts'
 import { loopCheck } from './checks/loop.ts'
 import { peersCheck } from './checks/peers.ts'
 import { portsCheck } from './checks/ports.ts'
@@ -19,6 +20,7 @@ export const ALL_CHECKS: readonly Check[] = [
   containerdCheck,
   configPathCheck,
   hostsTomlCheck,
+  imagesCheck,
   unpackedLayersCheck,
   contentCheck,
   spaceCheck,

@@ -23,6 +23,8 @@ export type DoctorSettings = Pick<
   | 'clusterSecretFile'
   | 'mirrorTokenFile'
   | 'registries'
+  | 'include'
+  | 'exclude'
   | 'fallback'
   | 'upstream'
   | 'bootstrap'

@@ -3,6 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { onRequestHookHandler } from 'fastify'
 
 import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import { asTagged } from '../delivery/manifests/delivered-manifest.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
 import type { ClientAccess } from '../delivery/access/client-access.ts'
 import type { TransferOrigin } from '../delivery/blobs/transfer-record.ts'
@@ -11,7 +12,7 @@ import { type TagResolver, accepts } from '../delivery/tags/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
 import { parseRange } from '../oci/range.ts'
 import type { IsMirror } from '../oci/reference.ts'
-import { type OciRequest, isExplicit, parseOciRequest } from '../oci/request.ts'
+import { type OciRequest, isExplicit, parseOciRequest, tagOf } from '../oci/request.ts'
 import { DeadlineError, abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
@@ -119,8 +120,7 @@ async function serveContent(
   exchange: Exchange,
   asked: Exclude<OciRequest, { type: 'base' }>,
 ): Promise<void> {
-  const { registry } = asked.repository
-  const why = whyNotMirrored(options.policy, registry)
+  const why = whyNotMirrored(options.policy, { ...asked.repository, tag: tagOf(asked) })
   if (why !== undefined) {
     const cause = new NotMirroredError(why)
     throw new OciError('NAME_UNKNOWN', { message: cause.message, cause })
@@ -192,7 +192,8 @@ async function serveManifest(
     clientAccess.serve(pull, credential, signal, async (caller) => {
       if (reference.type === 'digest') return manifests.get(repository, reference.digest, signal, caller)
       const resolved = await tags.resolve({ ...repository, tag: reference.tag }, accept, signal, caller)
-      return head ? resolved : manifests.get(repository, resolved.descriptor.digest, signal, caller)
+      if (head) return resolved
+      return asTagged(await manifests.get(repository, resolved.descriptor.digest, signal, caller), resolved.descriptor)
     }),
   )
   const { digest, mediaType } = found.descriptor

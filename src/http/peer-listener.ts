@@ -15,7 +15,7 @@ import { OciError, type OciErrorCode } from '../oci/errors.ts'
 import { isLocalRegistry } from '../oci/local-registry.ts'
 import { parseRange } from '../oci/range.ts'
 import type { TagReference } from '../oci/reference.ts'
-import { parseOciRequest } from '../oci/request.ts'
+import { parseOciRequest, tagOf } from '../oci/request.ts'
 import {
   ABSENT_HEADER,
   ACCESS_HEADER,
@@ -120,8 +120,9 @@ async function serveContent(options: PeerListenerOptions, exchange: Exchange, au
   if (asked.type === 'listing') throw new OciError('UNSUPPORTED', { status: 404 })
   describe(exchange, asked)
   const { repository } = asked
-  // Content of a registry that this node does not mirror, or of a local registry, is neither advertised nor served to peers.
-  if (whyNotMirrored(options.policy, repository.registry) !== undefined || isLocalRegistry(repository.registry))
+  // Content of an image that this node does not mirror, or of a local registry, is neither advertised nor served to peers.
+  const image = { ...repository, tag: tagOf(asked) }
+  if (whyNotMirrored(options.policy, image) !== undefined || isLocalRegistry(repository.registry))
     throw unknown(asked.type === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', true)
   const head = request.method === 'HEAD'
 
@@ -170,6 +171,7 @@ async function resolveTag(
   if (known === undefined)
     throw unknown('MANIFEST_UNKNOWN', (await options.store.resolve(tag, { signal })) === undefined)
   response.setHeader(AS_OF_HEADER, new Date(known.asOf).toISOString())
+  response.setHeader(ACCESS_HEADER, known.access)
   if (request.method !== 'HEAD') return known.descriptor.digest
   sendManifestHead(exchange, known.descriptor)
   return undefined

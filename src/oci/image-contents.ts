@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { type Descriptor, parseManifest } from './manifest.ts'
+import { type ChildDescriptor, parseManifest } from './manifest.ts'
 import { type IndexEntry, readIndex } from './platform.ts'
 
 /** What a manifest names, by what it is for. */
@@ -8,7 +8,7 @@ export type ImageContents =
   | { readonly kind: 'index'; readonly mediaType: string; readonly manifests: readonly IndexEntry[] }
   | { readonly kind: 'image'; readonly mediaType: string; readonly parts: readonly ImagePart[] }
 
-export interface ImagePart extends Descriptor {
+export interface ImagePart extends ChildDescriptor {
   readonly kind: 'config' | 'layer'
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { type Descriptor, parseManifest } from './manifest.ts'
+import { type ChildDescriptor, parseManifest } from './manifest.ts'
 
 /** What an image runs on: `linux/amd64`, `linux/arm/v7`. */
 export interface Platform {
@@ -10,7 +10,7 @@ export interface Platform {
 }
 
 /** One of the manifests that an index names. */
-export interface IndexEntry extends Descriptor {
+export interface IndexEntry extends ChildDescriptor {
   readonly platform?: Platform | undefined
 }
 
@@ -20,13 +20,10 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '3
 const ALIASES: Readonly<Record<string, string>> = { x86_64: 'amd64', 'x86-64': 'amd64', aarch64: 'arm64', i386: '386' }
 
 const part = z.string().max(256)
-const indexSchema = z.object({
-  manifests: z.array(
-    z.object({
-      digest: z.string(),
-      platform: z.object({ os: part, architecture: part, variant: part.optional() }).optional().catch(undefined),
-    }),
-  ),
+const indexSchema = z.object({ manifests: z.array(z.unknown()) })
+const entrySchema = z.object({
+  digest: z.string(),
+  platform: z.object({ os: part, architecture: part, variant: part.optional() }).optional().catch(undefined),
 })
 
 /** Reads `os/architecture[/variant]`; undefined for anything else. */
@@ -51,7 +48,8 @@ export function readIndex(bytes: Uint8Array): readonly IndexEntry[] | undefined 
   const manifest = parseManifest(bytes)
   if (manifest?.kind !== 'index') return undefined
   const entries = indexSchema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8'))).data?.manifests ?? []
-  const platforms = new Map(entries.map(({ digest, platform }) => [digest, platform]))
+  const known = entries.flatMap((entry) => entrySchema.safeParse(entry).data ?? [])
+  const platforms = new Map(known.map(({ digest, platform }) => [digest, platform]))
   return manifest.children.map((child) => ({ ...child, platform: platforms.get(child.digest) }))
 }
 

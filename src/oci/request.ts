@@ -28,6 +28,11 @@ export type ManifestReference =
   | { readonly type: 'tag'; readonly tag: string }
   | { readonly type: 'digest'; readonly digest: Digest }
 
+/** The tag that a request names; undefined for one by digest, and for a list. */
+export function tagOf(asked: OciRequest): string | undefined {
+  return asked.type === 'manifest' && asked.reference.type === 'tag' ? asked.reference.tag : undefined
+}
+
 const MAX_URL_LENGTH = 4096
 /** What the specification defines, and the name that Quay gives to where the next page begins. */
 const LISTING_PARAMETERS = ['n', 'last', 'artifactType', 'next_page']

@@ -5,7 +5,7 @@ export const BUSY_HEADER = 'nabo-busy'
 /** On a 404 of the peer listener: it does not hold this at all. Without it, it only has no right to be seen under that name. */
 export const ABSENT_HEADER = 'nabo-absent'
 /**
- * On content from the peer listener: why it may be served, so that the receiver may serve it too. `public`, `imported`, or `open`
+ * On content and tags from the peer listener: why it may be served, so that the receiver may serve it too. `public`, `imported`, or `open`
  * (public, but perhaps not under the requested repository).
  */
 export const ACCESS_HEADER = 'nabo-access'

@@ -2,7 +2,7 @@ import { type NodeCaller, nodeCaller } from '../contracts/node-caller.ts'
 import type { NodeContract } from '../contracts/node-contract.ts'
 import type { Digest } from '../oci/digest.ts'
 import { parseDigest } from '../oci/digest.ts'
-import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts'
+import { MAX_MANIFEST_BYTES, parseManifestType } from '../oci/manifest.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { type Repository, type TagReference } from '../oci/reference.ts'
 import { requestPath } from '../oci/request.ts'
@@ -37,6 +37,13 @@ export interface PeerBlob {
 /** A manifest as a peer sends it, unverified, and why the peer serves it. */
 export interface PeerManifest {
   readonly bytes: Uint8Array
+  /** As the peer tells it; undefined if that is no media type of a manifest. */
+  readonly mediaType: string | undefined
+  readonly access: PeerAccess
+}
+
+/** What a tag names at a peer, and why the peer tells it: `unknown` if it does not say. */
+export interface PeerTag extends KnownTag {
   readonly access: PeerAccess
 }
 
@@ -118,11 +125,11 @@ export class PeerClient implements NodeCaller {
     )
     if (response.status === 404) return discard(response)
     const bytes = await this.#read(peer, response, MAX_MANIFEST_BYTES)
-    return { bytes, access: accessOf(response) }
+    return { bytes, mediaType: parseManifestType(response.header('content-type') ?? ''), access: accessOf(response) }
   }
 
   /** What a tag names at the peer; undefined if it does not know it. */
-  async resolveTag(peer: Peer, tag: TagReference, options: AskOptions): Promise<KnownTag | undefined> {
+  async resolveTag(peer: Peer, tag: TagReference, options: AskOptions): Promise<PeerTag | undefined> {
     const response = await this.#transport.send(
       peer,
       { method: 'HEAD', target: requestPath(tag, 'manifests', tag.tag), headers: {} },
@@ -132,12 +139,12 @@ export class PeerClient implements NodeCaller {
     discard(response)
     const digest = parseDigest(response.header('docker-content-digest') ?? '')
     const size = Number(response.header('content-length') ?? Number.NaN)
-    const mediaType = response.header('content-type')
+    const mediaType = parseManifestType(response.header('content-type') ?? '')
     const asOf = Date.parse(response.header(AS_OF_HEADER) ?? '')
     if (digest === undefined || mediaType === undefined || !Number.isSafeInteger(size) || Number.isNaN(asOf)) {
       throw new PeerError('invalid', `${peer.address} answered a tag without saying what it names`)
     }
-    return { descriptor: { digest, size, mediaType }, asOf }
+    return { descriptor: { digest, size, mediaType }, asOf, access: accessOf(response) }
   }
 
   call<Request, Answer>(

@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
-import type { Descriptor } from '../oci/manifest.ts'
+import type { Descriptor, ToldMediaType } from '../oci/manifest.ts'
 import type { Repository, TagReference } from '../oci/reference.ts'
 
 /** The content that this node holds. Every adapter passes the conformance suite in `test/store`. */
@@ -25,6 +25,15 @@ export interface ContentStore {
    * Empty if nothing is known yet or the digest is not held; sources may be added later.
    */
   sources(digest: Digest, options: { signal: AbortSignal }): Promise<readonly ContentSource[]>
+  /**
+   * The media type that is recorded for a manifest, that of its repository first; undefined if none is, or the digest is not held. The bytes do
+   * not always tell it.
+   */
+  mediaType(
+    digest: Digest,
+    repository: Repository,
+    options: { signal: AbortSignal },
+  ): Promise<ToldMediaType | undefined>
   /** What a tag names here; undefined if it is not known or its target is not held. */
   resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined>
 }

@@ -13,10 +13,13 @@ export interface Upstream {
     reference: string,
     options: UpstreamOptions,
   ): Promise<UpstreamManifest | undefined>
-  /** Opens a blob at `start`, up to `end` or its own end. undefined if it does not exist. */
+  /**
+   * Opens a blob at `start`, up to `end` or its own end. undefined if it does not exist. A body without a length of its own breaks off at its last
+   * bytes unless it ends where the blob does.
+   */
   getBlob(repository: Repository, digest: Digest, options: UpstreamBlobOptions): Promise<UpstreamBlob | undefined>
   /** Size of a blob by HEAD. undefined if it does not exist. */
-  headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined>
+  headBlob(repository: Repository, digest: Digest, options: SizedOptions): Promise<number | undefined>
   /**
    * Proves by a single HEAD, which costs no quota, that the registry serves a digest or tag of this repository. The answer may lack
    * size, digest and media type. undefined if the registry answers that the content does not exist.
@@ -40,7 +43,12 @@ export interface UpstreamQuestion {
   readonly reference: string
 }
 
-export interface UpstreamBlobOptions extends UpstreamOptions {
+export interface SizedOptions extends UpstreamOptions {
+  /** The size of the blob that manifests state, in bytes: counts where the registry's answer has none. */
+  readonly statedSize?: number | undefined
+}
+
+export interface UpstreamBlobOptions extends SizedOptions {
   /** The first byte that is wanted. */
   readonly start: number
   /** The byte after the last one that is wanted; undefined: all that follow. */
@@ -96,10 +104,13 @@ export interface UpstreamListing {
   readonly body: Uint8Array
 }
 
-/** An upstream did not do what was asked. `reason` decides what the caller does next. */
+/**
+ * An upstream did not do what was asked. `reason` decides what the caller does next. `unsized`: neither it nor a manifest that this node has seen
+ * states the size of the blob; another node may know it.
+ */
 export class UpstreamError extends Error {
   override readonly name = 'UpstreamError'
-  readonly reason: 'denied' | 'limited' | 'unreachable' | 'failed' | 'invalid'
+  readonly reason: 'denied' | 'limited' | 'unreachable' | 'failed' | 'invalid' | 'unsized'
   /** The status it answered with, if it answered. */
   readonly status: number | undefined
 

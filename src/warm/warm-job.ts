@@ -1,5 +1,5 @@
 import type { Semaphore } from '../async/semaphore.ts'
-import type { Descriptor } from '../oci/manifest.ts'
+import type { ChildDescriptor } from '../oci/manifest.ts'
 import { repositoryKey } from '../oci/reference.ts'
 import { type ImagePuller, PullError, type PulledImage } from '../store/image-puller.ts'
 import { errorText } from '../telemetry/log.ts'
@@ -12,9 +12,9 @@ export interface WarmJobOptions {
   readonly puller: ImagePuller
   readonly traffic: Pick<MirrorTraffic, 'watch'>
   /** The blobs that an order is about; undefined if that cannot be said. */
-  contents(order: WarmOrder, signal: AbortSignal): Promise<readonly Descriptor[] | undefined>
+  contents(order: WarmOrder, signal: AbortSignal): Promise<readonly ChildDescriptor[] | undefined>
   /** How much of them is here, in bytes. */
-  arrived(blobs: readonly Descriptor[], signal: AbortSignal): Promise<number>
+  arrived(blobs: readonly ChildDescriptor[], signal: AbortSignal): Promise<number>
 }
 
 /** Without a manifest in this time there is no progress to show; the pull has waited for it long enough. */
@@ -34,7 +34,7 @@ export class WarmJob {
   #message: string | undefined
   #began: number | undefined
   #ended: number | undefined
-  #blobs: readonly Descriptor[] | undefined
+  #blobs: readonly ChildDescriptor[] | undefined
   #bytes: number | undefined
   #fetched: Pick<Traffic, 'peer' | 'upstream'> | undefined
 
@@ -60,7 +60,7 @@ export class WarmJob {
     return {
       state: this.#state,
       bytes: this.#bytes,
-      total: this.#blobs?.reduce((sum, { size }) => sum + size, 0),
+      total: this.#blobs?.reduce((sum, { size = 0 }) => sum + size, 0),
       seconds: this.#began === undefined ? undefined : Math.round((until - this.#began) / 100) / 10,
       fromPeers: this.#fetched?.peer,
       fromUpstream: this.#fetched?.upstream,
@@ -98,7 +98,7 @@ export class WarmJob {
     this.#fetched = pulled.fetched ?? watch.traffic
     if (digest !== undefined && pulled.digest !== undefined && pulled.digest !== digest)
       return ['failed', `the tag was moved meanwhile: here it is ${pulled.digest}`]
-    if (this.#blobs !== undefined) this.#bytes = this.#blobs.reduce((sum, { size }) => sum + size, 0)
+    if (this.#blobs !== undefined) this.#bytes = this.#blobs.reduce((sum, { size = 0 }) => sum + size, 0)
     return ['done', pulled.fetched === undefined ? pastNabo(watch.traffic, reference.registry) : undefined]
   }
 

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { atMost } from '../async/at-most.ts'
 import { Semaphore } from '../async/semaphore.ts'
 import { formatPlatform } from '../oci/platform.ts'
+import { type Repository, repositoryKey } from '../oci/reference.ts'
 import type { Log } from '../telemetry/log.ts'
 import { minute, second } from '../time/units.ts'
 import { type WarmOrder, type WarmStatus, type WarmWish, formatReference } from './messages.ts'
@@ -15,8 +16,8 @@ export interface WarmHandler {
 
 export interface WarmJobsOptions extends WarmJobOptions {
   readonly zone: string | undefined
-  /** Whether this node mirrors a registry at all. */
-  mirrors(registry: string): boolean
+  /** Whether this node mirrors images of a repository at all. */
+  mirrors(repository: Repository): boolean
   readonly log: Pick<Log, 'info'>
   readonly now?: () => number
 }
@@ -73,9 +74,9 @@ export class WarmJobs implements WarmHandler {
     if (cancel) return this.#takeBack(ticket, known)
     if (this.#takenBack.has(ticket)) return { state: 'cancelled' }
     if (zones !== undefined && (zone === undefined || !zones.includes(zone))) return { state: 'elsewhere' }
-    const { registry } = order.reference
-    if (!this.#options.mirrors(registry))
-      return { state: 'unsupported', message: `${registry} is not mirrored on this node` }
+    const { registry, name } = order.reference
+    if (!this.#options.mirrors({ registry, name }))
+      return { state: 'unsupported', message: `${repositoryKey({ registry, name })} is not mirrored on this node` }
     // What is over for others may be gone from here again.
     const entry =
       known === undefined || (known.job.isOver && !known.tickets.has(ticket)) ? this.#begin(key, order) : known

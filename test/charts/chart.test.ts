@@ -60,6 +60,8 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
   },
   'with registries of its own': {
     registries: ['docker.io', 'registry.example.com:5000'],
+    include: ['docker.io/library/*', 'registry.example.com:5000/**'],
+    exclude: ['**:latest'],
     fallback: 'all',
     upstreams: { 'docker.io': ['https://registry-1.docker.io', 'https://mirror.gcr.io'] },
     registryCAs: [

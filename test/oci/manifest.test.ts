@@ -4,7 +4,15 @@ import { describe, it } from 'node:test'
 import * as fc from 'fast-check'
 
 import { parseDigest } from '../../src/oci/digest.ts'
-import { MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '../../src/oci/manifest.ts'
+import {
+  MAX_MANIFEST_BYTES,
+  MEDIA_TYPES,
+  type ToldMediaType,
+  UNKNOWN_MEDIA_TYPE,
+  manifestMediaType,
+  parseManifest,
+  parseManifestType,
+} from '../../src/oci/manifest.ts'
 import { makeImage } from '../support/image-maker.ts'
 
 const bytesOf = (document: unknown) => Buffer.from(JSON.stringify(document))
@@ -56,6 +64,24 @@ describe('a manifest', () => {
     )
   })
 
+  it('is read though it is a little odd: null for a list, a size that is none, white space in front, no schema version', () => {
+    const digests = (bytes: Uint8Array) =>
+      parseManifest(bytes)?.children.map(({ digest, size }) => [digest[7], size] as const)
+    const { size: _, ...unsized } = child('1')
+    for (const [document, expected] of [
+      [{ schemaVersion: 2, config: child('1'), layers: null }, [['1', 1]]],
+      [{ schemaVersion: 2, layers: null }, []],
+      [{ schemaVersion: 2, config: null, layers: [child('1')] }, [['1', 1]]],
+      [{ schemaVersion: 2, layers: [{ ...unsized, size: -1 }, child('2')] }, [['1', undefined], ['2', 1]]], // prettier-ignore
+      [{ schemaVersion: 2, layers: [unsized, null, 'x', {}] }, [['1', undefined]]],
+      [{ schemaVersion: 2, layers: [{ ...unsized, size: 1e300 }] }, [['1', undefined]]],
+      [{ mediaType: 'application/vnd.oci.artifact.manifest.v1+json', blobs: [child('1')] }, [['1', 1]]],
+    ] as const) {
+      assert.deepEqual(digests(bytesOf(document)), expected, JSON.stringify(document))
+      assert.deepEqual(digests(Buffer.concat([Buffer.from(' \r\n\t'), bytesOf(document)])), expected)
+    }
+  })
+
   it('is nothing else', () => {
     const image = makeImage({ layers: [{ size: 10, seed: 1 }] })
     for (const bytes of [
@@ -66,8 +92,7 @@ describe('a manifest', () => {
       Buffer.from('{}'),
       bytesOf({ schemaVersion: 1, layers: [] }),
       bytesOf({ schemaVersion: 2 }),
-      bytesOf({ schemaVersion: 2, layers: [{ digest: child('1').digest, size: -1 }] }),
-      bytesOf({ schemaVersion: 2, layers: [{ digest: child('1').digest, size: 1e300 }] }),
+      bytesOf({ layers: [child('1')] }),
       bytesOf({ schemaVersion: 2, layers: 'x' }),
       image.config.bytes,
       image.layers[0]?.bytes ?? new Uint8Array(),
@@ -104,7 +129,7 @@ describe('a manifest', () => {
       fc.property(fc.oneof(json, fc.uint8Array()), (bytes) => {
         for (const { digest, size } of parseManifest(bytes)?.children ?? []) {
           assert.equal(parseDigest(digest), digest)
-          assert.ok(Number.isSafeInteger(size) && size >= 0)
+          assert.ok(size === undefined || (Number.isSafeInteger(size) && size >= 0))
         }
       }),
       { numRuns: 1000 },
@@ -115,6 +140,61 @@ describe('a manifest', () => {
     const depth = 500_000
     assert.equal(parseManifest(Buffer.from(`{"x":${'['.repeat(depth)}${']'.repeat(depth)}}`)), undefined)
     assert.equal(parseManifest(Buffer.from('{"a":'.repeat(depth))), undefined)
+  })
+})
+
+describe('the media type of a manifest', () => {
+  const docker = { mediaType: 'application/vnd.docker.container.image.v1+json', digest: child('1').digest, size: 1 }
+  const unstated = { schemaVersion: 2, config: child('1'), layers: [] }
+  const registrys = (mediaType: string) => ({ mediaType, isRegistrys: true })
+  const hint = (mediaType: string) => ({ mediaType, isRegistrys: false })
+  const typeOf = (document: unknown, told?: ToldMediaType) => manifestMediaType(bytesOf(document), told)
+
+  it("is the registry's word, whatever the document says", () => {
+    const document = { ...unstated, mediaType: MEDIA_TYPES.ociManifest }
+    assert.equal(typeOf(document, registrys(MEDIA_TYPES.dockerManifest)), MEDIA_TYPES.dockerManifest)
+    assert.equal(typeOf(unstated, registrys('application/x+json')), 'application/x+json')
+    assert.equal(manifestMediaType(Buffer.from('no JSON'), registrys('a/b')), 'a/b')
+  })
+
+  it('is what the document states, before the word of others', () => {
+    for (const told of [undefined, hint(MEDIA_TYPES.dockerManifest), registrys(UNKNOWN_MEDIA_TYPE)])
+      assert.equal(typeOf({ ...unstated, mediaType: MEDIA_TYPES.ociManifest }, told), MEDIA_TYPES.ociManifest)
+  })
+
+  it('is a hint only if that is no other kind of document', () => {
+    assert.equal(typeOf(unstated, hint(MEDIA_TYPES.dockerManifest)), MEDIA_TYPES.dockerManifest)
+    assert.equal(typeOf(unstated, hint(MEDIA_TYPES.dockerIndex)), MEDIA_TYPES.ociManifest)
+    assert.equal(typeOf({ schemaVersion: 2, manifests: [] }, hint(MEDIA_TYPES.dockerManifest)), MEDIA_TYPES.ociIndex)
+    assert.equal(typeOf({ schemaVersion: 2, manifests: [] }, hint(MEDIA_TYPES.dockerIndex)), MEDIA_TYPES.dockerIndex)
+    assert.equal(typeOf({ anything: 1 }, hint('a/b')), 'a/b')
+  })
+
+  it('is never what no manifest has', () => {
+    for (const text of [
+      '',
+      'x',
+      'text/html',
+      'TEXT/plain; charset=utf-8',
+      'a/b\r\nx: y',
+      'ä/b',
+      `a/${'b'.repeat(300)}`,
+    ])
+      for (const told of [registrys(text), hint(text)])
+        assert.equal(typeOf(unstated, told), MEDIA_TYPES.ociManifest, text)
+    assert.equal(parseManifestType(`${MEDIA_TYPES.ociIndex}; charset=utf-8`), MEDIA_TYPES.ociIndex)
+  })
+
+  it('is told by the document where nobody tells it', () => {
+    assert.equal(typeOf({ ...unstated, config: docker }), MEDIA_TYPES.dockerManifest)
+    const inner = { ...child('1'), mediaType: MEDIA_TYPES.dockerManifest }
+    assert.equal(typeOf({ schemaVersion: 2, manifests: [inner] }), MEDIA_TYPES.dockerIndex)
+    assert.equal(typeOf({ schemaVersion: 2, manifests: [inner, child('2')] }), MEDIA_TYPES.ociIndex)
+    assert.equal(typeOf({ schemaVersion: 1, fsLayers: [] }), MEDIA_TYPES.dockerSchema1)
+    assert.equal(typeOf({ schemaVersion: 1, fsLayers: [], signatures: [{}] }), MEDIA_TYPES.dockerSchema1Signed)
+    assert.equal(typeOf({ mediaType: 'application/x+json' }), 'application/x+json')
+    assert.equal(typeOf({}), UNKNOWN_MEDIA_TYPE)
+    assert.equal(manifestMediaType(Buffer.from('')), UNKNOWN_MEDIA_TYPE)
   })
 })
 

@@ -22,7 +22,11 @@ const repository = { registry: 'docker.io', name: 'library/app' }
 const MANIFEST = Buffer.from('a manifest')
 const digest = digestOf(MANIFEST)
 const tag = { ...repository, tag: 'latest' }
-const known = { descriptor: { digest, size: 7, mediaType: 'application/json' }, asOf: 1_700_000_000_000 }
+const known = {
+  descriptor: { digest, size: 7, mediaType: 'application/json' },
+  asOf: 1_700_000_000_000,
+  access: 'imported',
+}
 
 interface NodeOptions {
   readonly secrets?: readonly string[]

@@ -245,8 +245,16 @@ describe('a peer client', () => {
     assert.deepEqual(await client.resolveTag(peer, tag, { signal }), {
       descriptor: { digest, size: 7, mediaType: 'a/b' },
       asOf: Date.parse('2024-01-01'),
+      access: 'unknown',
     })
-    for (const change of [{ 'docker-content-digest': 'x' }, { 'nabo-as-of': 'never' }]) {
+    answer = (_, response) => response.writeHead(200, { ...good, 'nabo-access': 'imported' }).end()
+    assert.equal((await client.resolveTag(peer, tag, { signal }))?.access, 'imported')
+    for (const change of [
+      { 'docker-content-digest': 'x' },
+      { 'nabo-as-of': 'never' },
+      { 'content-type': 'text/html' },
+      { 'content-type': `a/${'b'.repeat(200)}` },
+    ]) {
       answer = (_, response) => response.writeHead(200, { ...good, ...change }).end()
       await assert.rejects(client.resolveTag(peer, tag, { signal }), isPeerError('invalid'))
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
-import { type TagReference, tagKey } from '../../src/oci/reference.ts'
+import { type Repository, type TagReference, tagKey } from '../../src/oci/reference.ts'
 import type { ContentStore, StoreChange, StoreEntry } from '../../src/store/content-store.ts'
 import { readAll } from '../../src/store/read-all.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
@@ -127,6 +127,28 @@ export function contentStoreSuite(kind: string, create: () => Promise<StoreHarne
       )
     })
 
+    it('tells the media type of each manifest, as the word of the registry for its own repository alone', async () => {
+      await using harness = await create()
+      const { store } = harness
+      const docker = makeImage({ layers: [{ size: 1000, seed: 'types' }], multiArch: true, mediaTypes: 'docker' })
+      await harness.put(docker, APP)
+      const typeOf = async (digest: Digest, repository: Repository = APP) =>
+        store.mediaType(digest, repository, { signal })
+      const { mediaType } = docker.root.descriptor
+      const root = docker.root.descriptor.digest
+      await eventually('it is known', async () => (await typeOf(root))?.isRegistrys === true)
+      assert.deepEqual(await typeOf(root), { mediaType, isRegistrys: true })
+      const other = { registry: 'ghcr.io', name: 'org/other' }
+      assert.deepEqual(await typeOf(root, other), { mediaType, isRegistrys: false })
+      // A store may leave it to the bytes.
+      for (const { descriptor } of docker.manifests)
+        assert.equal((await typeOf(descriptor.digest))?.mediaType ?? descriptor.mediaType, descriptor.mediaType)
+      for (const { descriptor } of docker.blobs) assert.equal(await typeOf(descriptor.digest), undefined)
+      assert.equal(await typeOf(UNKNOWN), undefined)
+      await harness.drop(root)
+      await eventually('it is forgotten', async () => (await typeOf(root)) === undefined)
+    })
+
     it('resolves a tag to what it names, and to the new one when it has moved', async () => {
       await using harness = await create()
       await harness.put(image, APP)
@@ -194,6 +216,7 @@ export function contentStoreSuite(kind: string, create: () => Promise<StoreHarne
       await assert.rejects(harness.store.open(UNKNOWN, gone), reason)
       await assert.rejects(harness.store.sources(UNKNOWN, gone), reason)
       await assert.rejects(harness.store.resolve(APP, gone), reason)
+      await assert.rejects(harness.store.mediaType(UNKNOWN, APP, gone), reason)
     })
   })
 }

@@ -136,6 +136,7 @@ export class DeliveryNodes {
       swarm: this.swarm.member(peer),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       rights,
+      believesPeers: true,
       tags: tagMemory,
       log: { debug: () => {}, info: () => {}, warn, error: warn },
     } as const
@@ -151,7 +152,7 @@ export class DeliveryNodes {
       sizes,
       warnings,
       manifests: new Manifests({ ...common, cache: undefined, peers, sizes, ...rest }),
-      tags: new TagResolver({ ...common, peers, tagPolicy: 'fresh', believesPeers: true }),
+      tags: new TagResolver({ ...common, peers, tagPolicy: 'fresh' }),
     }
     this.nodes.push(node)
     return node
@@ -175,7 +176,10 @@ export class DeliveryNodes {
     if (node === undefined || death === undefined) throw new PeerError('unreachable', `${source.id} is nobody`)
     const answer = async () => {
       const found = await node.manifests.getLocal(repository, digest, PEER, signal)
-      if (found !== undefined) return { bytes: this.lies.get(source.id) ?? found.bytes, access: found.access }
+      if (found !== undefined) {
+        const { mediaType } = found.descriptor
+        return { bytes: this.lies.get(source.id) ?? found.bytes, mediaType, access: found.access }
+      }
       if (!(await node.manifests.holds(digest, signal))) return undefined
       throw new PeerError('refused', `${repositoryKey(repository)} is not for you`)
     }

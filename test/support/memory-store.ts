@@ -1,5 +1,5 @@
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
-import type { Descriptor } from '../../src/oci/manifest.ts'
+import type { Descriptor, ToldMediaType } from '../../src/oci/manifest.ts'
 import { type Repository, repositoryKey, tagKey, type TagReference } from '../../src/oci/reference.ts'
 import { IngestError } from '../../src/store/cache-store.ts'
 import type {
@@ -116,6 +116,18 @@ export class MemoryStore implements ContentStore {
   async sources(digest: Digest, { signal }: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
     signal.throwIfAborted()
     return [...(this.#blobs.get(digest)?.sources.values() ?? [])]
+  }
+
+  async mediaType(
+    digest: Digest,
+    repository: Repository,
+    { signal }: { signal: AbortSignal },
+  ): Promise<ToldMediaType | undefined> {
+    signal.throwIfAborted()
+    const named = [...this.#tags.values()].filter(({ known }) => known.descriptor.digest === digest)
+    const own = named.find(({ tag }) => repositoryKey(tag) === repositoryKey(repository))
+    const found = own ?? named[0]
+    return found && { mediaType: found.known.descriptor.mediaType, isRegistrys: own !== undefined }
   }
 
   async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {

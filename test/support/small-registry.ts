@@ -18,6 +18,8 @@ export interface SmallRegistryOptions {
   readonly vouchesForAll?: boolean
   /** Leaves out of a HEAD answer what says which content it would be: its digest, length and type. */
   readonly bareHeads?: boolean
+  /** Blobs have no length in any answer, and no Range is heeded: `chunked`, or with the connection's end, as in HTTP/1.0. */
+  readonly unsizedBlobs?: 'chunked' | 'closing' | undefined
 }
 
 export interface SeenRequest {
@@ -26,6 +28,8 @@ export interface SeenRequest {
   readonly user: string | undefined
   readonly status: number
 }
+
+const UNSIZED_CHUNK = 16 * 1024
 
 interface StoredRepository {
   readers: Readers
@@ -133,6 +137,8 @@ export class SmallRegistry implements AsyncDisposable {
       kind === 'manifests' ? repository.manifests.get(reference) : blobOf(repository.blobs.get(reference as Digest))
     if (content === undefined) return sendError(response, 404)
     if (request.method === 'HEAD' && this.#options.bareHeads === true) return void response.writeHead(200).end()
+    if (kind === 'blobs' && this.#options.unsizedBlobs !== undefined)
+      return sendUnsized(request, response, content, this.#options.unsizedBlobs)
     sendContent(request, response, content)
   }
 
@@ -169,6 +175,21 @@ function sendError(response: ServerResponse, status: number): void {
   response
     .writeHead(status, { 'content-type': 'application/json', ...challenge })
     .end(status === 200 ? '{}' : '{"errors":[]}')
+}
+
+function sendUnsized(
+  { method }: IncomingMessage,
+  response: ServerResponse,
+  { bytes, descriptor }: Content,
+  how: 'chunked' | 'closing',
+): void {
+  response.useChunkedEncodingByDefault = how === 'chunked'
+  if (how === 'closing') response.shouldKeepAlive = false
+  response.writeHead(200, { 'content-type': descriptor.mediaType })
+  if (method === 'HEAD') return void response.end()
+  // In several chunks, as a server sends what it produces as it goes.
+  for (let at = 0; at < bytes.length; at += UNSIZED_CHUNK) response.write(bytes.subarray(at, at + UNSIZED_CHUNK))
+  response.end()
 }
 
 function sendContent(

@@ -159,7 +159,7 @@ describe('an image that a node was asked to have', () => {
   })
 
   it('fails in the words of the puller, or cannot be had on this node at all', async () => {
-    const { wish, pull, becomes } = start({ mirrors: (registry) => registry !== 'ghcr.io' })
+    const { wish, pull, becomes } = start({ mirrors: ({ registry }) => registry !== 'ghcr.io' })
     const ticket = randomUUID()
     await wish(app, ticket)
     ;(await pull(0)).fail(new PullError('failed', 'no space left on device'))

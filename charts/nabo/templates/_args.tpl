@@ -57,6 +57,12 @@
 - '--registry-client-cert={{ $client.registry }}=/etc/nabo/registry-client-cert/{{ $index }}/tls.crt,/etc/nabo/registry-client-cert/{{ $index }}/tls.key'
 {{- end }}
 - '--registries={{ include "nabo.registrySet" .Values.registries }}'
+{{- range .Values.include }}
+- '--include={{ . }}'
+{{- end }}
+{{- range .Values.exclude }}
+- '--exclude={{ . }}'
+{{- end }}
 - '--fallback={{ include "nabo.registrySet" .Values.fallback }}'
 {{- range $registry, $urls := .Values.upstreams }}
 - '--upstream={{ $registry }}={{ join "," $urls }}'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 
 import { type Digest, digestAlgorithm, digestHex, digestOf, matchesDigest } from '../../oci/digest.ts'
-import { readImageContents } from '../../oci/image-contents.ts'
+import { type ImagePart, readImageContents } from '../../oci/image-contents.ts'
 import { type IndexEntry, type Platform, bestMatch, formatPlatform } from '../../oci/platform.ts'
 import { type ImageReference, repositoryKey, tagKey } from '../../oci/reference.ts'
 import { CommandError } from '../run-command.ts'
@@ -103,13 +103,13 @@ class Pull {
   async #partsOf(digest: Digest, bytes: Buffer): Promise<readonly PullContent[]> {
     const contents = readImageContents(bytes)
     if (contents === undefined) throw new CommandError(`${digest} is no manifest that can be pulled`)
-    if (contents.kind === 'image') return contents.parts
+    if (contents.kind === 'image') return sized(contents.parts)
     const chosen = this.#choose(contents.manifests)
     const parts: PullContent[][] = []
     await this.#inParallel(chosen, async (entry) => {
       const inner = await this.#manifest(entry.digest, entry.size)
       const image = readImageContents(inner.bytes)
-      if (image?.kind === 'image') parts.push([...image.parts])
+      if (image?.kind === 'image') parts.push(sized(image.parts))
     })
     return parts.flat()
   }
@@ -201,6 +201,14 @@ class Pull {
       throw error
     }
   }
+}
+
+/** Throws CommandError for a manifest that does not state all sizes: no other end of a transfer is sure to be the end. */
+function sized(parts: readonly ImagePart[]): PullContent[] {
+  return parts.map(({ kind, digest, size }) => {
+    if (size !== undefined) return { kind, digest, size }
+    throw new CommandError(`the manifest states no size of ${digest}, so nabo pull cannot tell when it is complete`)
+  })
 }
 
 /** `this node`, a peer's address, `upstream`. */

@@ -69,6 +69,15 @@ const schema = z.object({
   /** Path of the Unix socket; absent without one. */
   adminSocket: z.string().optional(),
   metrics: addresses,
+  /** The images that the flags leave to this node. Socket only: patterns may name private images. */
+  mirrored: z
+    .object({
+      /** `all`, `none`, or registries. */
+      registries: z.union([z.enum(['all', 'none']), list(z.string())]),
+      include: list(z.string()),
+      exclude: list(z.string()),
+    })
+    .optional(),
   /** Other nodes that are believed alive. */
   peers: count,
   index,

@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
-import type { TagReference } from '../../oci/reference.ts'
+import type { ToldMediaType } from '../../oci/manifest.ts'
+import type { Repository, TagReference } from '../../oci/reference.ts'
 import {
   type ContentSource,
   type ContentStore,
@@ -15,12 +16,13 @@ import {
 import { Listeners } from '../../store/listeners.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
+import type { NamedImage } from './image-filter.ts'
 
 export interface OfferedStoreOptions {
-  /** Whether the operator lists a registry. */
-  readonly includes: (registry: string) => boolean
+  /** Whether the operator lets this node mirror an image, or content of a repository. */
+  readonly includes: (image: NamedImage) => boolean
   /** The sources that this process saw for a blob; containerd's labels arrive later. */
-  readonly sourcesOf?: ((digest: Digest) => readonly { readonly registry: string }[]) | undefined
+  readonly sourcesOf?: ((digest: Digest) => readonly Repository[]) | undefined
   readonly log: Pick<Log, 'debug' | 'warn'>
 }
 
@@ -35,8 +37,8 @@ const RETRY_DELAYS = [0.25, 0.5, 1, 2, 4, 8].map((seconds) => seconds * second)
 const CONCURRENCY = 8
 
 /**
- * A content store that lists only content with a source at a registry in `--registries`. Other content is not announced and its tags do
- * not resolve. Every blob can still be opened, for the mirror and the node's own checks.
+ * A content store that lists only content with a source that `--registries`, `--include` and `--exclude` let through. Other content is not
+ * announced and its tags do not resolve. Every blob can still be opened, for the mirror and the node's own checks.
  */
 export class OfferedStore implements ContentStore {
   readonly #store: ContentStore
@@ -83,9 +85,7 @@ export class OfferedStore implements ContentStore {
     return this.#store
       .entries()
       .filter((entry) =>
-        entry.type === 'blob'
-          ? this.#blobs.get(entry.digest)?.isOffered === true
-          : this.#options.includes(entry.tag.registry),
+        entry.type === 'blob' ? this.#blobs.get(entry.digest)?.isOffered === true : this.#options.includes(entry.tag),
       )
   }
 
@@ -105,14 +105,22 @@ export class OfferedStore implements ContentStore {
     return this.#store.sources(digest, options)
   }
 
+  mediaType(
+    digest: Digest,
+    repository: Repository,
+    options: { signal: AbortSignal },
+  ): Promise<ToldMediaType | undefined> {
+    return this.#store.mediaType(digest, repository, options)
+  }
+
   async resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined> {
     options.signal.throwIfAborted()
-    return this.#options.includes(tag.registry) ? this.#store.resolve(tag, options) : undefined
+    return this.#options.includes(tag) ? this.#store.resolve(tag, options) : undefined
   }
 
   #changed({ type, entry }: StoreChange): void {
     if (entry.type === 'tag') {
-      if (this.#options.includes(entry.tag.registry)) this.#listeners.emit({ type, entry })
+      if (this.#options.includes(entry.tag)) this.#listeners.emit({ type, entry })
       if (type === 'added') this.#askAllSoon()
     } else if (type === 'added') this.#added(entry.digest)
     else this.#removed(entry.digest)
@@ -176,7 +184,7 @@ export class OfferedStore implements ContentStore {
 
   async #standingOf(digest: Digest): Promise<'included' | 'left-out' | 'unknown'> {
     const { includes, sourcesOf, log } = this.#options
-    const isIncluded = ({ registry }: { readonly registry: string }) => includes(registry)
+    const isIncluded = ({ registry, name }: Repository) => includes({ registry, name })
     try {
       const seen = sourcesOf?.(digest) ?? []
       if (seen.some(isIncluded)) return 'included'

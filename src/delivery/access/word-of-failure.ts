@@ -16,6 +16,7 @@ export function wordOfFailure(error: unknown): Extract<RegistryWord, 'refused' |
     case 'failed':
       return error.status === undefined || error.status >= 500 ? 'unknown' : 'unclear'
     case 'invalid':
+    case 'unsized':
       return 'unclear'
   }
 }

@@ -1,7 +1,8 @@
 import { OciError } from '../../oci/errors.ts'
-import type { SharedFailure } from '../../swarm/swarm.ts'
+import type { SharedFailure, SwarmOutcome } from '../../swarm/swarm.ts'
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText } from '../../telemetry/log.ts'
+import { UpstreamError } from '../../upstream/upstream.ts'
 import type { BlobSources } from './blob-sources.ts'
 import type { BlobRequest } from './blob-request.ts'
 
@@ -26,6 +27,12 @@ export function refusalOf(
     message: `${digest}: no node ${isCautious ? 'sent the right bytes' : 'has it'}, ${why}`,
     cause,
   })
+}
+
+/** What the nodes that wait for the blob are told. One of them may know its size, and succeed where this one did not. */
+export function outcomeOf(request: BlobRequest, why: WhyNobody): SwarmOutcome {
+  if (why.error instanceof UpstreamError && why.error.reason === 'unsized') return { type: 'cancelled' }
+  return { type: 'failed', failure: failureOf(request, why) }
 }
 
 /** The failure that nodes waiting for the blob receive. */

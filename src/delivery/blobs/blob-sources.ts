@@ -11,6 +11,7 @@ import { errorText, type Log } from '../../telemetry/log.ts'
 import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import type { BlobRequest } from './blob-request.ts'
 import type { Delivery } from '../access/provenance.ts'
+import type { KnownSizes } from './known-sizes.ts'
 import type { Rights } from '../access/rights.ts'
 import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../access/registry-policy.ts'
 import { type SourceStream, StalledError } from './resuming-stream.ts'
@@ -24,6 +25,8 @@ export interface BlobSourcesOptions {
   readonly upstream: Pick<Upstream, 'getBlob' | 'headBlob'>
   readonly policy: RegistryPolicy
   readonly rights: Pick<Rights, 'vouchesFor' | 'isRefused'>
+  /** What manifests state, for registries whose answers have no length. */
+  readonly sizes: Pick<KnownSizes, 'of'>
   /** The longest silence of a peer and of an upstream inside a body, in milliseconds. */
   readonly peerStall: number
   readonly upstreamStall: number
@@ -132,6 +135,7 @@ export class BlobSources {
       last,
       signal,
       as: caller?.credential ?? 'node',
+      statedSize: this.#options.sizes.of(repository, digest),
     })
     if (blob === undefined) return undefined
     const { size, body, address } = blob
@@ -174,7 +178,9 @@ export class BlobSources {
     { repository, digest, caller }: BlobRequest,
     options: { signal: AbortSignal },
   ): Promise<number | undefined> {
-    return this.#options.upstream.headBlob(repository, digest, { ...options, as: caller?.credential ?? 'node' })
+    const as = caller?.credential ?? 'node'
+    const statedSize = this.#options.sizes.of(repository, digest)
+    return this.#options.upstream.headBlob(repository, digest, { ...options, as, statedSize })
   }
 
   async #open(request: BlobRequest, source: SwarmSource, attempt: PeerAttempt): Promise<PeerStream> {

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { Descriptor } from '../../oci/manifest.ts'
+import type { ChildDescriptor } from '../../oci/manifest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 
 const MAX_SIZES = 10_000
@@ -19,8 +19,9 @@ export class KnownSizes {
   readonly #sizes = new LRUCache<string, number>(atMost(MAX_SIZES))
 
   /** Notes the sizes that a verified manifest of a repository declares. */
-  note(repository: Repository, children: readonly Descriptor[]): void {
+  note(repository: Repository, children: readonly ChildDescriptor[]): void {
     for (const { digest, size } of children.slice(0, MAX_CHILDREN)) {
+      if (size === undefined) continue
       const key = keyOf(repository, digest)
       const known = this.#sizes.get(key) ?? size
       this.#sizes.set(key, known === size ? size : DISPUTED)

@@ -5,7 +5,7 @@ import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSourc
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
-import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
+import { type WhyNobody, outcomeOf, refusalOf } from './blob-refusal.ts'
 import type { BlobSources, PeerAttempt, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
 import type { BlobRequest } from './blob-request.ts'
@@ -248,7 +248,7 @@ export class SourceSearch {
       return 'alone'
     }
     const stream = await this.#fromUpstream(position, signal)
-    if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
+    if (stream === undefined) this.#leave(outcomeOf(this.#request, this.#why))
     return stream
   }
 

@@ -1,4 +1,4 @@
-import { MANIFEST_ACCEPT, type Descriptor } from '../../oci/manifest.ts'
+import { MANIFEST_ACCEPT, type ChildDescriptor } from '../../oci/manifest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { formatPlatform, ownPlatform } from '../../oci/platform.ts'
 import type { Repository } from '../../oci/reference.ts'
@@ -61,7 +61,11 @@ export class CachePuller implements ImagePuller {
     return { digest, fetched }
   }
 
-  async #fill(repository: Repository, { digest }: Descriptor, signal: AbortSignal): Promise<readonly TransferShare[]> {
+  async #fill(
+    repository: Repository,
+    { digest }: ChildDescriptor,
+    signal: AbortSignal,
+  ): Promise<readonly TransferShare[]> {
     const { registry, name } = repository
     const blob = { repository: { registry, name }, digest }
     const delivery = await this.#options.blobs.open(blob, { type: 'whole' }, signal)
@@ -74,7 +78,7 @@ export class CachePuller implements ImagePuller {
     }
   }
 
-  async #requireKept(contents: readonly Descriptor[], signal: AbortSignal): Promise<void> {
+  async #requireKept(contents: readonly ChildDescriptor[], signal: AbortSignal): Promise<void> {
     for (const { digest } of contents) {
       const blob = await this.#options.store.open(digest, { signal })
       await blob?.close()

@@ -1,5 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
-import { type Descriptor, parseManifest } from '../../oci/manifest.ts'
+import { type ChildDescriptor, parseManifest } from '../../oci/manifest.ts'
 import { type Platform, manifestFor } from '../../oci/platform.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { ContentStore } from '../../store/content-store.ts'
@@ -13,7 +13,7 @@ export async function findImageBlobs(
   manifests: Pick<Manifests, 'get'>,
   image: { readonly repository: Repository; readonly digest: Digest; readonly platform: Platform },
   signal: AbortSignal,
-): Promise<readonly Descriptor[] | undefined> {
+): Promise<readonly ChildDescriptor[] | undefined> {
   const { repository, platform } = image
   let { bytes } = await manifests.get(repository, image.digest, signal)
   let manifest = parseManifest(bytes)
@@ -31,7 +31,7 @@ export async function findImageBlobs(
 /** How much of these blobs the store has by now, in bytes. What cannot be read counts as missing. */
 export async function arrivedBytes(
   store: Pick<ContentStore, 'open' | 'openGrowing'>,
-  blobs: readonly Descriptor[],
+  blobs: readonly ChildDescriptor[],
   signal: AbortSignal,
 ): Promise<number> {
   const counts = await Promise.all(
@@ -39,10 +39,10 @@ export async function arrivedBytes(
       try {
         const whole = await store.open(digest, { signal })
         await whole?.close()
-        if (whole !== undefined) return size
+        if (whole !== undefined) return whole.size
         const growing = await store.openGrowing(digest, { size, signal })
         await growing?.close()
-        return Math.min(growing?.written ?? 0, size)
+        return growing === undefined ? 0 : Math.min(growing.written, growing.size)
       } catch {
         return 0
       }

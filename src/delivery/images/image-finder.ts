@@ -1,7 +1,7 @@
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { readImageContents } from '../../oci/image-contents.ts'
-import { type Descriptor, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
+import { type ChildDescriptor, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { type IndexEntry, type Platform, bestMatch, formatPlatform } from '../../oci/platform.ts'
 import { type ImageReference, type Repository, type TagReference, repositoryKey, tagKey } from '../../oci/reference.ts'
 import type { PeerClient } from '../../peers/peer-client.ts'
@@ -19,7 +19,7 @@ import {
 } from './content-locator.ts'
 import type { NamedContent as RegistryContent } from '../access/audience.ts'
 import type { Manifests } from '../manifests/manifests.ts'
-import { type RegistryPolicy, type RegistrySet, includesRegistry } from '../access/registry-policy.ts'
+import { type RegistryPolicy, isMirrored, whyLeftOut } from '../access/registry-policy.ts'
 import type { TagResolver } from '../tags/tag-resolver.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
 
@@ -28,7 +28,7 @@ export interface ImageFinderOptions extends ContentLocatorOptions {
   readonly tags: Pick<TagResolver, 'resolve' | 'asksNeighbours'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly peers: Pick<PeerClient, 'getManifest' | 'resolveTag'>
-  readonly policy: RegistryPolicy & { readonly mirrored: RegistrySet }
+  readonly policy: RegistryPolicy
 }
 
 export interface FindRequest {
@@ -110,8 +110,9 @@ export class ImageFinder {
   /** What a tag names, by the ordinary way; past who may see it where that way ends. */
   async #resolve(tag: TagReference, { isShown }: FindRequest, signal: AbortSignal): ReturnType<TagResolver['resolve']> {
     const { tags, store, index, peers, policy } = this.#options
-    let failure: unknown = new OciError('NAME_UNKNOWN', { message: `${tag.registry} is not mirrored here` })
-    if (includesRegistry(policy.mirrored, tag.registry)) {
+    const why = whyLeftOut(policy, tag)
+    let failure: unknown = new OciError('NAME_UNKNOWN', why === undefined ? {} : { message: why })
+    if (why === undefined) {
       try {
         return await tags.resolve(tag, [], signal)
       } catch (error) {
@@ -177,7 +178,7 @@ export class ImageFinder {
       )
       if (sent !== undefined && matchesDigest(sent.bytes, digest)) return sent.bytes
     }
-    if (upstream && includesRegistry(this.#options.policy.mirrored, repository.registry)) {
+    if (upstream && isMirrored(this.#options.policy, repository)) {
       try {
         return (await this.#options.manifests.get(repository, digest, signal)).bytes
       } catch (error) {
@@ -218,8 +219,8 @@ async function shownOf(named: readonly NamedContent[], request: FindRequest): Pr
   return shown
 }
 
-function descriptorOnly({ digest, size, mediaType }: Descriptor): Descriptor {
-  return { digest, size, mediaType }
+function descriptorOnly({ digest, size, mediaType }: ChildDescriptor): ChildDescriptor {
+  return { digest, mediaType, ...(size === undefined ? {} : { size }) }
 }
 
 function notFor(platform: Platform, entries: readonly IndexEntry[]): string {

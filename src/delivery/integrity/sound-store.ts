@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
-import type { TagReference } from '../../oci/reference.ts'
+import type { ToldMediaType } from '../../oci/manifest.ts'
+import type { Repository, TagReference } from '../../oci/reference.ts'
 import type {
   ContentSource,
   ContentStore,
@@ -64,6 +65,14 @@ export class SoundStore implements ContentStore {
 
   sources(digest: Digest, options: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
     return this.#store.sources(digest, options)
+  }
+
+  mediaType(
+    digest: Digest,
+    repository: Repository,
+    options: { signal: AbortSignal },
+  ): Promise<ToldMediaType | undefined> {
+    return this.#store.mediaType(digest, repository, options)
   }
 
   resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined> {

@@ -9,7 +9,7 @@ import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable, withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { Audience, Caller } from '../access/audience.ts'
-import { type DeliveredManifest, descriptorOf } from './delivered-manifest.ts'
+import { type DeliveredManifest, type HeldManifest, descriptorOf } from './delivered-manifest.ts'
 import type { KnownSizes } from '../blobs/known-sizes.ts'
 import { ManifestMemory } from './manifest-memory.ts'
 import {
@@ -23,7 +23,7 @@ import type { Access } from '../access/provenance.ts'
 import type { Rights } from '../access/rights.ts'
 
 export interface ManifestsOptions extends RemoteManifestsOptions {
-  readonly store: Pick<ContentStore, 'open'>
+  readonly store: Pick<ContentStore, 'open' | 'mediaType'>
   /** Present where Nabo fills the store itself. */
   readonly cache: Pick<CacheStore, 'putManifest'> | undefined
   readonly swarm: Pick<Swarm, 'enter' | 'prepare'>
@@ -62,16 +62,16 @@ export class Manifests {
   ): Promise<DeliveredManifest | undefined> {
     // Looked up before the store is asked: a fetch that ends meanwhile is in neither of them afterwards.
     const pending = audience.kind === 'peer' ? this.#pending.get(keyOf(repository, digest)) : undefined
-    const bytes = (await this.#held(digest, signal)) ?? (pending && (await underWay(pending, signal)))
-    if (bytes === undefined) return undefined
+    const held = (await this.#held(repository, digest, signal)) ?? (pending && (await underWay(pending, signal)))
+    if (held === undefined) return undefined
     const content = { kind: 'manifests', digest } as const
     const access = await this.#options.rights.access(repository, content, audience, { signal })
-    return access && { descriptor: descriptorOf(digest, bytes), bytes, source: 'local', access }
+    return access && { descriptor: descriptorOf(digest, held), bytes: held.bytes, source: 'local', access }
   }
 
   /** Whether this node has the manifest; access is not checked. */
   async holds(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    return (await this.#held(digest, signal)) !== undefined
+    return this.#memory.has(digest) || (await this.#stored(digest, signal)) !== undefined
   }
 
   /** From this node, peers or the upstream; concurrent requests with the same caller share one fetch. Throws OciError if none has it. */
@@ -128,7 +128,7 @@ export class Manifests {
         ? ({ from: 'upstream', anonymous: access === 'public' } as const)
         : ({ from: 'peer', access } as const)
     const counted = rights.verifiedCame(repository, descriptor.digest, how, caller)
-    this.#memory.put(descriptor.digest, bytes)
+    this.#memory.put(repository, delivered)
     const isPersonal = caller !== undefined && rights.knownVerdict(repository) !== true
     if (manifest !== undefined && !isPersonal && rights.mayShare(repository))
       swarm.prepare(itemsOf(repository, manifest))
@@ -149,9 +149,16 @@ export class Manifests {
     return rights.isPublic(repository, { kind: 'manifests', digest }, { signal })
   }
 
-  async #held(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const remembered = this.#memory.get(digest)
-    if (remembered !== undefined) return remembered
+  async #held(repository: Repository, digest: Digest, signal: AbortSignal): Promise<HeldManifest | undefined> {
+    const remembered = this.#memory.get(repository, digest)
+    if (remembered?.told?.isRegistrys === true) return remembered
+    const bytes = remembered?.bytes ?? (await this.#stored(digest, signal))
+    if (bytes === undefined) return undefined
+    const recorded = await this.#options.store.mediaType(digest, repository, { signal })
+    return { bytes, told: recorded ?? remembered?.told }
+  }
+
+  async #stored(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const blob = await this.#options.store.open(digest, { signal })
     // Something larger that was asked for as a manifest is a layer, and no manifest.
     const bytes = blob && (await readAll(blob, MAX_MANIFEST_BYTES))
@@ -160,9 +167,15 @@ export class Manifests {
 }
 
 /** What a fetch for the same repository is about to bring. */
-async function underWay(pending: Promise<DeliveredManifest>, signal: AbortSignal): Promise<Uint8Array | undefined> {
+async function underWay(pending: Promise<DeliveredManifest>, signal: AbortSignal): Promise<HeldManifest | undefined> {
   try {
-    return (await withDeadline(UNDER_WAY_PATIENCE, 'waiting for a manifest', signal, () => pending)).bytes
+    const { bytes, descriptor } = await withDeadline(
+      UNDER_WAY_PATIENCE,
+      'waiting for a manifest',
+      signal,
+      () => pending,
+    )
+    return { bytes, told: { mediaType: descriptor.mediaType, isRegistrys: true } }
   } catch {
     signal.throwIfAborted()
     return undefined

@@ -34,6 +34,8 @@ export interface RemoteManifestsOptions {
   readonly upstream: Pick<Upstream, 'getManifest'>
   readonly policy: RegistryPolicy
   readonly rights: Pick<Rights, 'mayShare' | 'mayOffer' | 'vouchesFor' | 'isRefused'>
+  /** True in a cluster with a secret: a peer's word about the media type of a manifest counts as its registry's. */
+  readonly believesPeers: boolean
   /** As whom a registry counts this node's pulls, as far as that is known. */
   readonly countedAs?: ((registry: string) => readonly string[]) | undefined
   readonly log: Log
@@ -247,8 +249,11 @@ export class RemoteManifests {
       },
     )
     if (winner === undefined) return undefined
-    const { bytes, access } = winner.value
-    return { descriptor: descriptorOf(digest, bytes), bytes, access, source: 'peer', peer: winner.candidate.address }
+    const { bytes, access, mediaType } = winner.value
+    // The digest does not cover the media type. Where any host can be a node, its word is a hint.
+    const told = mediaType === undefined ? undefined : { mediaType, isRegistrys: this.#options.believesPeers }
+    const descriptor = descriptorOf(digest, { bytes, told })
+    return { descriptor, bytes, access, source: 'peer', peer: winner.candidate.address }
   }
 }
 

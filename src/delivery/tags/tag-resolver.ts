@@ -18,6 +18,7 @@ import { MAX_SKEW, SharedTags } from './shared-tags.ts'
 import type { StaleTags } from './stale-tags.ts'
 import type { TagMemory } from './tag-memory.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
+import type { Access } from '../access/provenance.ts'
 import type { Rights } from '../access/rights.ts'
 
 export interface ResolvedTag extends KnownTag {
@@ -25,9 +26,17 @@ export interface ResolvedTag extends KnownTag {
   readonly peer?: string
 }
 
+/** What this node's store says about a tag, and why an audience may be told. */
+export interface LocalTag extends KnownTag {
+  readonly access: Access
+}
+
+/** Whose images count: any, or only those that came from no registry. */
+type WhichTags = 'any' | 'imported'
+
 /**
- * Where the digest of a tag comes from. `fresh`: from the registry, asked once for all nodes, and from other nodes when it fails. `peers`: from
- * other nodes, and from the registry when none knows the tag. `own`: from the registry and this node alone.
+ * Where the digest of a tag comes from. `fresh`: from the registry, asked once for all nodes, and from other nodes when it fails; an imported
+ * image's also when the registry does not have it. `peers`: from other nodes, and from the registry when none knows the tag. `own`: from the registry and this node alone.
  */
 export type TagPolicy = 'fresh' | 'peers' | 'own'
 
@@ -75,7 +84,7 @@ export class TagResolver {
     caller?: Caller,
   ): Promise<ResolvedTag> {
     if (this.#options.tagPolicy === 'peers') {
-      const known = await this.#fromNodes(tag, caller, signal)
+      const known = await this.#fromNodes(tag, 'any', caller, signal)
       if (known !== undefined) return known
     }
     const { policy } = this.#options
@@ -88,22 +97,21 @@ export class TagResolver {
       signal.throwIfAborted()
       return this.#withoutUpstream(tag, error, caller, signal)
     }
-    if (found === undefined)
-      throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
+    if (found === undefined) return this.#imported(tag, caller, signal)
     if (caller === undefined) this.#prepare(tag, found)
     return found
   }
 
   /** A tag from this node's own store; undefined if absent or without access. */
-  async resolveLocal(tag: TagReference, audience: Audience, signal: AbortSignal): Promise<KnownTag | undefined> {
+  async resolveLocal(tag: TagReference, audience: Audience, signal: AbortSignal): Promise<LocalTag | undefined> {
     const known = await this.#options.store.resolve(tag, { signal })
     if (known === undefined) return undefined
     const content = { kind: 'manifests', digest: known.descriptor.digest } as const
-    if (!(await this.#options.rights.mayServe(tag, content, audience, { signal }))) return undefined
+    const access = await this.#options.rights.access(tag, content, audience, { signal })
+    if (access === undefined) return undefined
     const heard = this.#options.tags.get(tag)
-    return heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf
-      ? { ...known, asOf: heard.asOf }
-      : known
+    const isHeard = heard?.descriptor.digest === known.descriptor.digest && heard.asOf > known.asOf
+    return { ...known, access, ...(isHeard ? { asOf: heard.asOf } : {}) }
   }
 
   /** The client is going to ask for it next. */
@@ -133,10 +141,10 @@ export class TagResolver {
     caller: Caller | undefined,
     signal: AbortSignal,
   ): Promise<ResolvedTag> {
-    // The registry has just refused the caller: neighbours must not answer in its place.
+    // The registry has just refused the caller: nodes must not answer in its place, but with what is not the registry's.
     const isRefused = caller !== undefined && failure instanceof UpstreamError && failure.reason === 'denied'
-    const isAsked = this.#options.tagPolicy !== 'peers' && !isRefused
-    const known = isAsked ? await this.#fromNodes(tag, caller, signal) : undefined
+    const isAsked = this.#options.tagPolicy !== 'peers'
+    const known = isAsked ? await this.#fromNodes(tag, isRefused ? 'imported' : 'any', caller, signal) : undefined
     const why = errorText(failure)
     if (known === undefined) {
       throw new OciError('MANIFEST_UNKNOWN', {
@@ -153,14 +161,28 @@ export class TagResolver {
     return known
   }
 
+  /**
+   * A tag that its registry does not have: somebody may have imported an image of that name. A tag of an image that was pulled has been deleted
+   * at its registry. Throws OciError.
+   */
+  async #imported(tag: TagReference, caller: Caller | undefined, signal: AbortSignal): Promise<ResolvedTag> {
+    const known = await this.#fromNodes(tag, 'imported', caller, signal)
+    if (known === undefined)
+      throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
+    const fields = { tag: tagKey(tag), digest: known.descriptor.digest, peer: known.peer }
+    this.#options.log.debug(fields, 'a tag that its registry does not have is that of an imported image')
+    return known
+  }
+
   /** The latest that this node and its neighbours know. */
   async #fromNodes(
     tag: TagReference,
+    which: WhichTags,
     caller: Caller | undefined,
     signal: AbortSignal,
   ): Promise<ResolvedTag | undefined> {
     const local = this.resolveLocal(tag, { kind: 'node', caller }, signal).then(
-      (known): ResolvedTag | undefined => known && { ...known, source: 'local' },
+      (known) => known && { ...known, source: 'local' as const },
       () => undefined,
     )
     // A local registry (`localhost`) is a different registry on each peer.
@@ -168,11 +190,17 @@ export class TagResolver {
     const found = mayAsk ? await this.#options.index.find(keyOfTag(tag), { signal }) : []
     const peers = found.slice(0, MAX_PEERS_ASKED)
     const probe = { kind: 'manifests', reference: tag.tag } as const
-    const verified = peers.length > 0 && (await this.#options.rights.vouchesFor(caller, tag, probe, { signal }))
+    // An imported image is for everybody.
+    const isVouched = peers.length > 0 && which === 'any'
+    const verified = isVouched && (await this.#options.rights.vouchesFor(caller, tag, probe, { signal }))
     const answers = await Promise.all([local, ...peers.map((peer) => this.#askPeer(peer, tag, verified, signal))])
     signal.throwIfAborted()
     const known = answers.filter((answer) => answer !== undefined)
-    return known.sort((a, b) => b.asOf - a.asOf)[0]
+    const counted = known.filter(({ access }) => which === 'any' || access === 'imported')
+    const [latest] = counted.sort((a, b) => b.asOf - a.asOf)
+    if (latest === undefined) return undefined
+    const { access: _, ...resolved } = latest
+    return resolved
   }
 
   async #askPeer(
@@ -180,7 +208,7 @@ export class TagResolver {
     tag: TagReference,
     verified: boolean,
     signal: AbortSignal,
-  ): Promise<ResolvedTag | undefined> {
+  ): Promise<(ResolvedTag & { readonly access: Access }) | undefined> {
     try {
       const known = await withDeadline(PEER_TIMEOUT, `asking ${peer.address} for a tag`, signal, (signal) =>
         this.#options.peers.resolveTag(peer, tag, { signal, verified }),
@@ -199,5 +227,6 @@ export class TagResolver {
 
 /** Whether an `Accept` header's types include one; a client that sends none takes what comes. */
 export function accepts(types: readonly string[], mediaType: string): boolean {
-  return types.length === 0 || types.some((type) => type === '*/*' || type === 'application/*' || type === mediaType)
+  const accepted = ['*/*', 'application/*', mediaType.toLowerCase()]
+  return types.length === 0 || types.some((type) => accepted.includes(type.toLowerCase()))
 }

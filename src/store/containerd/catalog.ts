@@ -9,6 +9,7 @@ import {
   type TagReference,
 } from '../../oci/reference.ts'
 import type { StoreChange, StoreEntry } from '../content-store.ts'
+import { RecordedTypes } from './recorded-types.ts'
 import type { ContentRow, ImageRow } from './rows.ts'
 import { type MirrorPredicates, SourceLabels } from './source-labels.ts'
 
@@ -49,6 +50,7 @@ export interface Catalog {
   /** By {@link tagKey}; only tags whose target is held. */
   readonly tags: ReadonlyMap<string, CatalogTag>
   readonly imported: readonly ImportedImage[]
+  readonly types: RecordedTypes
   /** Reader of this node's source labels; undefined before the first listing. */
   readonly labels: SourceLabels | undefined
   /** When the listing began, in milliseconds since the epoch. */
@@ -59,6 +61,7 @@ export const EMPTY_CATALOG: Catalog = {
   blobs: new Map(),
   tags: new Map(),
   imported: [],
+  types: new RecordedTypes(),
   labels: undefined,
   listedAt: 0,
 }
@@ -72,8 +75,12 @@ export function buildCatalog(
   const imageNames = namespaces.flatMap(({ images }) => images.map(({ name }) => name))
   const labels = new SourceLabels(imageNames, mirror)
   const byDigest = new Map<Digest, ContentRow[]>()
+  const types = new RecordedTypes()
   for (const { content } of namespaces.filter((namespace) => namespace.selected)) {
-    for (const row of content) push(byDigest, row)
+    for (const row of content) {
+      push(byDigest, row)
+      types.noteContent(row)
+    }
   }
   for (const { content } of namespaces.filter((namespace) => !namespace.selected)) {
     for (const row of content) if (byDigest.has(row.digest)) push(byDigest, row)
@@ -83,8 +90,9 @@ export function buildCatalog(
   const imported = new Map<string, ImportedImage>()
   for (const image of namespaces.flatMap((namespace) => (namespace.selected ? namespace.images : []))) {
     addImage({ image, isMirror }, blobs, tags, imported)
+    types.noteImage(image, isMirror)
   }
-  return { blobs, tags, imported: [...imported.values()], labels, listedAt }
+  return { blobs, tags, imported: [...imported.values()], types, labels, listedAt }
 }
 
 /** What the rows of one digest say together; the rows of some namespaces may lack the labels. */

@@ -1,6 +1,10 @@
 import { join } from 'node:path'
 
-import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
+import { LRUCache } from 'lru-cache'
+
+import { atMost } from '../../async/at-most.ts'
+import { type Digest, digestAlgorithm, digestHex, matchesDigest } from '../../oci/digest.ts'
+import { MAX_MANIFEST_BYTES, parseManifest, type ToldMediaType } from '../../oci/manifest.ts'
 import { type Repository, tagKey, type TagReference } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
@@ -20,11 +24,13 @@ import {
 import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
+import { readAll } from '../read-all.ts'
 import { type Catalog, type CatalogBlob, catalogChanges, catalogEntries, EMPTY_CATALOG, mergeRows } from './catalog.ts'
 import type { ContainerdClient } from './client.ts'
 import { Follower } from './follower.ts'
 import { ImportedSources } from './imported-sources.ts'
 import { Ingests } from './ingests.ts'
+import type { RecordedTypes } from './recorded-types.ts'
 import type { ContentRow } from './rows.ts'
 import { loadServices } from './services.ts'
 import type { MirrorPredicates } from './source-labels.ts'
@@ -44,6 +50,8 @@ export interface ContainerdStoreOptions extends MirrorPredicates {
 /** How long a blob on disk may lack its row in containerd's database: between the two there is one transaction. */
 const FRESH_LIFE = 2 * second
 
+const MAX_CHILD_TYPES = 1000
+
 /** containerd sets labels milliseconds after the commit; on a saturated disk it takes up to a second. */
 const LABEL_DELAY = 2 * second
 
@@ -51,7 +59,9 @@ const LABEL_DELAY = 2 * second
 export class ContainerdStore implements ContentStore {
   readonly #options: ContainerdStoreOptions
   readonly #listeners: Listeners
-  readonly #imported = new ImportedSources((digest) => this.#openFile(digest))
+  readonly #imported = new ImportedSources((digest) => this.#readManifest(digest))
+  /** The media types of manifests that no image names, as their indexes tell them. */
+  readonly #childTypes = new LRUCache<Digest, string>(atMost(MAX_CHILD_TYPES))
   readonly #stopping = new AbortController()
   #following: Promise<void> | undefined
   #status: StoreStatus
@@ -147,6 +157,42 @@ export class ContainerdStore implements ContentStore {
       return [{ ...UNRECORDED, access: 'unknown' }]
     const claims = await this.#claims(digest, signal)
     return claims.map((source): ContentSource => ({ ...source, access: 'imported' }))
+  }
+
+  async mediaType(
+    digest: Digest,
+    repository: Repository,
+    { signal }: { signal: AbortSignal },
+  ): Promise<ToldMediaType | undefined> {
+    signal.throwIfAborted()
+    const { types, blobs } = this.#catalog
+    // An image may outlive its content.
+    if (!blobs.has(digest)) return undefined
+    const ofImage = types.ofImage(digest, repository)
+    if (ofImage !== undefined) return ofImage
+    const remembered = this.#childTypes.get(digest)
+    const mediaType = remembered ?? (await abortable(this.#typeInParent(digest, types), signal))
+    if (mediaType === undefined) return undefined
+    this.#childTypes.set(digest, mediaType)
+    return { mediaType, isRegistrys: false }
+  }
+
+  /** Reads an index: once for a manifest that is served often. */
+  async #typeInParent(digest: Digest, types: RecordedTypes): Promise<string | undefined> {
+    const parent = types.parentOf(digest)
+    const bytes = parent && (await this.#readManifest(parent))
+    return bytes && parseManifest(bytes)?.children.find((child) => child.digest === digest)?.mediaType
+  }
+
+  /** undefined for what is not there, cannot be read, or is no manifest. */
+  async #readManifest(digest: Digest): Promise<Uint8Array | undefined> {
+    try {
+      const blob = await this.#openFile(digest)
+      const bytes = blob && (await readAll(blob, MAX_MANIFEST_BYTES))
+      return bytes !== undefined && matchesDigest(bytes, digest) ? bytes : undefined
+    } catch {
+      return undefined
+    }
   }
 
   async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {

@@ -1,8 +1,6 @@
-import { type Digest, matchesDigest } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { type Manifest, MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
-import { readAll } from '../read-all.ts'
-import type { OpenBlob } from '../content-store.ts'
 import type { Catalog } from './catalog.ts'
 
 export type Claims = ReadonlyMap<Digest, readonly Repository[]>
@@ -12,12 +10,13 @@ export type Claims = ReadonlyMap<Digest, readonly Repository[]>
  * it: it never counts as imported, and the walk does not descend into it.
  */
 export class ImportedSources {
-  readonly #open: (digest: Digest) => Promise<OpenBlob | undefined>
+  readonly #read: (digest: Digest) => Promise<Uint8Array | undefined>
   #last: { catalog: Catalog; claims: Promise<Claims> } | undefined
   #manifests = new Map<Digest, Manifest | undefined>()
 
-  constructor(open: (digest: Digest) => Promise<OpenBlob | undefined>) {
-    this.#open = open
+  /** `read` gives the verified bytes of a manifest; undefined if it cannot be read. */
+  constructor(read: (digest: Digest) => Promise<Uint8Array | undefined>) {
+    this.#read = read
   }
 
   /** Walks each catalog once, when first asked about it. */
@@ -55,13 +54,8 @@ export class ImportedSources {
 
   async #manifest(digest: Digest): Promise<Manifest | undefined> {
     if (this.#manifests.has(digest)) return this.#manifests.get(digest)
-    try {
-      const blob = await this.#open(digest)
-      const bytes = blob === undefined ? undefined : await readAll(blob, MAX_MANIFEST_BYTES)
-      return bytes !== undefined && matchesDigest(bytes, digest) ? parseManifest(bytes) : undefined
-    } catch {
-      // An unreadable manifest claims nothing; whoever asks for it by its digest is told why.
-      return undefined
-    }
+    const bytes = await this.#read(digest)
+    // An unreadable manifest claims nothing; whoever asks for it by its digest is told why.
+    return bytes && parseManifest(bytes)
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 
 import { type Digest, parseDigest } from '../../oci/digest.ts'
+import { parseManifestType } from '../../oci/manifest.ts'
 
 /** A committed blob as one namespace sees it. */
 export interface ContentRow {
@@ -14,6 +15,7 @@ export interface ContentRow {
 /** An image of one namespace: any string as its name, and what it points to. */
 export interface ImageRow {
   readonly name: string
+  /** Empty if it is no media type of a manifest. */
   readonly mediaType: string
   readonly target: Digest
   /** Milliseconds since the epoch. */
@@ -55,7 +57,7 @@ const imageSchema = z
   })
   .transform((row): ImageRow => ({
     name: row.name,
-    mediaType: row.target.media_type,
+    mediaType: parseManifestType(row.target.media_type) ?? '',
     target: row.target.digest,
     updatedAt: row.updated_at || row.created_at,
   }))

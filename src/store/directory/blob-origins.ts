@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import { parseRepositoryKey, type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { BlobOrigin } from '../cache-store.ts'
-import { UNRECORDED } from '../content-store.ts'
+import { type ContentSource, UNRECORDED } from '../content-store.ts'
 
 /** Cap on origins per digest, {@link UNRECORDED} not counted. */
 const MAX_REPOSITORIES = 64
@@ -53,6 +53,18 @@ export class BlobOrigins {
     })
     return JSON.stringify({ version: 1, blobs: Object.fromEntries(rows) })
   }
+}
+
+/** One source for each repository, public if any origin in it is. `at`: when the content arrived. */
+export function sourcesOf(origins: readonly BlobOrigin[], at: number | undefined): ContentSource[] {
+  const sources = new Map<string, ContentSource>()
+  for (const { repository, isPublic } of origins) {
+    const key = repositoryKey(repository)
+    if (!isPublic && sources.has(key)) continue
+    const { registry, name } = repository
+    sources.set(key, { registry, name, access: isPublic ? 'public' : 'unknown', ...(at === undefined ? {} : { at }) })
+  }
+  return [...sources.values()]
 }
 
 const UNRECORDED_KEY = repositoryKey(UNRECORDED)

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { open, rm, statfs } from 'node:fs/promises'
 
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
-import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
-import { repositoryKey, type TagReference } from '../../oci/reference.ts'
+import { MAX_MANIFEST_BYTES, type ToldMediaType } from '../../oci/manifest.ts'
+import type { Repository, TagReference } from '../../oci/reference.ts'
 import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
@@ -21,7 +21,7 @@ import type {
 import { FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
-import { BlobOrigins, parseOrigins } from './blob-origins.ts'
+import { BlobOrigins, parseOrigins, sourcesOf } from './blob-origins.ts'
 import { FileIngest, ioError } from './file-ingest.ts'
 import { ImageIndex, parseIndex } from './image-index.ts'
 import { Layout } from './layout.ts'
@@ -176,15 +176,16 @@ export class DirectoryStore implements CacheStore {
   async sources(digest: Digest, { signal }: { signal: AbortSignal }): Promise<readonly ContentSource[]> {
     signal.throwIfAborted()
     if (!this.#space.has(digest)) return []
-    const at = this.#arrivals.get(digest)
-    const sources = new Map<string, ContentSource>()
-    for (const { repository, isPublic } of [...this.#index.of(digest), ...this.#origins.of(digest)]) {
-      const key = repositoryKey(repository)
-      if (!isPublic && sources.has(key)) continue
-      const { registry, name } = repository
-      sources.set(key, { registry, name, access: isPublic ? 'public' : 'unknown', ...(at === undefined ? {} : { at }) })
-    }
-    return [...sources.values()]
+    return sourcesOf([...this.#index.of(digest), ...this.#origins.of(digest)], this.#arrivals.get(digest))
+  }
+
+  async mediaType(
+    digest: Digest,
+    repository: Repository,
+    { signal }: { signal: AbortSignal },
+  ): Promise<ToldMediaType | undefined> {
+    signal.throwIfAborted()
+    return this.#index.mediaType(digest, repository)
   }
 
   async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {

@@ -1,7 +1,13 @@
 import { z } from 'zod'
 
 import { type Digest, parseDigest } from '../../oci/digest.ts'
-import { type Descriptor, MEDIA_TYPES } from '../../oci/manifest.ts'
+import {
+  type Descriptor,
+  MEDIA_TYPES,
+  parseManifestType,
+  type ToldMediaType,
+  UNKNOWN_MEDIA_TYPE,
+} from '../../oci/manifest.ts'
 import {
   parseImageReference,
   parseRepositoryKey,
@@ -73,6 +79,20 @@ export class ImageIndex {
     return [...(this.#byDigest.get(digest) ?? [])].flatMap((key) => this.#entries.get(key) ?? [])
   }
 
+  /** As the repository's registry told it, else as another one did. */
+  mediaType(digest: Digest, repository: Repository): ToldMediaType | undefined {
+    const key = repositoryKey(repository)
+    let hint: ToldMediaType | undefined
+    for (const entry of this.of(digest)) {
+      const { mediaType } = entry.descriptor
+      // Written where nothing told a type.
+      if (mediaType === UNKNOWN_MEDIA_TYPE) continue
+      if (repositoryKey(entry.repository) === key) return { mediaType, isRegistrys: true }
+      hint = { mediaType, isRegistrys: false }
+    }
+    return hint
+  }
+
   resolve(tag: TagReference): IndexEntry | undefined {
     return this.#byTag.get(tagKey(tag))
   }
@@ -129,7 +149,8 @@ function parseOrigin(raw: unknown): ManifestOrigin | undefined {
   const digest = parseDigest(parsed?.digest ?? '')
   const repository = parseRepositoryKey(parsed?.annotations[REPOSITORY] ?? '')
   if (parsed === undefined || digest === undefined || repository === undefined) return undefined
-  const { mediaType, size, annotations } = parsed
+  const { size, annotations } = parsed
+  const mediaType = parseManifestType(parsed.mediaType) ?? UNKNOWN_MEDIA_TYPE
   const named = parseImageReference(annotations[REF_NAME] ?? '')
   const asOf = Date.parse(annotations[AS_OF] ?? '')
   const ofRepository = named !== undefined && repositoryKey(named) === repositoryKey(repository)

@@ -1,9 +1,16 @@
 import { digestOf, matchesDigest, parseDigest, type Digest } from '../../oci/digest.ts'
-import { MANIFEST_ACCEPT, MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts'
+import {
+  MANIFEST_ACCEPT,
+  MAX_MANIFEST_BYTES,
+  UNKNOWN_MEDIA_TYPE,
+  manifestMediaType,
+  parseManifestType,
+} from '../../oci/manifest.ts'
 import { parseContentRange } from '../../oci/range.ts'
 import { type Bandwidth, throttled } from '../../mover/bandwidth.ts'
 import type { Repository } from '../../oci/reference.ts'
 import {
+  type SizedOptions,
   type Upstream,
   type UpstreamBlob,
   type UpstreamBlobOptions,
@@ -20,6 +27,7 @@ import { discard, isEncoded, lengthOf, mediaTypeOf, readSmallBody } from './bodi
 import { FetchedManifests } from './fetched-manifests.ts'
 import type { HttpResponse } from './http-client.ts'
 import { readProof } from './proof.ts'
+import { exactSection, section } from './section.ts'
 import type { RegistrySession } from './registry-session.ts'
 
 export interface RegistryClientOptions {
@@ -80,13 +88,14 @@ export class RegistryClient implements Upstream {
     return this.#session.request(repository, asked, options, (answer) => readManifest(answer, reference))
   }
 
-  async headBlob(repository: Repository, digest: Digest, options: UpstreamOptions): Promise<number | undefined> {
+  async headBlob(repository: Repository, digest: Digest, options: SizedOptions): Promise<number | undefined> {
     const asked = this.#head(repository, blobHead(digest))
     return this.#session.request(repository, asked, options, async (answer) => {
       await discardBlob(answer)
       const { response } = answer
-      const size =
+      const said =
         response.status === 206 ? parseContentRange(response.header('content-range'))?.size : lengthOf(response)
+      const size = said ?? options.statedSize
       if (size === undefined) throw noSize(response, digest)
       return size
     })
@@ -136,9 +145,11 @@ export class RegistryClient implements Upstream {
     const headers: Record<string, string> = isWhole ? {} : { range }
     const asked = { method: 'GET', path: `blobs/${digest}`, headers } as const
     return this.#session.request(repository, asked, options, async ({ response, address, anonymous }, signal) => {
+      let said: number | undefined
       let size: number | undefined
       try {
-        size = sizeOf(response, digest, options) ?? (await this.headBlob(repository, digest, { ...options, signal }))
+        said = sizeOf(response, digest, options)
+        size = said ?? options.statedSize ?? (await this.headBlob(repository, digest, { ...options, signal }))
         if (size === undefined) throw noSize(response, digest)
       } catch (error) {
         response.body.destroy()
@@ -151,7 +162,10 @@ export class RegistryClient implements Upstream {
       }
       // An upstream that does not know Range sends all: what comes before `start` is read and dropped.
       const before = response.status === 206 ? 0 : start
-      const body = section(throttled(response.body, share), before, Math.min(end ?? size, size) - start)
+      const count = Math.min(end ?? size, size) - start
+      const whole = throttled(response.body, share)
+      const isSized = said !== undefined || start + count < size
+      const body = isSized ? section(whole, before, count) : exactSection(whole, before, count, response.url.host)
       return { size, address, anonymous, body, cancel }
     })
   }
@@ -204,12 +218,12 @@ async function readManifest({ response, anonymous }: RegistryAnswer, reference: 
   if (wanted !== undefined && !matchesDigest(bytes, wanted)) {
     throw new UpstreamError('invalid', `${response.url.host} sent a manifest that is not ${wanted}`)
   }
-  const manifest = parseManifest(bytes)
   // A page of something in front of the registry comes with 200 as well, and whatever its bytes hash to is nobody's digest.
-  if (wanted === undefined && manifest === undefined) {
+  if (wanted === undefined && manifestMediaType(bytes) === UNKNOWN_MEDIA_TYPE) {
     throw new UpstreamError('invalid', `${response.url.host} sent something that is no manifest`)
   }
-  const mediaType = manifestTypeOf(response) ?? manifest?.mediaType ?? 'application/octet-stream'
+  const told = manifestTypeOf(response)
+  const mediaType = manifestMediaType(bytes, told === undefined ? undefined : { mediaType: told, isRegistrys: true })
   const descriptor = { digest: wanted ?? digestOf(bytes), size: bytes.length, mediaType }
   return { bytes, descriptor, date: dateOf(response), anonymous }
 }
@@ -218,7 +232,7 @@ async function readManifest({ response, anonymous }: RegistryAnswer, reference: 
 function sizeOf(
   response: HttpResponse,
   digest: Digest,
-  { start, end }: { start: number; end?: number | undefined },
+  { start, end, statedSize }: UpstreamBlobOptions,
 ): number | undefined {
   const { status, url } = response
   if (isEncoded(response)) {
@@ -229,10 +243,13 @@ function sizeOf(
     throw new UpstreamError('invalid', `${url.host} sent a page where ${digest} should be`, { status })
   const length = lengthOf(response)
   if (status !== 206) {
-    if (length !== undefined && length < start) throw noSize(response, digest)
+    if (length !== undefined && length < start)
+      throw new UpstreamError('invalid', `${url.host} says that ${digest} ends before byte ${start}`, { status })
     return length
   }
-  const range = parseContentRange(response.header('content-range'))
+  // A server that produces the blob as it goes may not know where it ends.
+  const said = response.header('content-range')
+  const range = parseContentRange(statedSize === undefined ? said : said?.replace(/\/\*$/, `/${statedSize}`))
   const isRight = range?.start === start && range.end === Math.min(end ?? range.size, range.size)
   if (!isRight || (length !== undefined && length !== range.end - start)) {
     throw new UpstreamError('invalid', `${url.host} sent another part of ${digest} than it was asked for`, { status })
@@ -241,7 +258,8 @@ function sizeOf(
 }
 
 function noSize({ url, status }: HttpResponse, digest: Digest): UpstreamError {
-  return new UpstreamError('invalid', `${url.host} does not say the size of ${digest}`, { status })
+  const message = `${url.host} does not say the size of ${digest}, nor does a manifest that this node has seen`
+  return new UpstreamError('unsized', message, { status })
 }
 
 function isJson(body: Uint8Array): boolean {
@@ -255,10 +273,10 @@ function isJson(body: Uint8Array): boolean {
 
 /** Throws UpstreamError for a page (maintenance, a login): no manifest is text, and containerd 2.1 takes it for one of an old kind. */
 function manifestTypeOf(response: HttpResponse): string | undefined {
-  const type = mediaTypeOf(response)
-  if (type?.toLowerCase().startsWith('text/') === true)
+  const type = mediaTypeOf(response) ?? ''
+  if (type.toLowerCase().startsWith('text/'))
     throw new UpstreamError('invalid', `${response.url.host} sent a page of type ${type} where a manifest should be`)
-  return type
+  return parseManifestType(type)
 }
 
 /** `said`: the fields of a tag's descriptor, undefined for each that the HEAD answer lacks. */
@@ -271,16 +289,4 @@ function mayNotGet({ url, status }: HttpResponse, registry: string, said: Record
 function dateOf(response: HttpResponse): number {
   const date = Date.parse(response.header('date') ?? '')
   return Number.isNaN(date) ? Date.now() : date
-}
-
-/** Without the first `skip` bytes, and no more than `count`: what somebody sends beyond a blob's size is none of it. */
-async function* section(body: AsyncIterable<Uint8Array>, skip: number, count: number): AsyncIterable<Uint8Array> {
-  let [toSkip, left] = [skip, count]
-  for await (const chunk of body) {
-    const part = chunk.subarray(Math.min(toSkip, chunk.length)).subarray(0, left)
-    toSkip -= Math.min(toSkip, chunk.length)
-    left -= part.length
-    if (part.length > 0) yield part
-    if (left <= 0) return
-  }
 }

@@ -95,7 +95,9 @@ describe('a client of the mirror', () => {
         resolveLocal: async (of: TagReference, audience: Audience) => {
           assert.deepEqual([of, audience], [{ ...repository, tag: '1' }, PEER])
           events.push('resolve local')
-          return isTagHeld ? { descriptor: { mediaType: 'x/y', digest, size: 1 }, asOf: 0 } : undefined
+          return isTagHeld
+            ? { descriptor: { mediaType: 'x/y', digest, size: 1 }, asOf: 0, access: 'public' }
+            : undefined
         },
       },
       upstream: {

@@ -66,7 +66,7 @@ describe('an offered store', () => {
   const log = recordedLog()
 
   const open = (sourcesOf?: OfferedStoreOptions['sourcesOf']) => {
-    const offered = new OfferedStore(inner, { includes: (registry) => registry === 'docker.io', sourcesOf, log })
+    const offered = new OfferedStore(inner, { includes: ({ registry }) => registry === 'docker.io', sourcesOf, log })
     offered.subscribe(({ type, entry }) => told.push(`${type} ${nameOf(entry)}`))
     return offered
   }

@@ -15,6 +15,8 @@ const policy = (options: Partial<RegistryPolicy> = {}): RegistryPolicy => ({
   ...options,
 })
 
+const app = (registry: string) => ({ registry, name: 'team/app' })
+
 describe('a set of registries', () => {
   it('includes all, none, or those that it lists', () => {
     assert.equal(includesRegistry('all', 'ghcr.io'), true)
@@ -51,15 +53,15 @@ describe('a registry that the operator named', () => {
 
 describe('why a registry is not mirrored', () => {
   it('is nothing for those that --registries includes', () => {
-    assert.equal(whyNotMirrored(policy(), 'ghcr.io'), undefined)
-    assert.equal(whyNotMirrored(policy({ mirrored: new Set(['ghcr.io']) }), 'ghcr.io'), undefined)
+    assert.equal(whyNotMirrored(policy(), app('ghcr.io')), undefined)
+    assert.equal(whyNotMirrored(policy({ mirrored: new Set(['ghcr.io']) }), app('ghcr.io')), undefined)
   })
 
   it('is that --registries leaves it out, even if another flag names it', () => {
     for (const mirrored of ['none', new Set(['quay.io'])] as const) {
       const upstreams = new Set(['ghcr.io', 'localhost:5000'])
       for (const registry of upstreams) {
-        const why = whyNotMirrored(policy({ mirrored, fallback: upstreams, upstreams }), registry)
+        const why = whyNotMirrored(policy({ mirrored, fallback: upstreams, upstreams }), app(registry))
         assert.equal(why, `${registry} is not mirrored here: --registries leaves it out`)
       }
     }
@@ -70,12 +72,12 @@ describe('why a registry is not mirrored', () => {
       const listed = policy({ mirrored: new Set([registry]), fallback: new Set([registry]) })
       for (const options of [policy(), listed, policy({ upstreams: new Set(['localhost:5001']) })])
         assert.equal(
-          whyNotMirrored(options, registry),
+          whyNotMirrored(options, app(registry)),
           `${registry} is a registry of one machine: the mirror asks it only if --upstream ${registry}=<url> names it`,
         )
-      assert.equal(whyNotMirrored(policy({ upstreams: new Set([registry]) }), registry), undefined)
+      assert.equal(whyNotMirrored(policy({ upstreams: new Set([registry]) }), app(registry)), undefined)
     }
-    assert.equal(whyNotMirrored(policy(), '10.0.0.1:5000'), undefined)
+    assert.equal(whyNotMirrored(policy(), app('10.0.0.1:5000')), undefined)
   })
 })
 

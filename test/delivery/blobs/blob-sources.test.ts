@@ -3,6 +3,7 @@ import { beforeEach, describe, it } from 'node:test'
 
 import { BlobDeliveries, type BlobDeliveriesOptions } from '../../../src/delivery/blobs/blob-delivery.ts'
 import { BlobSources, type BlobSourcesOptions, type PeerAttempt } from '../../../src/delivery/blobs/blob-sources.ts'
+import { KnownSizes } from '../../../src/delivery/blobs/known-sizes.ts'
 import { RemoteBlob, type RemoteBlobOptions } from '../../../src/delivery/blobs/remote-blob.ts'
 import type { BlobRequest } from '../../../src/delivery/blobs/blob-request.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
@@ -54,6 +55,7 @@ describe('sources of a blob', () => {
         },
         headBlob: async () => undefined,
       },
+      sizes: new KnownSizes(),
       rights: {
         vouchesFor: async (caller, of, probe) => {
           assert.deepEqual([of, probe], [repository, { kind: 'blobs', reference: request.digest }])

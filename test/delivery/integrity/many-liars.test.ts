@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 
+import { KnownSizes } from '../../../src/delivery/blobs/known-sizes.ts'
 import { BlobSources, type BlobSourcesOptions } from '../../../src/delivery/blobs/blob-sources.ts'
 import { DeliveryCounters } from '../../../src/delivery/blobs/delivery-counters.ts'
 import { RemoteBlobs, type RemoteBlobsOptions } from '../../../src/delivery/blobs/remote-blobs.ts'
@@ -99,6 +100,7 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
       },
       policy: { mirrored: 'all', fallback, upstreams: new Set() },
       rights: { vouchesFor: async () => false, isRefused: () => false },
+      sizes: new KnownSizes(),
       peerStall: 3_000,
       upstreamStall: 10_000,
       log,

@@ -9,6 +9,7 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { OciError } from '../../../src/oci/errors.ts'
 import { type Descriptor, MANIFEST_ACCEPT, MEDIA_TYPES } from '../../../src/oci/manifest.ts'
 import type { Peer } from '../../../src/overlay/overlay.ts'
+import type { PeerTag } from '../../../src/peers/peer-client.ts'
 import { PeerError } from '../../../src/peers/peer-transport.ts'
 import type { KnownTag } from '../../../src/store/content-store.ts'
 import {
@@ -34,7 +35,7 @@ const peerOf = (name: string): Peer => ({ id: name, address: `${name}:7951` })
 
 describe('a tag', () => {
   let store: MemoryStore
-  let answers: Map<string, KnownTag | undefined | Error>
+  let answers: Map<string, (KnownTag & Partial<PeerTag>) | undefined | Error>
   let disproved: string[]
   let upstream: (accept: readonly string[], as: UpstreamOptions['as']) => UpstreamTag | undefined | Error
   let asked: string[]
@@ -76,7 +77,7 @@ describe('a tag', () => {
           if (verified) verifiedAt.push(peer.id)
           const answer = answers.get(peer.id)
           if (answer instanceof Error) throw answer
-          return answer
+          return answer && { access: 'public', ...answer }
         },
       },
       upstream: { headManifest },
@@ -113,6 +114,30 @@ describe('a tag', () => {
       assert.match(error.message, /docker\.io\/library\/app:latest does not exist at docker\.io/)
       return true
     })
+  })
+
+  it('of an imported image is that, if the upstream says that it has none, for a client that it refuses too', async () => {
+    const ann = { id: 'ann', credential: { username: 'ann', password: 'secret' } }
+    hold('pulled', 9000)
+    answers.set('a', { descriptor: descriptorOf('pulled elsewhere'), asOf: 8000 })
+    answers.set('b', { descriptor: descriptorOf('imported'), asOf: 2000, access: 'imported' })
+    answers.set('c', { descriptor: descriptorOf('imported earlier'), asOf: 1000, access: 'imported' })
+    const found = { descriptor: descriptorOf('imported'), asOf: 2000, source: 'peer', peer: 'b:7951' }
+    upstream = () => undefined
+    assert.deepEqual(await resolverOf().resolve(tag, [], signal), found)
+    assert.deepEqual(await resolverOf().resolve(tag, [], signal, ann), found)
+    upstream = () => new UpstreamError('denied', 'docker.io denies access: 401')
+    assert.deepEqual(await resolverOf().resolve(tag, [], signal, ann), found)
+    assert.deepEqual(verifiedAt, [])
+    upstream = () => undefined
+    // Without a secret anybody could say so.
+    await assert.rejects(resolverOf({ believesPeers: false }).resolve(tag, [], signal), /does not exist at docker\.io/)
+    await assert.rejects(resolverOf({ tagPolicy: 'own' }).resolve(tag, [], signal), /does not exist at docker\.io/)
+    const own = { ...tag, tag: 'own' }
+    const digest = store.put(Buffer.from('own'), { registry: tag.registry, name: tag.name, access: 'imported' })
+    store.tag(own, { ...descriptorOf('own'), digest }, 3000)
+    for (const options of [{ believesPeers: false }, { tagPolicy: 'own' }] as const)
+      assert.equal((await resolverOf(options).resolve(own, [], signal)).source, 'local')
   })
 
   for (const reason of ['unreachable', 'limited', 'denied', 'failed'] as const) {
@@ -232,12 +257,13 @@ describe('a tag', () => {
     assert.deepEqual(tags.get(tag)?.descriptor, descriptorOf('index'))
   })
 
-  it('of a client that the registry refuses is asked of no peer', async () => {
+  it('of a client that the registry refuses is not what peers have from the registry', async () => {
     upstream = () => new UpstreamError('denied', 'docker.io denies access: 401')
+    hold('mine', 3000)
     answers.set('a', { descriptor: descriptorOf('a'), asOf: 2000 })
     const ann = { id: 'ann', credential: { username: 'ann', password: 'wrong' } }
     await assert.rejects(resolverOf().resolve(tag, [], signal, ann), /docker\.io denies access/)
-    assert.deepEqual(asked, ['upstream latest'])
+    assert.deepEqual(verifiedAt, [])
   })
 
   it('of a local registry is asked of no peer, which has another registry of that name', async () => {
@@ -293,7 +319,7 @@ describe('a tag that many nodes want at once', () => {
     return new TagResolver({
       store,
       index: { find: async () => [peerOf('neighbour')], disprove: () => {} },
-      peers: { resolveTag: async () => ({ descriptor: descriptorOf('neighbour'), asOf: 500 }) },
+      peers: { resolveTag: async () => ({ descriptor: descriptorOf('neighbour'), asOf: 500, access: 'public' }) },
       upstream,
       swarm: swarm.member(peerOf(id)),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },

@@ -51,6 +51,30 @@ describe('directory store: after a restart', () => {
     await store.stop()
   })
 
+  it('takes no type for what an earlier version wrote where nobody told it one, and keeps the manifest', async () => {
+    await using directory = await temporaryDirectory()
+    const first = await openStore({ directory: directory.path })
+    const { bytes } = image.manifest
+    const put = (name: string, mediaType: string) =>
+      first.store.putManifest(bytes, {
+        descriptor: { ...image.manifest.descriptor, mediaType },
+        repository: { ...REPOSITORY, name },
+        isPublic: true,
+      })
+    await put('library/app', 'application/octet-stream')
+    await put('library/other', 'application/vnd.test+json')
+    await put('library/damaged', 'no type\r\n')
+    await first.store.stop()
+    await using second = await openStore({ directory: directory.path })
+    const { digest } = image.manifest.descriptor
+    const typeOf = (name: string) => second.store.mediaType(digest, { ...REPOSITORY, name }, { signal })
+    const hint = { mediaType: 'application/vnd.test+json', isRegistrys: false }
+    assert.deepEqual(await typeOf('library/app'), hint)
+    assert.deepEqual(await typeOf('library/damaged'), hint)
+    assert.deepEqual(await typeOf('library/other'), { ...hint, isRegistrys: true })
+    assert.equal((await second.store.sources(digest, { signal })).length, 3)
+  })
+
   it('is an OCI image layout that names its images in full', async () => {
     await using directory = await temporaryDirectory()
     const first = await openStore({ directory: directory.path })

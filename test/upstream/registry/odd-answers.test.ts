@@ -160,12 +160,68 @@ describe('a registry that misbehaves', () => {
   it('and does not say how long a blob is is not asked for one', async () => {
     const { client } = await clients.create({ endpoints: [server.url] })
     server.answer = (_, response) => response.writeHead(200).end()
-    await assert.rejects(client.headBlob(app, digest, { signal }), isUpstreamError('invalid', /does not say the size/))
+    await assert.rejects(client.headBlob(app, digest, { signal }), isUpstreamError('unsized', /does not say the size/))
     server.answer = (request, response) => {
       if (request.method === 'GET') response.write('chunked')
       response.end()
     }
-    await assert.rejects(client.getBlob(app, digest, { signal, start: 0 }), isUpstreamError('invalid'))
+    await assert.rejects(client.getBlob(app, digest, { signal, start: 0 }), isUpstreamError('unsized'))
+  })
+
+  it('and does not say how long a blob is has the size that the manifest states, if its body ends there', async () => {
+    const { client } = await clients.create({ endpoints: [server.url] })
+    const sized = { signal, start: 0, statedSize: bytes.length }
+    const answers: OddServer['answer'][] = [
+      (_, response) => {
+        for (const byte of bytes) response.write(Buffer.of(byte))
+        response.end()
+      },
+      // As HTTP/1.0: the connection's end is that of the body.
+      (_, response) => {
+        Object.assign(response, { useChunkedEncodingByDefault: false, shouldKeepAlive: false })
+        response.write(bytes)
+        response.end()
+      },
+    ]
+    for (const answer of answers) {
+      server.answer = answer
+      server.seen.length = 0
+      const whole = await client.getBlob(app, digest, sized)
+      assert.deepEqual(await readAll(whole?.body ?? assert.fail()), bytes)
+      // The whole of it comes, of which a part is asked for.
+      for (const [start, end] of [
+        [5, undefined],
+        [5, 9],
+        [0, 3],
+        [5, 500],
+        [bytes.length - 1, undefined],
+      ] as const) {
+        const part = await client.getBlob(app, digest, { ...sized, start, end })
+        assert.equal(part?.size, bytes.length)
+        assert.deepEqual(await readAll(part.body), bytes.subarray(start, end))
+      }
+      assert.ok(
+        server.seen.every((line) => line.startsWith('GET ')),
+        'no HEAD is needed',
+      )
+      const tooShort = await client.getBlob(app, digest, { ...sized, statedSize: bytes.length - 1 })
+      const got: number[] = []
+      await assert.rejects(
+        async () => {
+          for await (const chunk of tooShort?.body ?? assert.fail()) got.push(...chunk)
+        },
+        isUpstreamError('invalid', /more bytes than the manifest states/),
+      )
+      assert.ok(got.length < bytes.length - 1, 'it does not look complete')
+      const tooLong = await client.getBlob(app, digest, { ...sized, statedSize: bytes.length + 1 })
+      assert.equal((await readAll(tooLong?.body ?? assert.fail())).length < bytes.length + 1, true)
+    }
+    server.answer = (_, response) =>
+      response.writeHead(206, { 'content-range': `bytes 5-${bytes.length - 1}/*` }).end(bytes.subarray(5))
+    const rest = await client.getBlob(app, digest, { ...sized, start: 5 })
+    assert.deepEqual(await readAll(rest?.body ?? assert.fail()), bytes.subarray(5))
+    server.answer = (_, response) => response.writeHead(200).end()
+    assert.equal(await client.headBlob(app, digest, sized), bytes.length)
   })
 
   it('and knows no Range still goes on where it should', async () => {

@@ -1,0 +1,50 @@
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import { type IsMirror, parseImageReference, type Repository, repositoryKey } from '../../oci/reference.ts'
+import type { ToldMediaType } from '../../oci/manifest.ts'
+import type { ContentRow, ImageRow } from './rows.ts'
+
+/** How containerd refers from an index to its manifests, for its garbage collection; to a manifest of an unknown type without `m.`. */
+const CHILD_LABEL = /^containerd\.io\/gc\.ref\.content\.(?:m\.)?\d+$/
+
+interface ImageType {
+  /** undefined if the image's name is no reference. */
+  readonly repository: string | undefined
+  readonly mediaType: string
+}
+
+/**
+ * The media types of manifests in containerd's records. An image has that of its target, which its registry told; a manifest below an index
+ * is in no record, but the index describes it.
+ */
+export class RecordedTypes {
+  readonly #byTarget = new Map<Digest, ImageType[]>()
+  readonly #parents = new Map<Digest, Digest>()
+
+  noteImage({ name, mediaType, target }: ImageRow, isMirror: IsMirror | undefined): void {
+    if (mediaType === '') return
+    const reference = parseImageReference(name, isMirror)
+    const known = this.#byTarget.get(target) ?? []
+    known.push({ repository: reference && repositoryKey(reference), mediaType })
+    this.#byTarget.set(target, known)
+  }
+
+  noteContent({ digest, labels }: ContentRow): void {
+    for (const [label, value] of Object.entries(labels)) {
+      const child = CHILD_LABEL.test(label) ? parseDigest(value) : undefined
+      if (child !== undefined) this.#parents.set(child, digest)
+    }
+  }
+
+  /** The type of an image's target: in this repository, else in another one. */
+  ofImage(digest: Digest, repository: Repository): ToldMediaType | undefined {
+    const known = this.#byTarget.get(digest) ?? []
+    const own = known.find((type) => type.repository === repositoryKey(repository))
+    const found = own ?? known[0]
+    return found && { mediaType: found.mediaType, isRegistrys: own !== undefined }
+  }
+
+  /** An index that lists a manifest. */
+  parentOf(digest: Digest): Digest | undefined {
+    return this.#parents.get(digest)
+  }
+}
