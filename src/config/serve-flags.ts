@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
 import { DEFAULT_ROUTER_PORT, parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
+import { isUnspecifiedAddress } from '../overlay/host-port.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { type Flag, environmentName, optionOf } from './flag-option.ts'
 import {
@@ -90,8 +91,8 @@ const FLAGS: readonly Flag[] = [
   {
     flags: '--advertise-addr <ip>',
     about:
-      'what peers are told (default: the addresses of --peer-addr, or those of the default routes if it names none)',
-    parse: ip,
+      'the addresses that other nodes are told (default: those of --peer-addr; if it names none, those of the default routes; without these, those of the routes to the nodes of --bootstrap, or the only address of this machine)',
+    parse: advertisedIp,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
     separator: /[\s,]+/,
@@ -301,7 +302,9 @@ function sentence<T>(parse: (text: string) => T): (text: string) => T {
   }
 }
 
-function ip(text: string): string {
+function advertisedIp(text: string): string {
   if (isIP(text) === 0) throw new InvalidArgumentError('an IP address is expected.')
+  if (isUnspecifiedAddress(text))
+    throw new InvalidArgumentError('other nodes cannot connect to it: name an address of this machine.')
   return text
 }

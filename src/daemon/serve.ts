@@ -1,5 +1,5 @@
 import { EXIT } from '../cli/exit.ts'
-import type { ServeFlags } from '../config/serve-config.ts'
+import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import { createLog, errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
 import { resolveAddresses } from './advertised-hosts.ts'
@@ -25,9 +25,10 @@ export async function serve(flags: ServeFlags): Promise<number> {
   const signalled = nextSignal()
   const waiting = new AbortController()
   void signalled.then(() => waiting.abort())
-  const config = await resolveAddresses(flags)
+  let config: ServeConfig
   let daemon: Daemon
   try {
+    config = await resolveAddresses(flags)
     daemon = await startDaemon(config, log, waiting.signal)
   } catch (error) {
     if (waiting.signal.aborted && error instanceof Error && error.name === 'AbortError') {
