@@ -54,6 +54,10 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
       })
       return (await Promise.all(all)).flat()
     },
+    neighbours: async (_daemon, signal) => {
+      const { peers } = await admin.call(ADMIN_API.peers, {}, { signal, timeout })
+      return peers.filter(({ answer }) => answer === 'ok')
+    },
     quotas: async (daemon, signal) => {
       const known = daemon.state === 'running' ? await admin.call(ADMIN_API.quotas, {}, { signal, timeout }) : undefined
       if (known !== undefined && known.quotas.length > 0) return known.quotas.map(viewOf)
@@ -83,13 +87,23 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [{ ready, reasons, store, adminSocket, ...status }, { peers }] = await Promise.all([
+    const [{ ready, reasons, store, adminSocket, self, refusedNodes, ...status }, { peers }] = await Promise.all([
       admin.call(ADMIN_API.status, {}, options),
       admin.call(ADMIN_API.peers, {}, options),
     ])
     const { mirror, peer, router, admin: own, metrics } = status
     const listeners = { mirror, peer, router, admin: own, metrics }
-    return { state: 'running', ready, reasons, store, listeners, ...(adminSocket && { adminSocket }), peers }
+    return {
+      state: 'running',
+      ready,
+      reasons,
+      store,
+      listeners,
+      ...(adminSocket && { adminSocket }),
+      self,
+      refusedNodes,
+      peers,
+    }
   } catch (error) {
     options.signal.throwIfAborted()
     if (!(error instanceof AdminError)) throw error

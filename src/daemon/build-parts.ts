@@ -121,8 +121,9 @@ export async function buildParts(
     registryLabels,
   )
   const refusedRequests = () => cluster.authentication.verifier.refused
+  const refusedNodes = () => cluster.refusedNodes.total
   observeListeners(metrics.registry, binder, sources)
-  observeStrangers(metrics.registry, { peer: strangers, router: pending }, refusedRequests)
+  observeStrangers(metrics.registry, { peer: strangers, router: pending }, refusedRequests, refusedNodes)
   const quota = createQuota(log, teardown)
   const owned = await createUpstream(config, {
     observe: (event) => metrics.upstreamRequest(event),

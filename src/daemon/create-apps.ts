@@ -76,7 +76,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     index: parts.index,
     swarm: parts.swarm,
     quota: parts.quotaExchange,
-    about: (digests) => aboutSelf(viewed, digests),
+    about: (digests, asker) => aboutSelf(viewed, digests, asker),
     warm: warm.jobs,
     hasSecret,
     verifier: parts.authentication.verifier,

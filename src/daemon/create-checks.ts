@@ -2,7 +2,10 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
 import type { DaemonLook } from '../doctor/node.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
+import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
+import type { RefusedNodes } from '../overlay/refused-nodes.ts'
+import { askAboutAll } from '../peers/ask-about.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
@@ -12,29 +15,35 @@ import type { Quota } from './quota.ts'
 
 export interface CheckedParts {
   readonly overlay: Overlay
+  readonly peers: NodeCaller
+  readonly refusedNodes: RefusedNodes
   readonly owned: OwnedUpstream
   readonly quota: Quota
   readonly summary: DaemonSummary
   readonly log: Log
 }
 
+/** Members that are asked whether they reach this node: enough to tell a firewall from a peer that is ill. */
+const MAX_ASKED = 16
+
 /**
  * The checks of a daemon. Of registries it only says what its own requests have shown: a thousand nodes that ask Docker Hub at every start
  * would be a load. Names are not looked up: that holds one of the few threads that its files need too.
  */
 export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChecks {
-  const { overlay, owned, quota, summary, log } = parts
+  const { overlay, peers: nodes, refusedNodes, owned, quota, summary, log } = parts
   const daemon = async (): Promise<DaemonLook> => {
-    const { store, mirror, peer, admin, metrics } = summary
+    const { store, self, mirror, peer, admin, metrics } = summary
     const listeners = { mirror, peer, router: config.routerAddr.map(formatHostPort), admin, metrics }
-    return { state: 'running', ready: true, reasons: [], store, listeners, peers: overlay.peers() }
+    const about = { self, peers: overlay.peers(), refusedNodes: refusedNodes.recent() }
+    return { state: 'running', ready: true, reasons: [], store, listeners, ...about }
   }
   return new NodeChecks({
     settings: config,
     environment: process.env,
     // That it listens is known, and whether it is ready is said by itself.
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
-    late: ['peers'],
+    late: ['peers', 'reachable'],
     local: ALL_CHECKS.filter(({ isDecisive }) => isDecisive === true).map(({ id }) => id),
     // Said at the start already.
     quiet: config.clusterSecretFile === undefined ? ['secret'] : [],
@@ -48,6 +57,14 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
           host: address,
           ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
+      neighbours: async (_daemon, signal) => {
+        const asked = overlay.peers().slice(0, MAX_ASKED)
+        const answers = await askAboutAll(nodes, asked, [], { signal })
+        return asked.flatMap(({ id, address }) => {
+          const said = answers.get(id)
+          return said === undefined || said instanceof Error ? [] : [{ address, cannotReachUs: said.cannotReachYou }]
+        })
+      },
       quotas: async () => quota.book.views(),
       resolve: async () => [],
     },

@@ -8,6 +8,7 @@ import { loopCheck } from './checks/loop.ts'
 import { peersCheck } from './checks/peers.ts'
 import { portsCheck } from './checks/ports.ts'
 import { quotaCheck } from './checks/quota.ts'
+import { reachableCheck } from './checks/reachable.ts'
 import { secretCheck } from './checks/secret.ts'
 import { spaceCheck } from './checks/space.ts'
 import { unpackedLayersCheck } from './checks/unpacked-layers.ts'
@@ -24,6 +25,7 @@ export const ALL_CHECKS: readonly Check[] = [
   portsCheck,
   secretCheck,
   peersCheck,
+  reachableCheck,
   clockCheck,
   upstreamCheck,
   quotaCheck,

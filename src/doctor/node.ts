@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
+import type { RefusedNode } from '../overlay/refused-nodes.ts'
 import type { ContainerdLook } from '../store/containerd/running-containerd.ts'
 
 /** The part of the daemon's settings that the checks look at. */
@@ -40,7 +41,11 @@ export type DaemonLook =
       /** The addresses of each listener; those of the metrics listener and the Unix socket only if there are any. */
       readonly listeners: Readonly<Record<'mirror' | 'peer' | 'router' | 'admin' | 'metrics', readonly string[]>>
       readonly adminSocket?: string
+      /** The address that other nodes are told. */
+      readonly self: { readonly address: string }
       readonly peers: readonly { readonly id: string; readonly address: string }[]
+      /** Nodes that could not join the cluster in the last minutes, or whose cluster this node could not join. */
+      readonly refusedNodes: readonly RefusedNode[]
     }
 
 /** How one address of a registry is doing. */
@@ -62,6 +67,13 @@ export interface PeerLook {
   /** undefined if it answers and lets this node in. */
   readonly failure?: { readonly kind: 'refused' | 'unreachable'; readonly says: string }
   readonly clockAhead?: number
+}
+
+/** A member that has answered the daemon of this node. */
+export interface NeighbourLook {
+  readonly address: string
+  /** Why it cannot reach this node, in its words. */
+  readonly cannotReachUs?: string | undefined
 }
 
 /** A node that the bootstrap names, and whether its router port can be connected to. */
@@ -89,6 +101,8 @@ export interface NodeSources {
   upstreams(signal: AbortSignal): Promise<readonly UpstreamLook[]>
   quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[]>
   peers(daemon: DaemonLook, signal: AbortSignal): Promise<readonly PeerLook[]>
+  /** Of large clusters only some. */
+  neighbours(daemon: DaemonLook, signal: AbortSignal): Promise<readonly NeighbourLook[]>
   candidates(signal: AbortSignal): Promise<readonly CandidateLook[]>
   /** The addresses of a host's name; empty if it has none, or if names are not looked up here. */
   resolve(host: string, signal: AbortSignal): Promise<readonly string[]>
@@ -110,6 +124,7 @@ export interface Node {
   upstreams(): Promise<readonly UpstreamLook[]>
   quotas(): Promise<readonly QuotaView[]>
   peers(): Promise<readonly PeerLook[]>
+  neighbours(): Promise<readonly NeighbourLook[]>
   candidates(): Promise<readonly CandidateLook[]>
 }
 
@@ -144,6 +159,7 @@ export function lookAt(options: NodeOptions): Node {
     upstreams: once(() => sources.upstreams(signal)),
     quotas: once(async () => sources.quotas(await daemon(), signal)),
     peers: once(async () => sources.peers(await daemon(), signal)),
+    neighbours: once(async () => sources.neighbours(await daemon(), signal)),
     candidates: once(() => sources.candidates(signal)),
   }
 }

@@ -65,7 +65,13 @@ for (const version of ['1.6', '2.1'] as const) {
         checks: ALL_CHECKS.filter(({ id }) => LOCAL.includes(id)),
         sources: {
           ...nodeSources(settings),
-          ...{ daemon: async () => ({ state: 'absent' }), upstreams: nowhere, quotas: nowhere, resolve: nowhere },
+          ...{
+            daemon: async () => ({ state: 'absent' }),
+            upstreams: nowhere,
+            quotas: nowhere,
+            neighbours: nowhere,
+            resolve: nowhere,
+          },
         },
         log: {
           info: (_fields: object, message: string) => void lines.push(`info: ${message}`),
