@@ -87,10 +87,8 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [{ ready, reasons, store, adminSocket, self, refusedNodes, ...status }, { peers }] = await Promise.all([
-      admin.call(ADMIN_API.status, {}, options),
-      admin.call(ADMIN_API.peers, {}, options),
-    ])
+    const [{ ready, reasons, store, adminSocket, self, refusedNodes, content, ...status }, { peers }] =
+      await Promise.all([admin.call(ADMIN_API.status, {}, options), admin.call(ADMIN_API.peers, {}, options)])
     const { mirror, peer, router, admin: own, metrics } = status
     const listeners = { mirror, peer, router, admin: own, metrics }
     return {
@@ -99,6 +97,7 @@ async function lookAtDaemon(
       reasons,
       store,
       listeners,
+      storedBytes: content.bytes,
       ...(adminSocket && { adminSocket }),
       self,
       refusedNodes,

@@ -7,6 +7,7 @@ import type { Overlay } from '../overlay/overlay.ts'
 import type { RefusedNodes } from '../overlay/refused-nodes.ts'
 import { askAboutAll } from '../peers/ask-about.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { ChosenStore } from './create-store.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
 import { NodeChecks } from './node-checks.ts'
@@ -17,6 +18,7 @@ export interface CheckedParts {
   readonly overlay: Overlay
   readonly peers: NodeCaller
   readonly refusedNodes: RefusedNodes
+  readonly chosen: Pick<ChosenStore, 'usedBytes'>
   readonly owned: OwnedUpstream
   readonly quota: Quota
   readonly summary: DaemonSummary
@@ -31,11 +33,11 @@ const MAX_ASKED = 16
  * would be a load. Names are not looked up: that holds one of the few threads that its files need too.
  */
 export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChecks {
-  const { overlay, peers: nodes, refusedNodes, owned, quota, summary, log } = parts
+  const { overlay, peers: nodes, refusedNodes, chosen, owned, quota, summary, log } = parts
   const daemon = async (): Promise<DaemonLook> => {
     const { store, self, mirror, peer, admin, metrics } = summary
     const listeners = { mirror, peer, router: config.routerAddr.map(formatHostPort), admin, metrics }
-    const about = { self, peers: overlay.peers(), refusedNodes: refusedNodes.recent() }
+    const about = { storedBytes: chosen.usedBytes(), self, peers: overlay.peers(), refusedNodes: refusedNodes.recent() }
     return { state: 'running', ready: true, reasons: [], store, listeners, ...about }
   }
   return new NodeChecks({

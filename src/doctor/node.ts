@@ -20,6 +20,7 @@ export type DoctorSettings = Pick<
   | 'configDir'
   | 'contentPath'
   | 'cacheDir'
+  | 'cacheSize'
   | 'clusterSecretFile'
   | 'mirrorTokenFile'
   | 'registries'
@@ -38,6 +39,8 @@ export type DaemonLook =
       readonly ready: boolean
       readonly reasons: readonly string[]
       readonly store: 'containerd' | 'directory'
+      /** Bytes of all blobs that it holds. */
+      readonly storedBytes: number
       /** The addresses of each listener; those of the metrics listener and the Unix socket only if there are any. */
       readonly listeners: Readonly<Record<'mirror' | 'peer' | 'router' | 'admin' | 'metrics', readonly string[]>>
       readonly adminSocket?: string

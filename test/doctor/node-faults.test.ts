@@ -63,6 +63,7 @@ describe('the doctor at a node with one fault', () => {
       admin: ['127.0.0.1:7953'],
       metrics: [],
     },
+    storedBytes: 0,
     self: { address: '10.0.0.1:7951' },
     refusedNodes,
     peers: peers.map((peer, at) => (typeof peer === 'string' ? { id: `peer ${at}`, address: peer } : peer)),

@@ -6,6 +6,7 @@ import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { repositoryKey, type TagReference } from '../../oci/reference.ts'
 import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
+import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
 import { second } from '../../time/units.ts'
 import { type BlobOrigin, type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
 import type {
@@ -39,6 +40,8 @@ export interface DirectoryStoreOptions {
 
 /** How long nothing is taken in after the disk was full: trying each blob would only thrash. */
 const FULL_PAUSE = 10 * second
+const DISK_FULL =
+  'the disk of the cache is full: blobs pass through and are not kept, so that each pull fetches them again; make room, choose another --cache-dir, or set --cache-size to what the disk can hold'
 
 /** An OCI image layout that Nabo fills itself: bounded in bytes, least recently used out first. */
 export class DirectoryStore implements CacheStore {
@@ -59,9 +62,11 @@ export class DirectoryStore implements CacheStore {
   #unlock: (() => Promise<void>) | undefined
   /** Until when ingests are refused after a full disk, by `performance.now()`. */
   #fullUntil = 0
+  readonly #warnings: PacedWarnings<'disk' | 'large'>
 
   constructor({ directory, maxBytes, log }: DirectoryStoreOptions) {
     this.#log = log
+    this.#warnings = new PacedWarnings(log)
     this.#layout = new Layout(directory)
     this.#indexFile = new StateFile({
       path: this.#layout.index,
@@ -284,13 +289,24 @@ export class DirectoryStore implements CacheStore {
 
   /** Reserves `size` bytes, evicting for them. False if that can't be done. */
   async #makeRoom(size: number): Promise<boolean> {
-    if (size > this.#space.maxBytes) return false
+    const cacheSize = this.#space.maxBytes
+    if (size > cacheSize) {
+      this.#warnings.warn('large', 'a blob is larger than --cache-size: each pull fetches it again', () => ({
+        bytes: size,
+        cacheSize,
+      }))
+      return false
+    }
     const stats = await statfs(this.#layout.directory).catch(() => undefined)
     // From here to the reservation nothing waits, so that two blobs never get the same room.
     const owed = this.#ingests.values().reduce((sum, ingest) => sum + ingest.size - ingest.written, 0)
     const missing = stats === undefined ? 0 : size + owed - stats.bavail * stats.bsize
     const victims = this.#space.victims(size, missing)
-    if (victims === undefined) return false
+    if (victims === undefined) {
+      // Otherwise clients read all that could be evicted, and soon they do not.
+      if (missing > 0) this.#warnOfFullDisk()
+      return false
+    }
     this.#space.reserve(size)
     await Promise.all(victims.map((digest) => this.#evict(digest)))
     return true
@@ -324,9 +340,17 @@ export class DirectoryStore implements CacheStore {
   }
 
   #noteFailure(error: IngestError): void {
-    if (error.reason === 'disk-full') this.#fullUntil = performance.now() + FULL_PAUSE
     if (error.reason === 'aborted') return
+    if (error.reason === 'disk-full') {
+      this.#fullUntil = performance.now() + FULL_PAUSE
+      return this.#warnOfFullDisk()
+    }
     this.#log.warn({ err: error, reason: error.reason }, 'a blob was not kept in the cache')
+  }
+
+  #warnOfFullDisk(): void {
+    const { used: cached, maxBytes: cacheSize } = this.#space
+    this.#warnings.warn('disk', DISK_FULL, () => ({ directory: this.#layout.directory, cached, cacheSize }))
   }
 
   #saveIndex(): void {
