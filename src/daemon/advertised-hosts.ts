@@ -19,7 +19,9 @@ export async function resolveAddresses(flags: ServeFlags): Promise<ServeConfig> 
 }
 
 /** Other machines would send requests to themselves. Daemons on one machine may form a cluster over loopback. */
-function refuseLoopback({ advertiseAddr, bootstrap }: ServeConfig): void {
+function refuseLoopback({ advertiseAddr, bootstrap, clusterSecretFile, insecureWithoutSecret }: ServeConfig): void {
+  // Without a secret the listeners are on loopback, and `refuseExposure` has more to say.
+  if (clusterSecretFile === undefined && !insecureWithoutSecret) return
   if (!advertiseAddr.every(isLoopbackHost)) return
   if (bootstrap.type !== 'static' || bootstrap.targets.every(isOnThisMachine)) return
   throw new NoAddressError(

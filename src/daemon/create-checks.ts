@@ -67,7 +67,10 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
           return said === undefined || said instanceof Error ? [] : [{ address, cannotReachUs: said.cannotReachYou }]
         })
       },
-      quotas: async () => quota.book.views(),
+      quotas: async () => {
+        const views = quota.book.views()
+        return views.length === 0 && owned.addresses().length === 0 ? undefined : views
+      },
       resolve: async () => [],
     },
   })

@@ -102,7 +102,8 @@ export interface NodeSources {
   daemon(signal: AbortSignal): Promise<DaemonLook>
   /** Rejects with SettingsError too. */
   upstreams(signal: AbortSignal): Promise<readonly UpstreamLook[]>
-  quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[]>
+  /** undefined if no registry has been asked. */
+  quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[] | undefined>
   peers(daemon: DaemonLook, signal: AbortSignal): Promise<readonly PeerLook[]>
   /** Of large clusters only some. */
   neighbours(daemon: DaemonLook, signal: AbortSignal): Promise<readonly NeighbourLook[]>
@@ -125,7 +126,7 @@ export interface Node {
   containerdConfig(): Promise<ContainerdConfig>
   daemon(): Promise<DaemonLook>
   upstreams(): Promise<readonly UpstreamLook[]>
-  quotas(): Promise<readonly QuotaView[]>
+  quotas(): Promise<readonly QuotaView[] | undefined>
   peers(): Promise<readonly PeerLook[]>
   neighbours(): Promise<readonly NeighbourLook[]>
   candidates(): Promise<readonly CandidateLook[]>

@@ -184,6 +184,24 @@ describe('the process', () => {
     }
   })
 
+  it('says that Nabo already runs, and names the process', async () => {
+    const first = start(['serve', ...free()])
+    const { mirror } = await first.serving()
+    const second = start(['serve', ...free(), '--mirror-addr', new URL(mirror).host])
+    assert.equal((await second.exited).code, 1)
+    assert.match(
+      second.stderr,
+      new RegExp(`^nabo: Nabo already runs on this machine \\(pid ${first.child.pid}, .*: nabo status shows it\n$`),
+    )
+  })
+
+  it('warns of a variable that looks like one of its own', async () => {
+    const nabo = start(['serve', ...free()], { env: { NABO_UPSTREM: 'docker.io=http://127.0.0.1:1' } })
+    await nabo.serving()
+    const [warning] = nabo.lines().filter(({ msg }) => /these variables are none of Nabo/.test(String(msg)))
+    assert.deepEqual(warning?.['variables'], ['NABO_UPSTREM'])
+  })
+
   it('waits for a port that another process is about to free, as long as it is told', async () => {
     for (const flag of ['--mirror-addr', '--router-addr']) {
       const taken = createServer().listen(0, '127.0.0.1')
