@@ -67,13 +67,13 @@ export async function serve(flags: ServeFlags): Promise<number> {
 }
 
 /** Names the program that has the address of a listener; undefined if that is not why the daemon could not start, or the program is unknown. */
-async function whyTaken(error: unknown): Promise<string | undefined> {
-  if (!(error instanceof ListenError) || error.code !== 'EADDRINUSE') return undefined
-  const listener = await findListeningProcess(error.address).catch(() => undefined)
+async function whyTaken(failure: unknown): Promise<string | undefined> {
+  if (!(failure instanceof ListenError) || failure.code !== 'EADDRINUSE') return undefined
+  const listener = await findListeningProcess(failure.address).catch(() => undefined)
   if (listener === undefined) return undefined
   if (listener.program !== undefined && isThisProgram(listener))
-    return `Nabo already runs on this machine (pid ${listener.program.pid}, which has ${formatHostPort(error.address)}): nabo status shows it`
-  return `${error.message}; it is ${describeProcess(listener)}`
+    return `Nabo already runs on this machine (pid ${listener.program.pid}, which has ${formatHostPort(failure.address)}): nabo status shows it`
+  return `${failure.message}; it is ${describeProcess(listener)}`
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

@@ -57,7 +57,7 @@ const BLANK = /[ \t\r\n]*/y
 const STRING = /"(?:[^"\\]|\\.)*"/y
 const SCALAR = /[^,\]}\s]+/y
 // https://www.rfc-editor.org/rfc/rfc8259
-const VALID_STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y
+const VALID_STRING = /"(?:[ !#-[\]-\u{10ffff}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy
 const VALID_SCALAR = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?=[,\]}\s]|$)/y
 
 /** Where the members of the object at `at` stand, and its closing brace. The text must be valid JSON. */

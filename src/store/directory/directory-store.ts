@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { open, rm, statfs } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { repositoryKey, type TagReference } from '../../oci/reference.ts'
 import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
-import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
-import { second } from '../../time/units.ts'
 import { type BlobOrigin, type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
 import type {
   ContentSource,
@@ -28,6 +26,7 @@ import { ImageIndex, parseIndex } from './image-index.ts'
 import { Layout } from './layout.ts'
 import { loadContents } from './load-contents.ts'
 import { takeLock } from './lock.ts'
+import { Room } from './room.ts'
 import { Space } from './space.ts'
 import { StateFile } from '../state-file.ts'
 
@@ -38,11 +37,6 @@ export interface DirectoryStoreOptions {
   readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
 }
 
-/** How long nothing is taken in after the disk was full: trying each blob would only thrash. */
-const FULL_PAUSE = 10 * second
-const DISK_FULL =
-  'the disk of the cache is full: blobs pass through and are not kept, so that each pull fetches them again; make room, choose another --cache-dir, or set --cache-size to what the disk can hold'
-
 /** An OCI image layout that Nabo fills itself: bounded in bytes, least recently used out first. */
 export class DirectoryStore implements CacheStore {
   readonly #log: DirectoryStoreOptions['log']
@@ -51,6 +45,7 @@ export class DirectoryStore implements CacheStore {
   readonly #originsFile: StateFile<ReadonlyMap<Digest, readonly BlobOrigin[]>>
   readonly #listeners: Listeners
   readonly #space: Space
+  readonly #room: Room
   readonly #index = new ImageIndex()
   readonly #origins = new BlobOrigins()
   readonly #ingests = new Set<FileIngest>()
@@ -60,13 +55,8 @@ export class DirectoryStore implements CacheStore {
   readonly #manifests = new Map<Digest, Promise<boolean>>()
   #status: StoreStatus = { ready: false, reason: 'the cache directory has not been read yet' }
   #unlock: (() => Promise<void>) | undefined
-  /** Until when ingests are refused after a full disk, by `performance.now()`. */
-  #fullUntil = 0
-  readonly #warnings: PacedWarnings<'disk' | 'large'>
-
   constructor({ directory, maxBytes, log }: DirectoryStoreOptions) {
     this.#log = log
-    this.#warnings = new PacedWarnings(log)
     this.#layout = new Layout(directory)
     this.#indexFile = new StateFile({
       path: this.#layout.index,
@@ -86,6 +76,13 @@ export class DirectoryStore implements CacheStore {
     })
     this.#listeners = new Listeners(log)
     this.#space = new Space(maxBytes)
+    this.#room = new Room({
+      directory,
+      space: this.#space,
+      owed: () => this.#ingests.values().reduce((sum, ingest) => sum + ingest.size - ingest.written, 0),
+      evict: (digest) => this.#evict(digest),
+      log,
+    })
   }
 
   /** Reads the directory. Throws LockedError if another process uses it, and an Error of one sentence if it can't be written. */
@@ -199,8 +196,7 @@ export class DirectoryStore implements CacheStore {
   }
 
   async ingest(digest: Digest, { size }: { size: number }): Promise<Ingest | undefined> {
-    if (!this.#status.ready || performance.now() < this.#fullUntil) return undefined
-    if (!(await this.#makeRoom(size))) return undefined
+    if (!this.#status.ready || !(await this.#room.reserve(size))) return undefined
     const temporaryPath = this.#layout.temporary(randomUUID())
     try {
       const handle = await open(temporaryPath, 'wx+')
@@ -287,31 +283,6 @@ export class DirectoryStore implements CacheStore {
     return ingest
   }
 
-  /** Reserves `size` bytes, evicting for them. False if that can't be done. */
-  async #makeRoom(size: number): Promise<boolean> {
-    const cacheSize = this.#space.maxBytes
-    if (size > cacheSize) {
-      this.#warnings.warn('large', 'a blob is larger than --cache-size: each pull fetches it again', () => ({
-        bytes: size,
-        cacheSize,
-      }))
-      return false
-    }
-    const stats = await statfs(this.#layout.directory).catch(() => undefined)
-    // From here to the reservation nothing waits, so that two blobs never get the same room.
-    const owed = this.#ingests.values().reduce((sum, ingest) => sum + ingest.size - ingest.written, 0)
-    const missing = stats === undefined ? 0 : size + owed - stats.bavail * stats.bsize
-    const victims = this.#space.victims(size, missing)
-    if (victims === undefined) {
-      // Otherwise clients read all that could be evicted, and soon they do not.
-      if (missing > 0) this.#warnOfFullDisk()
-      return false
-    }
-    this.#space.reserve(size)
-    await Promise.all(victims.map((digest) => this.#evict(digest)))
-    return true
-  }
-
   #evict(digest: Digest): Promise<void> {
     this.#log.debug({ digest }, 'evicting a blob from the cache')
     this.#forget(digest)
@@ -341,16 +312,8 @@ export class DirectoryStore implements CacheStore {
 
   #noteFailure(error: IngestError): void {
     if (error.reason === 'aborted') return
-    if (error.reason === 'disk-full') {
-      this.#fullUntil = performance.now() + FULL_PAUSE
-      return this.#warnOfFullDisk()
-    }
+    if (error.reason === 'disk-full') return this.#room.diskWasFull()
     this.#log.warn({ err: error, reason: error.reason }, 'a blob was not kept in the cache')
-  }
-
-  #warnOfFullDisk(): void {
-    const { used: cached, maxBytes: cacheSize } = this.#space
-    this.#warnings.warn('disk', DISK_FULL, () => ({ directory: this.#layout.directory, cached, cacheSize }))
   }
 
   #saveIndex(): void {
