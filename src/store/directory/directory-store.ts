@@ -25,7 +25,7 @@ import { FileIngest, ioError } from './file-ingest.ts'
 import { ImageIndex, parseIndex } from './image-index.ts'
 import { Layout } from './layout.ts'
 import { loadContents } from './load-contents.ts'
-import { takeLock } from './lock.ts'
+import { LockedError, takeLock } from './lock.ts'
 import { Room } from './room.ts'
 import { Space } from './space.ts'
 import { StateFile } from '../state-file.ts'
@@ -88,10 +88,14 @@ export class DirectoryStore implements CacheStore {
   /** Reads the directory. Throws LockedError if another process uses it, and an Error of one sentence if it can't be written. */
   async start(): Promise<void> {
     const { directory } = this.#layout
-    await this.#layout.create().catch((cause: unknown) => {
-      throw new Error(`the cache directory ${directory} cannot be written: ${errorCode(cause)}`, { cause })
-    })
-    this.#unlock = await takeLock(this.#layout.lock)
+    try {
+      await this.#layout.create()
+      this.#unlock = await takeLock(this.#layout.lock)
+    } catch (cause) {
+      if (cause instanceof LockedError) throw cause
+      const advice = 'run Nabo as its owner, or name another one with --cache-dir'
+      throw new Error(`the cache directory ${directory} cannot be written (${advice}): ${errorCode(cause)}`, { cause })
+    }
     try {
       await this.#layout.prepare()
       const contents = { layout: this.#layout, space: this.#space, index: this.#index, origins: this.#origins }
