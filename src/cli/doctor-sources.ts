@@ -1,17 +1,18 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 
-import type { ServeConfig } from '../config/serve-config.ts'
+import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import type { QuotaAnswer } from '../contracts/admin/quota.ts'
 import { ADMIN_API } from '../contracts/admin-api.ts'
-export { resolveAddresses } from '../daemon/advertised-hosts.ts'
+import { onAdvertisedHosts, resolveAddresses } from '../daemon/advertised-hosts.ts'
 import { createUpstream, type OwnedUpstream } from '../daemon/create-upstream.ts'
 import { nodeSources } from '../daemon/node-sources.ts'
+import { NoAddressError } from '../daemon/own-addresses.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
 import { clockAheadOf } from '../doctor/ask-http.ts'
 import { type DaemonLook, type NodeSources, SettingsError, type UpstreamLook } from '../doctor/node.ts'
 import { DOCKER_HUB } from '../oci/reference.ts'
-import { formatHostPort } from '../overlay/host-port.ts'
+import { formatHostPort, isUnspecifiedAddress } from '../overlay/host-port.ts'
 import { createLog, errorText } from '../telemetry/log.ts'
 import { QuotaBook } from '../upstream/quota/quota-book.ts'
 import { QuotaGate } from '../upstream/quota/quota-gate.ts'
@@ -22,8 +23,11 @@ import { AdminClient, AdminError } from './admin-client.ts'
 const QUOTA_REPOSITORY = { registry: DOCKER_HUB, name: 'ratelimitpreview/test' }
 const MAX_REGISTRIES = 8
 
-/** The sources of `nabo doctor`: the files of this node, its daemon if one runs, and the registries. */
-export function doctorSources(config: ServeConfig, { timeout }: { timeout: number }): NodeSources {
+/** The sources of `nabo doctor`: `admin` asks the daemon of this node, by the flags if absent. The files of this node, its daemon if one runs, and the registries. */
+export function doctorSources(
+  config: ServeConfig,
+  { timeout, admin = adminOf(config) }: { timeout: number; admin?: AdminClient },
+): NodeSources {
   const book = new QuotaBook()
   let owned: Promise<OwnedUpstream> | undefined
   const upstream = () => {
@@ -35,9 +39,6 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
     })
     return owned
   }
-  const address = config.adminAddr[0] ?? { host: '127.0.0.1', port: 7953 }
-  const host = address.host === '0.0.0.0' || address.host === '::' ? '127.0.0.1' : address.host
-  const admin = new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
   return {
     ...nodeSources(config),
     // Most checks ask the daemon first: half of the time is left for them when the daemon hangs.
@@ -72,6 +73,21 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
       return (await lookup(name, { all: true })).map((found) => found.address)
     },
   }
+}
+
+/** The settings of a daemon with these flags, and in `addressProblem` why it would not start for want of an address. */
+export async function doctorConfig(flags: ServeFlags): Promise<{ config: ServeConfig; addressProblem?: string }> {
+  try {
+    return { config: await resolveAddresses(flags) }
+  } catch (error) {
+    if (!(error instanceof NoAddressError)) throw error
+    return { config: onAdvertisedHosts(flags, []), addressProblem: error.message }
+  }
+}
+
+function adminOf({ adminAddr: [address = { host: '127.0.0.1', port: 7953 }] }: ServeConfig): AdminClient {
+  const host = isUnspecifiedAddress(address.host) ? '127.0.0.1' : address.host
+  return new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
 }
 
 /** The registries of a list in `--fallback`, else Docker Hub, and those of `--upstream`, as far as they are mirrored. */

@@ -30,7 +30,7 @@ const PEER_PORT = 7951
 const LOOPBACK = '127.0.0.1'
 const EVERY_ADDRESS = '::'
 
-const FLAGS: readonly Flag[] = [
+export const SERVE_FLAGS: readonly Flag[] = [
   {
     flags: '--mirror-addr <address>',
     about: 'where clients on this node ask',
@@ -243,7 +243,7 @@ const FLAGS: readonly Flag[] = [
 /** Adds the flags of `serve` to a command, each with its environment variable `NABO_<FLAG>`. */
 export function addServeFlags(command: Command): Command {
   command.configureOutput({ outputError: (text, write) => write(withoutUserinfo(text)) })
-  for (const flag of FLAGS) command.addOption(optionOf(flag))
+  for (const flag of SERVE_FLAGS) command.addOption(optionOf(flag))
   for (const flags of NOT_YET) {
     const refuse = (text: string) => {
       if (text === '') return undefined
@@ -264,7 +264,7 @@ export function addServeFlags(command: Command): Command {
 /** The flags from the values that commander read for the flags of {@link addServeFlags}. */
 export function serveFlagsOf(values: Record<string, unknown>): ServeFlags {
   const config: Record<string, unknown> = {}
-  for (const flag of FLAGS) {
+  for (const flag of SERVE_FLAGS) {
     const name = optionOf(flag).attributeName()
     if (values[name] !== undefined && values[name] !== '') config[name] = values[name]
     if (flag.repeatable === 'list') config[name] ??= []

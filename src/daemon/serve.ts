@@ -1,4 +1,5 @@
 import { EXIT } from '../cli/exit.ts'
+import type { GivenFlags } from '../config/given-flags.ts'
 import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import { describeProcess, findListeningProcess } from '../doctor/listening-process.ts'
 import { isThisProgram } from '../doctor/mirror-occupant.ts'
@@ -15,8 +16,8 @@ import { welcome } from './welcome.ts'
 /** After the grace for transfers, everything else has this long to close. */
 const CLOSE_TIMEOUT = 5 * second
 
-/** Runs the daemon until SIGTERM or SIGINT; a second one ends it at once. Returns the exit code. */
-export async function serve(flags: ServeFlags): Promise<number> {
+/** `given`: the flags as they were written. Runs the daemon until SIGTERM or SIGINT; a second one ends it at once. Returns the exit code. */
+export async function serve(flags: ServeFlags, given: GivenFlags): Promise<number> {
   const log = createLog(flags.logLevel)
   const unknown = unknownVariables(process.env)
   if (unknown.length > 0)
@@ -40,7 +41,7 @@ export async function serve(flags: ServeFlags): Promise<number> {
   let daemon: Daemon
   try {
     config = await resolveAddresses(flags)
-    daemon = await startDaemon(config, log, waiting.signal)
+    daemon = await startDaemon(config, log, { signal: waiting.signal, given })
   } catch (error) {
     if (waiting.signal.aborted && error instanceof Error && error.name === 'AbortError') {
       await stopWatchdog()

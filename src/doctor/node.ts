@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 
+import type { FlagDifference } from '../config/given-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
@@ -115,6 +116,10 @@ export interface NodeSources {
 /** This node during one run of the checks: everything is looked at once at most, when the first check asks. */
 export interface Node {
   readonly settings: DoctorSettings
+  /** The flags that were given with other values than the daemon of this node has. */
+  readonly differences: readonly FlagDifference[]
+  /** Why a daemon with these settings has no address for other nodes, and does not start. */
+  readonly addressProblem?: string | undefined
   /** In a container most of the host's files cannot be seen: that one is missing says nothing then. */
   readonly isContained: boolean
   /** Whether what is in a directory, or is missing there, is so on the node too. */
@@ -134,6 +139,8 @@ export interface Node {
 
 export interface NodeOptions {
   readonly settings: DoctorSettings
+  readonly differences?: readonly FlagDifference[]
+  readonly addressProblem?: string | undefined
   readonly sources: NodeSources
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly isContained?: boolean
@@ -142,13 +149,15 @@ export interface NodeOptions {
 }
 
 export function lookAt(options: NodeOptions): Node {
-  const { settings, sources, signal, environment } = options
+  const { settings, differences = [], addressProblem, sources, signal, environment } = options
   const containerd = once(() => sources.containerd(signal))
   const daemon = once(() => sources.daemon(signal))
   const isContained = options.isContained ?? isInContainer(environment)
   const isVisible = async (directory: string) => !isContained || sources.isMounted(directory)
   return {
     settings,
+    differences,
+    addressProblem,
     environment,
     isContained,
     isVisible,

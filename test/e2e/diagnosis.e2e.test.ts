@@ -8,7 +8,7 @@ import { z } from 'zod'
 import { findTool } from '../support/debian-tool.ts'
 import type { ClusterNode } from '../support/cluster-node.ts'
 import type { NaboProcess } from '../support/nabo-process.ts'
-import { type Cluster, clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
+import { clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
 import { eventually } from '../support/poll.ts'
 import { Fleet } from './fleet.ts'
 
@@ -22,11 +22,9 @@ const findingsSchema = z.object({
 })
 type Findings = z.infer<typeof findingsSchema>['findings']
 
-/** What `nabo doctor` finds on a node whose daemon runs with these flags, but for what the disk of the test machine says. */
-async function findingsOf(cluster: Cluster, node: ClusterNode, flags: readonly string[] = []): Promise<Findings> {
-  const own = [...FLAGS, '--cluster-secret-file', cluster.secretFile, '--advertise-addr', node.ip, ...flags]
-  const at = ['--upstream', `docker.io=${cluster.hubUrl}`, '--bootstrap', `static:${cluster.node(0).ip}`]
-  const { stdout } = await node.exec(NABO, ['doctor', '--json', ...at, ...own])
+/** What `nabo doctor` finds on a node, but for what the disk of the test machine says. It asks the daemon for its flags. */
+async function findingsOf(node: ClusterNode): Promise<Findings> {
+  const { stdout } = await node.exec(NABO, ['doctor', '--json', '--admin-socket', node.adminSocket])
   return findingsSchema.parse(JSON.parse(stdout)).findings.filter(({ id }) => id !== 'space')
 }
 
@@ -60,13 +58,13 @@ describe('the cause of a failure is named where people look', { skip }, () => {
       'both sides count it',
       async () => (await refused(fleet.nabo(0))) > 0 && (await refused(stranger)) > 0,
     )
-    const here = await findingsOf(cluster, cluster.node(0))
+    const here = await findingsOf(cluster.node(0))
     assert.deepEqual(faults(here), ['secret'])
     assert.match(saysOf(here, 'secret'), new RegExp(`^${odd.ip} has another cluster secret`))
-    const there = await findingsOf(cluster, odd, ['--cluster-secret-file', other])
+    const there = await findingsOf(odd)
     assert.equal(there.find(({ id }) => id === 'secret')?.level, 'error')
     assert.match(saysOf(there, 'secret'), new RegExp(`^${cluster.node(0).ip} has another cluster secret`))
-    assert.deepEqual(faults(await findingsOf(cluster, second)), [], 'a node that neither met the odd one')
+    assert.deepEqual(faults(await findingsOf(second)), [], 'a node that neither met the odd one')
     for (const [nabo, address] of [
       [fleet.nabo(0), odd.ip],
       [stranger, cluster.node(0).ip],
@@ -95,12 +93,12 @@ describe('the cause of a failure is named where people look', { skip }, () => {
       const nabos = cluster.nodes.map((node) => node.startNabo(FLAGS))
       await Promise.all(nabos.map((nabo) => nabo.ready()))
       await eventually('its neighbours have tried to reach it', async () =>
-        /2 of 2 other nodes cannot reach/.test(saysOf(await findingsOf(cluster, cut), 'reachable')),
+        /2 of 2 other nodes cannot reach/.test(saysOf(await findingsOf(cut), 'reachable')),
       )
-      const own = await findingsOf(cluster, cut)
+      const own = await findingsOf(cut)
       assert.deepEqual(faults(own), ['reachable'])
       assert.match(saysOf(own, 'reachable'), new RegExp(`at ${cut.ip}:7951: .*cannot be reached`))
-      const neighbour = await findingsOf(cluster, cluster.node(0))
+      const neighbour = await findingsOf(cluster.node(0))
       assert.deepEqual(faults(neighbour), ['peers'])
       assert.match(saysOf(neighbour, 'peers'), new RegExp(`peer port of ${cut.ip}:7951 cannot be reached`))
     },

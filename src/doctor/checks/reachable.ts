@@ -1,10 +1,12 @@
 import { type Check, error, ok, warning } from '../check.ts'
 
-/** Whether other nodes can send requests to this one, as they say. */
+/** Whether this node has an address for other nodes, and they reach it there, as they say. */
 export const reachableCheck: Check = {
   id: 'reachable',
   title: 'reachable by other nodes',
   async run(node) {
+    if (node.addressProblem !== undefined)
+      return error(node.addressProblem, '--advertise-addr <an address of this machine in the network of the nodes>')
     const daemon = await node.daemon()
     if (daemon.state !== 'running') return undefined
     const neighbours = await node.neighbours()
