@@ -1,18 +1,19 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 
-import type { ServeConfig } from '../config/serve-config.ts'
+import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import type { QuotaAnswer } from '../contracts/admin/quota.ts'
 import { ADMIN_API } from '../contracts/admin-api.ts'
-export { resolveAddresses } from '../daemon/advertised-hosts.ts'
+import { onAdvertisedHosts, resolveAddresses } from '../daemon/advertised-hosts.ts'
 import { createUpstream, type OwnedUpstream } from '../daemon/create-upstream.ts'
 import { nodeSources } from '../daemon/node-sources.ts'
 import { SystemTrust } from '../http-client/system-trust.ts'
+import { NoAddressError } from '../daemon/own-addresses.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
 import { clockAheadOf } from '../doctor/ask-http.ts'
 import { type DaemonLook, type NodeSources, SettingsError, type UpstreamLook } from '../doctor/node.ts'
 import { DOCKER_HUB } from '../oci/reference.ts'
-import { formatHostPort } from '../overlay/host-port.ts'
+import { formatHostPort, isUnspecifiedAddress } from '../overlay/host-port.ts'
 import { createLog, errorText } from '../telemetry/log.ts'
 import { QuotaBook } from '../upstream/quota/quota-book.ts'
 import { QuotaGate } from '../upstream/quota/quota-gate.ts'
@@ -23,8 +24,11 @@ import { AdminClient, AdminError } from './admin-client.ts'
 const QUOTA_REPOSITORY = { registry: DOCKER_HUB, name: 'ratelimitpreview/test' }
 const MAX_REGISTRIES = 8
 
-/** The sources of `nabo doctor`: the files of this node, its daemon if one runs, and the registries. */
-export function doctorSources(config: ServeConfig, { timeout }: { timeout: number }): NodeSources {
+/** The sources of `nabo doctor`: `admin` asks the daemon of this node, by the flags if absent. The files of this node, its daemon if one runs, and the registries. */
+export function doctorSources(
+  config: ServeConfig,
+  { timeout, admin = adminOf(config) }: { timeout: number; admin?: AdminClient },
+): NodeSources {
   const book = new QuotaBook()
   const log = createLog('silent')
   const trust = new SystemTrust(process.env, log)
@@ -38,9 +42,6 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
     })
     return owned
   }
-  const address = config.adminAddr[0] ?? { host: '127.0.0.1', port: 7953 }
-  const host = address.host === '0.0.0.0' || address.host === '::' ? '127.0.0.1' : address.host
-  const admin = new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
   return {
     ...nodeSources(config),
     // Most checks ask the daemon first: half of the time is left for them when the daemon hangs.
@@ -61,6 +62,10 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
       await trust.load()
       return (await upstream()).certificates()
     },
+    neighbours: async (_daemon, signal) => {
+      const { peers } = await admin.call(ADMIN_API.peers, {}, { signal, timeout })
+      return peers.filter(({ answer }) => answer === 'ok')
+    },
     quotas: async (daemon, signal) => {
       const known = daemon.state === 'running' ? await admin.call(ADMIN_API.quotas, {}, { signal, timeout }) : undefined
       if (known !== undefined && known.quotas.length > 0) return known.quotas.map(viewOf)
@@ -77,6 +82,21 @@ export function doctorSources(config: ServeConfig, { timeout }: { timeout: numbe
   }
 }
 
+/** The settings of a daemon with these flags, and in `addressProblem` why it would not start for want of an address. */
+export async function doctorConfig(flags: ServeFlags): Promise<{ config: ServeConfig; addressProblem?: string }> {
+  try {
+    return { config: await resolveAddresses(flags) }
+  } catch (error) {
+    if (!(error instanceof NoAddressError)) throw error
+    return { config: onAdvertisedHosts(flags, []), addressProblem: error.message }
+  }
+}
+
+function adminOf({ adminAddr: [address = { host: '127.0.0.1', port: 7953 }] }: ServeConfig): AdminClient {
+  const host = isUnspecifiedAddress(address.host) ? '127.0.0.1' : address.host
+  return new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
+}
+
 /** The registries of a list in `--fallback`, else Docker Hub, and those of `--upstream`, as far as they are mirrored. */
 function registriesOf({ registries, fallback, upstream }: ServeConfig): string[] {
   const named = typeof fallback === 'string' ? [DOCKER_HUB] : [...fallback]
@@ -90,13 +110,22 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [{ ready, reasons, store, adminSocket, ...status }, { peers }] = await Promise.all([
-      admin.call(ADMIN_API.status, {}, options),
-      admin.call(ADMIN_API.peers, {}, options),
-    ])
+    const [{ ready, reasons, store, adminSocket, self, refusedNodes, content, ...status }, { peers }] =
+      await Promise.all([admin.call(ADMIN_API.status, {}, options), admin.call(ADMIN_API.peers, {}, options)])
     const { mirror, peer, router, admin: own, metrics } = status
     const listeners = { mirror, peer, router, admin: own, metrics }
-    return { state: 'running', ready, reasons, store, listeners, ...(adminSocket && { adminSocket }), peers }
+    return {
+      state: 'running',
+      ready,
+      reasons,
+      store,
+      listeners,
+      storedBytes: content.bytes,
+      ...(adminSocket && { adminSocket }),
+      self,
+      refusedNodes,
+      peers,
+    }
   } catch (error) {
     options.signal.throwIfAborted()
     if (!(error instanceof AdminError)) throw error

@@ -1,5 +1,10 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+
 import type { Command } from 'commander'
 
+import { defaultAdminSocket } from '../config/admin-socket.ts'
+import { differencesOf, givenFlags, parseGivenFlags } from '../config/given-flags.ts'
 import { parseDuration } from '../config/parse.ts'
 import type { ServeFlags } from '../config/serve-config.ts'
 import { addServeFlags, serveFlagsOf } from '../config/serve-flags.ts'
@@ -9,6 +14,8 @@ import { lookAt } from '../doctor/node.ts'
 import { renderFindings } from '../doctor/render.ts'
 import { runChecks } from '../doctor/run-checks.ts'
 import { second } from '../time/units.ts'
+import { ADMIN_API } from '../contracts/admin-api.ts'
+import { AdminClient } from './admin-client.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { printable } from './printable.ts'
@@ -41,11 +48,14 @@ export function addDoctor(program: Command): void {
 }
 
 async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeout: number }): Promise<number> {
-  const { doctorSources, resolveAddresses } = await import('./doctor-sources.ts')
-  const config = await resolveAddresses(flags)
+  const { doctorConfig, doctorSources } = await import('./doctor-sources.ts')
+  const given = givenFlags(process.argv.slice(2))
+  const running = await flagsOfDaemon(flags, timeout / 2)
+  const { config, addressProblem } = await doctorConfig(running?.flags ?? flags)
+  const differences = running === undefined ? [] : differencesOf(given, running.given)
   const signal = AbortSignal.timeout(timeout + SLACK)
-  const sources = doctorSources(config, { timeout })
-  const node = lookAt({ settings: config, environment: process.env, sources, signal })
+  const sources = doctorSources(config, { timeout, ...(running === undefined ? {} : { admin: running.admin }) })
+  const node = lookAt({ settings: config, differences, addressProblem, environment: process.env, sources, signal })
   const findings = await runChecks(ALL_CHECKS, node, { timeout, signal })
   const level = worst(findings)?.level ?? 'ok'
   const colours = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
@@ -54,6 +64,22 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
     : renderFindings(findings, { colours, print: printable })
   await write(text)
   return exitCodeOf(findings)
+}
+
+/** What the daemon of this node was started with, if its socket answers; relative paths then start where the daemon's do. */
+async function flagsOfDaemon({ adminSocket = defaultAdminSocket() }: ServeFlags, timeout: number) {
+  if (adminSocket === 'none') return undefined
+  const admin = new AdminClient({ socket: resolve(adminSocket) })
+  try {
+    const { workingDirectory, flags: given } = await admin.call(ADMIN_API.settings, {}, { timeout })
+    const flags = parseGivenFlags(given)
+    if (existsSync(workingDirectory)) process.chdir(workingDirectory)
+    return { admin, given, flags }
+  } catch {
+    // No daemon, one of another user, or an older version: the flags given here are checked.
+    await admin.close()
+    return undefined
+  }
 }
 
 function exitCodeOf(findings: readonly Finding[]): number {

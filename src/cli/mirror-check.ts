@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { describeProcess } from '../doctor/listening-process.ts'
 import { findMirrorOccupant, type MirrorOccupant } from '../doctor/mirror-occupant.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import { second } from '../time/units.ts'
@@ -40,11 +41,5 @@ export async function waitForMirror(mirrorUrl: URL, ms: number): Promise<boolean
 function refusal({ address, process: listener }: Extract<MirrorOccupant, { type: 'other' }>): string {
   const where = `another program answers at ${formatHostPort(address)}`
   const fix = 'End that program, or choose another address with --mirror-addr of nabo serve and --mirror-url here.'
-  return `${where}${listener === undefined ? '' : `: ${named(listener)}`}. Nothing was changed. ${fix}`
-}
-
-function named({ uid, program }: NonNullable<Extract<MirrorOccupant, { type: 'other' }>['process']>): string {
-  if (program === undefined) return `a process of user ${uid}, which this user or container cannot see`
-  const { name, pid, executable } = program
-  return `${name} (pid ${pid}, ${executable === undefined ? `user ${uid}` : `${executable}, user ${uid}`})`
+  return `${where}${listener === undefined ? '' : `: ${describeProcess(listener)}`}. Nothing was changed. ${fix}`
 }

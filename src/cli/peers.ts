@@ -49,9 +49,11 @@ export function peersText(peers: readonly PeerAnswer[]): string {
   return table(['ADDRESS', 'ZONE', 'HEALTH', right('ROUND TRIP'), 'IN SYNC', right('FETCHES'), 'VERSION', 'ID'], rows)
 }
 
-function healthOf({ answer, ready, isFailing }: PeerAnswer): string {
-  if (answer === 'refused') return 'refuses (an older version?)'
-  if (answer === 'none') return 'does not answer'
+function healthOf({ answer, failure, ready, isFailing, cannotReachUs }: PeerAnswer): string {
+  const why = failure === undefined ? '' : `: ${failure}`
+  if (answer === 'refused') return `refuses${why}`
+  if (answer === 'none') return `does not answer${why}`
+  if (cannotReachUs !== undefined) return 'cannot reach this node'
   if (ready === false) return 'not ready'
   return isFailing ? 'failed lately' : 'well'
 }

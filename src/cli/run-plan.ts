@@ -28,7 +28,7 @@ export async function runPlan({ path, dryRun, mirrorUrl, make, nothing, after }:
       if (!dryRun) await applyPlan(made)
       return made
     })
-    print(plan, dryRun)
+    print(plan, path, dryRun)
     for (const note of plan.notes) say(note)
     if (plan.changes.length === 0 && plan.notes.length === 0) say(nothing)
     else if (plan.changes.length > 0 && !dryRun) say(after)
@@ -40,13 +40,13 @@ export async function runPlan({ path, dryRun, mirrorUrl, make, nothing, after }:
   }
 }
 
-function print({ changes }: Plan, dryRun: boolean): void {
-  const seen = new Set<string>()
-  for (const change of changes) {
-    const { path } = change.before
-    // A file may be written twice on the way.
-    if (seen.has(path)) continue
-    seen.add(path)
+function print({ changes }: Plan, about: string, dryRun: boolean): void {
+  // A file may be written twice on the way.
+  const files = new Map<string, FileChange>()
+  for (const change of changes) if (!files.has(change.before.path)) files.set(change.before.path, change)
+  // The file that the command is about comes first, whatever is written first.
+  const shown = [...files].toSorted(([a], [b]) => Number(b === about) - Number(a === about))
+  for (const [path, change] of shown) {
     say(`${path}: ${dryRun ? 'would be ' : ''}${verbOf(change)}`)
     if (dryRun) for (const line of linesOf(change)) say(`  ${line}`)
   }

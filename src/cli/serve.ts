@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 
+import { givenFlags } from '../config/given-flags.ts'
 import { addServeFlags, serveFlagsOf } from '../config/serve-flags.ts'
 
 /** Adds `nabo serve`, the daemon. */
@@ -9,7 +10,7 @@ export function addServe(program: Command): void {
     .action(async (values: Record<string, unknown>) => {
       // All that the daemon is made of: a second that nobody waits for who only wants the help.
       const { serve } = await import('../daemon/serve.ts')
-      process.exitCode = await serve(serveFlagsOf(values))
+      process.exitCode = await serve(serveFlagsOf(values), givenFlags(process.argv.slice(2)))
       // What is still open by now (a frozen peer's connection) must not keep the process.
       process.exit()
     })

@@ -1,7 +1,8 @@
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 
 import { parseImagePattern } from '../oci/image-pattern.ts'
 import { DEFAULT_ROUTER_PORT, parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
+import { isUnspecifiedAddress } from '../overlay/host-port.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { type Flag, environmentName, optionOf } from './flag-option.ts'
 import {
@@ -31,7 +32,7 @@ const PEER_PORT = 7951
 const LOOPBACK = '127.0.0.1'
 const EVERY_ADDRESS = '::'
 
-const FLAGS: readonly Flag[] = [
+export const SERVE_FLAGS: readonly Flag[] = [
   {
     flags: '--mirror-addr <address>',
     about: 'where clients on this node ask',
@@ -92,8 +93,8 @@ const FLAGS: readonly Flag[] = [
   {
     flags: '--advertise-addr <ip>',
     about:
-      'what peers are told (default: the addresses of --peer-addr, or those of the default routes if it names none)',
-    parse: parseIp,
+      'the addresses that other nodes are told (default: those of --peer-addr; if it names none, those of the default routes; without these, those of the routes to the nodes of --bootstrap, or the only address of this machine)',
+    parse: advertisedIp,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
     separator: /[\s,]+/,
@@ -267,7 +268,7 @@ const FLAGS: readonly Flag[] = [
 /** Adds the flags of `serve` to a command, each with its environment variable `NABO_<FLAG>`. */
 export function addServeFlags(command: Command): Command {
   command.configureOutput({ outputError: (text, write) => write(withoutUserinfo(text)) })
-  for (const flag of FLAGS) command.addOption(optionOf(flag))
+  for (const flag of SERVE_FLAGS) command.addOption(optionOf(flag))
   for (const flags of NOT_YET) {
     const refuse = (text: string) => {
       if (text === '') return undefined
@@ -288,7 +289,7 @@ export function addServeFlags(command: Command): Command {
 /** The flags from the values that commander read for the flags of {@link addServeFlags}. */
 export function serveFlagsOf(values: Record<string, unknown>): ServeFlags {
   const config: Record<string, unknown> = {}
-  for (const flag of FLAGS) {
+  for (const flag of SERVE_FLAGS) {
     const name = optionOf(flag).attributeName()
     if (values[name] !== undefined && values[name] !== '') config[name] = values[name]
     if (flag.repeatable === 'list') config[name] ??= []
@@ -313,4 +314,11 @@ function withDefaultListeners(config: ServeFlags): ServeFlags {
 
 function listenerDefaults(port: number): string {
   return `default: [${EVERY_ADDRESS}]:${port} with a cluster secret, else ${LOOPBACK}:${port}`
+}
+
+function advertisedIp(text: string): string {
+  const address = parseIp(text)
+  if (isUnspecifiedAddress(address))
+    throw new InvalidArgumentError('other nodes cannot connect to it: name an address of this machine.')
+  return address
 }

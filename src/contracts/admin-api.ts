@@ -5,6 +5,7 @@ import { find } from './admin/find.ts'
 import { livez, metrics, readyz } from './admin/health.ts'
 import { peers } from './admin/peers.ts'
 import { quotas } from './admin/quota.ts'
+import { settings } from './admin/settings.ts'
 import { status } from './admin/status.ts'
 import { warm } from './admin/warm.ts'
 import { type AdminHandler, jsonCall, textCall } from './admin-contract.ts'
@@ -30,7 +31,7 @@ const openapi = jsonCall({
 export const PROBES = { livez, readyz, metrics } as const
 
 /** Every call of the admin API. */
-export const ADMIN_API = { ...PROBES, page, status, quotas, peers, checks, find, warm, openapi } as const
+export const ADMIN_API = { ...PROBES, page, status, settings, quotas, peers, checks, find, warm, openapi } as const
 
 export type AdminApi = typeof ADMIN_API
 

@@ -5,13 +5,15 @@ import type { StatusAnswer } from '../contracts/admin/status.ts'
 import type { Readiness } from '../http/admin-handlers.ts'
 import { type IsMirror, type Repository, repositoryKey } from '../oci/reference.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Overlay } from '../overlay/overlay.ts'
+import type { Overlay, Peer } from '../overlay/overlay.ts'
 import type { About } from '../contracts/node/about.ts'
-import type { NodeCaller } from '../contracts/node-caller.ts'
 import { askAboutAll } from '../peers/ask-about.ts'
+import type { RefusedNodes } from '../overlay/refused-nodes.ts'
+import type { PeerClient } from '../peers/peer-client.ts'
 import { PeerError } from '../peers/peer-transport.ts'
 import type { ReplicatedIndex } from '../providers/replicated-index.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
+import { errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
 import { VERSION } from '../version.ts'
 import type { ChosenStore } from './create-store.ts'
@@ -25,12 +27,13 @@ export interface Viewed {
   readonly summary: DaemonSummary
   readonly chosen: ChosenStore
   readonly overlay: Overlay
+  readonly refusedNodes: RefusedNodes
   readonly index: ReplicatedIndex
   readonly swarm: ReplicatedSwarm
   readonly transfers: Transfers
   readonly quota: Quota
   readonly metrics: Metrics
-  readonly nodes: NodeCaller
+  readonly nodes: Pick<PeerClient, 'call' | 'failureOf'>
   readonly isMirror: IsMirror
   readonly readiness: () => Readiness
   /** Whether a repository is public as far as this node knows, without a request; undefined if no answer is recent enough. */
@@ -57,6 +60,7 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     hasSecret: config.clusterSecretFile !== undefined,
     ...(isOperator ? { mirrored: mirroredView(config) } : {}),
     peers: overlay.peers().length,
+    refusedNodes: viewed.refusedNodes.recent(),
     blobs: countBlobs(chosen),
     content: {
       place: chosen.place,
@@ -106,28 +110,35 @@ export async function peersView(viewed: Viewed): Promise<readonly PeerAnswer[]> 
       isHeard,
       isFailing,
       ...(said === undefined || said instanceof Error
-        ? { answer: said instanceof PeerError && said.reason === 'refused' ? 'refused' : 'none' }
+        ? {
+            answer: said instanceof PeerError && said.reason === 'refused' ? 'refused' : 'none',
+            failure: errorText(said ?? new Error(`no answer within ${PEERS_TIMEOUT / second} s`)),
+          }
         : {
             answer: 'ok',
             version: said.version,
             ...(said.zone === undefined ? {} : { zone: said.zone }),
             ready: said.ready,
             transfers: said.transfers.length,
+            ...(said.cannotReachYou === undefined ? {} : { cannotReachUs: said.cannotReachYou }),
             roundTripMs: Math.round(said.roundTrip * 10) / 10,
           }),
     }
   })
 }
 
-/** This node's answer to `about`. `digests` restricts the transfers; all if empty. */
+/** This node's answer to `about` of another member. `digests` restricts the transfers; all if empty. */
 export function aboutSelf(
-  { config, transfers, readiness }: Pick<Viewed, 'config' | 'transfers' | 'readiness'>,
+  { config, transfers, readiness, nodes }: Pick<Viewed, 'config' | 'transfers' | 'readiness' | 'nodes'>,
   digests: readonly Digest[],
+  asker: Pick<Peer, 'id'>,
 ): About {
+  const failure = nodes.failureOf(asker.id)
   return {
     version: VERSION,
     zone: config.zone,
     ready: readiness().ready,
+    ...(failure === undefined ? {} : { cannotReachYou: failure }),
     transfers: transfers
       .list(MAX_TOLD, digests.length === 0 ? undefined : digests)
       .map(({ digest, position, size, source }) => ({ digest, position, size, from: source?.name })),

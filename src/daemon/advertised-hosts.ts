@@ -1,19 +1,32 @@
-import { createSocket } from 'node:dgram'
 import { isIP } from 'node:net'
 
 import type { AdvertisedPort, ListenAddress, ServeConfig, ServeFlags } from '../config/serve-config.ts'
-import { type HostPort, formatHostPort, isLoopbackHost } from '../overlay/host-port.ts'
-import { abortable } from '../time/deadline.ts'
-import { second } from '../time/units.ts'
+import { type HostPort, formatHostPort, isLoopbackHost, isUnspecifiedAddress } from '../overlay/host-port.ts'
+import { isOnThisMachine } from './exposure.ts'
+import { NoAddressError, findOwnAddresses } from './own-addresses.ts'
 
-/** Addresses set aside for documentation: a datagram socket that is connected to one learns its own address and sends nothing. */
-const ELSEWHERE = { udp4: '192.0.2.1', udp6: '2001:db8::1' } as const
 const LOOPBACK = '127.0.0.1'
 
-/** Finds the advertised hosts that no flag names, and resolves the listeners on `advertise:<port>`. */
+/**
+ * Finds the advertised hosts that no flag names, and resolves the listeners on `advertise:<port>`. Throws an Error with one sentence for the
+ * operator if this machine has no address that other nodes could use, or if a flag names one that they cannot use.
+ */
 export async function resolveAddresses(flags: ServeFlags): Promise<ServeConfig> {
-  const { advertiseAddr, peerAddr } = flags
-  return onAdvertisedHosts(flags, advertiseAddr.length > 0 ? advertiseAddr : await findAdvertisedHosts(peerAddr))
+  const { advertiseAddr } = flags
+  const config = onAdvertisedHosts(flags, advertiseAddr.length > 0 ? advertiseAddr : await findAdvertisedHosts(flags))
+  refuseLoopback(config)
+  return config
+}
+
+/** Other machines would send requests to themselves. Daemons on one machine may form a cluster over loopback. */
+function refuseLoopback({ advertiseAddr, bootstrap, clusterSecretFile, insecureWithoutSecret }: ServeConfig): void {
+  // Without a secret the listeners are on loopback, and `refuseExposure` has more to say.
+  if (clusterSecretFile === undefined && !insecureWithoutSecret) return
+  if (!advertiseAddr.every(isLoopbackHost)) return
+  if (bootstrap.type !== 'static' || bootstrap.targets.every(isOnThisMachine)) return
+  throw new NoAddressError(
+    `--bootstrap names other machines, but ${advertiseAddr.join(', ')}, which they would be told, is loopback: set --advertise-addr, or --peer-addr, to an address of this machine in their network`,
+  )
 }
 
 /** Resolves the listeners on `advertise:<port>` to these hosts; loopback if there are none. */
@@ -42,35 +55,13 @@ function onHosts(addresses: readonly (HostPort | AdvertisedPort)[], hosts: reado
 }
 
 /**
- * What peers are told when no flag says it: the addresses that are listened on if all are fixed, else those of the default routes, else
- * loopback. They are looked up once.
+ * What peers are told when no flag says it: the addresses that are listened on if all are fixed, else {@link findOwnAddresses}. They are
+ * looked up once.
  */
-async function findAdvertisedHosts(peerAddr: ServeFlags['peerAddr']): Promise<readonly string[]> {
+async function findAdvertisedHosts(flags: ServeFlags): Promise<readonly string[]> {
+  const { peerAddr } = flags
   const listening = peerAddr.flatMap((address) => ('host' in address ? [address] : []))
   const hosts = listening.map(({ host }) => (isLoopbackHost(host) && isIP(host) === 0 ? LOOPBACK : host))
-  const fixed = hosts.filter((host) => isIP(host) !== 0 && !isUnspecified(host))
-  if (fixed.length === peerAddr.length) return fixed
-  const found = await Promise.all([localAddress('udp4'), localAddress('udp6')])
-  const routed = found.filter((host) => host !== undefined)
-  return routed.length === 0 ? [LOOPBACK] : routed
-}
-
-function isUnspecified(host: string): boolean {
-  return host === '0.0.0.0' || /^[0:]+$/.test(host)
-}
-
-async function localAddress(type: 'udp4' | 'udp6'): Promise<string | undefined> {
-  const socket = createSocket(type)
-  const connected = new Promise<string>((resolve, reject) => {
-    socket.once('error', reject)
-    socket.connect(9, ELSEWHERE[type], () => resolve(socket.address().address))
-  })
-  try {
-    return await abortable(connected, AbortSignal.timeout(second))
-  } catch {
-    // No route in this address family.
-    return undefined
-  } finally {
-    socket.close()
-  }
+  const fixed = hosts.filter((host) => isIP(host) !== 0 && !isUnspecifiedAddress(host))
+  return fixed.length === peerAddr.length ? fixed : findOwnAddresses(flags)
 }

@@ -1,3 +1,4 @@
+import type { GivenFlags } from '../config/given-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import { PROBES } from '../contracts/admin-api.ts'
 import { isNamedRegistry } from '../delivery/access/registry-policy.ts'
@@ -32,6 +33,7 @@ interface AppParts extends Parts {
   readonly warm: Warm
   readonly checks: NodeChecks
   readonly summary: DaemonSummary
+  readonly given: GivenFlags
   /** Whether the cluster has a secret. */
   readonly hasSecret: boolean
   /** The token in --mirror-token-file; undefined without the flag. */
@@ -76,7 +78,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     index: parts.index,
     swarm: parts.swarm,
     quota: parts.quotaExchange,
-    about: (digests) => aboutSelf(viewed, digests),
+    about: (digests, asker) => aboutSelf(viewed, digests, asker),
     warm: warm.jobs,
     hasSecret,
     verifier: parts.authentication.verifier,
@@ -121,6 +123,7 @@ function createAdminHandlers(viewed: Viewed, parts: AppParts) {
     readiness,
     metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
     status: (options) => statusView(viewed, options),
+    settings: { workingDirectory: process.cwd(), flags: parts.given },
     quotas: () => askedQuotas(quota, quotaExchange),
     peers: () => overlay.peers(),
     members: () => peersView(viewed),

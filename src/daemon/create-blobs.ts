@@ -70,7 +70,13 @@ export function createBlobs(config: ServeConfig, parts: BlobParts): BlobUseCases
 function createFills(
   cache: CacheStore,
   remote: RemoteBlobs,
-  { buffers, provenance, rights, log }: Pick<BlobParts, 'buffers' | 'provenance' | 'rights' | 'log'>,
+  {
+    buffers,
+    provenance,
+    rights,
+    suspects,
+    log,
+  }: Pick<BlobParts, 'buffers' | 'provenance' | 'rights' | 'suspects' | 'log'>,
 ): Fills {
   return new Fills({
     store: cache,
@@ -86,8 +92,16 @@ function createFills(
         if (provenance.isOpen(digest)) cache.noteOrigin(digest, { repository, isPublic: true })
         for (const { registry, name, access } of provenance.of(digest))
           cache.noteOrigin(digest, { repository: { registry, name }, isPublic: access === 'public' })
+      } else if (isDiskFull(error)) {
+        // The store warns of the disk; the blob itself may be all right.
+        suspects.notKept(request.digest)
+        log.debug(fields, 'a blob did not get into the cache: its disk is full')
       } else log.warn({ ...fields, err: errorText(error) }, 'a blob did not get into the cache')
       if (error instanceof IngestError && error.reason === 'digest-mismatch') fill.blame()
     },
   })
+}
+
+function isDiskFull(error: unknown): boolean {
+  return error instanceof IngestError && error.reason === 'disk-full'
 }

@@ -2,8 +2,12 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
 import type { DaemonLook } from '../doctor/node.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
+import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
+import type { RefusedNodes } from '../overlay/refused-nodes.ts'
+import { askAboutAll } from '../peers/ask-about.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { ChosenStore } from './create-store.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
 import { NodeChecks } from './node-checks.ts'
@@ -12,29 +16,36 @@ import type { Quota } from './quota.ts'
 
 export interface CheckedParts {
   readonly overlay: Overlay
+  readonly peers: NodeCaller
+  readonly refusedNodes: RefusedNodes
+  readonly chosen: Pick<ChosenStore, 'usedBytes'>
   readonly owned: OwnedUpstream
   readonly quota: Quota
   readonly summary: DaemonSummary
   readonly log: Log
 }
 
+/** Members that are asked whether they reach this node: enough to tell a firewall from a peer that is ill. */
+const MAX_ASKED = 16
+
 /**
  * The checks of a daemon. Of registries it only says what its own requests have shown: a thousand nodes that ask Docker Hub at every start
  * would be a load. Names are not looked up: that holds one of the few threads that its files need too.
  */
 export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChecks {
-  const { overlay, owned, quota, summary, log } = parts
+  const { overlay, peers: nodes, refusedNodes, chosen, owned, quota, summary, log } = parts
   const daemon = async (): Promise<DaemonLook> => {
-    const { store, mirror, peer, admin, metrics } = summary
+    const { store, self, mirror, peer, admin, metrics } = summary
     const listeners = { mirror, peer, router: config.routerAddr.map(formatHostPort), admin, metrics }
-    return { state: 'running', ready: true, reasons: [], store, listeners, peers: overlay.peers() }
+    const about = { storedBytes: chosen.usedBytes(), self, peers: overlay.peers(), refusedNodes: refusedNodes.recent() }
+    return { state: 'running', ready: true, reasons: [], store, listeners, ...about }
   }
   return new NodeChecks({
     settings: config,
     environment: process.env,
     // That it listens is known, and whether it is ready is said by itself.
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
-    late: ['peers'],
+    late: ['peers', 'reachable'],
     local: ALL_CHECKS.filter(({ isDecisive }) => isDecisive === true).map(({ id }) => id),
     // Said at the start, or on first use.
     quiet: ['certificates', ...(config.clusterSecretFile === undefined ? ['secret'] : [])],
@@ -49,7 +60,18 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
           ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
       certificates: () => owned.certificates(),
-      quotas: async () => quota.book.views(),
+      neighbours: async (_daemon, signal) => {
+        const asked = overlay.peers().slice(0, MAX_ASKED)
+        const answers = await askAboutAll(nodes, asked, [], { signal })
+        return asked.flatMap(({ id, address }) => {
+          const said = answers.get(id)
+          return said === undefined || said instanceof Error ? [] : [{ address, cannotReachUs: said.cannotReachYou }]
+        })
+      },
+      quotas: async () => {
+        const views = quota.book.views()
+        return views.length === 0 && owned.addresses().length === 0 ? undefined : views
+      },
       resolve: async () => [],
     },
   })

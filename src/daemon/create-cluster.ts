@@ -10,6 +10,7 @@ import { loadIdentity } from '../overlay/libp2p/identity.ts'
 import type { BindRouter } from '../overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
+import { RefusedNodes } from '../overlay/refused-nodes.ts'
 import { PeerClient } from '../peers/peer-client.ts'
 import type { QuotaExchange } from '../peers/quota-exchange.ts'
 import { indexTransport } from '../peers/transports.ts'
@@ -29,6 +30,8 @@ import type { Teardown } from './teardown.ts'
 export interface Cluster {
   readonly authentication: Authentication
   readonly overlay: Overlay
+  /** The nodes of Nabo that could not join. */
+  readonly refusedNodes: RefusedNodes
   readonly peers: PeerClient
   readonly index: ReplicatedIndex
   readonly swarm: ReplicatedSwarm
@@ -62,7 +65,8 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
   // An address from before a reboot is worth little: --run-dir does not outlive one.
   const kept = await keepMembers(config.runDir ?? config.dataDir, log)
   teardown.add(() => kept.stop())
-  const overlay = createOverlay(config, { ...parts, identity, kept })
+  const refusedNodes = new RefusedNodes(log)
+  const overlay = createOverlay(config, { ...parts, identity, kept, onRefused: (refused) => refusedNodes.add(refused) })
   const [, ...others] = config.advertiseAddr
   const about = {
     addresses: [overlay.self.address, ...others.map((host) => formatHostPort({ host, port: peerPort }))],
@@ -84,7 +88,7 @@ export async function createCluster(config: ServeConfig, parts: ClusterParts, te
     index.forget(id)
     swarm.forget(id)
   })
-  return { authentication, overlay, peers, index, swarm, quotaExchange }
+  return { authentication, overlay, refusedNodes, peers, index, swarm, quotaExchange }
 }
 
 /**

@@ -7,6 +7,7 @@ import { Libp2pOverlay } from '../overlay/libp2p/libp2p-overlay.ts'
 import type { BindRouter, KeptRouters } from '../overlay/libp2p/overlay-options.ts'
 import type { PendingConnections } from '../overlay/libp2p/pending-connections.ts'
 import type { Overlay } from '../overlay/overlay.ts'
+import type { RefusedNode } from '../overlay/refused-nodes.ts'
 import type { ClusterKeys } from '../authentication/cluster-secret.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -22,6 +23,7 @@ export function createOverlay(
     pending: PendingConnections
     bindRouter: BindRouter
     kept: KeptRouters
+    onRefused: (refused: RefusedNode) => void
     log: Log
   },
 ): Overlay {
@@ -39,6 +41,7 @@ export function createOverlay(
     identity: options.identity,
     maxConnections: config.maxConnections,
     pending: options.pending,
+    onRefused: options.onRefused,
     log: options.log,
   })
 }

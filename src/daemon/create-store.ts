@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { access, constants } from 'node:fs/promises'
 
 import type { ServeConfig } from '../config/serve-config.ts'
 import { OfferedStore, type OfferedStoreOptions } from '../delivery/access/offered-store.ts'
@@ -38,7 +39,7 @@ export interface StoreParts {
   readonly log: Log
 }
 
-/** Decides once which content store this node has. */
+/** Decides once which content store this node has. Throws an Error with one sentence for the operator if this user may not use it. */
 export async function createStore(
   config: ServeConfig,
   { isMirror, isMirrorHost, sourcesOf, log }: StoreParts,
@@ -52,6 +53,7 @@ export async function createStore(
     const [place, maxBytes] = [config.cacheDir, config.cacheSize]
     return { kind, place, maxBytes, usedBytes: () => store.usedBytes, cache: store, ...wrapped(store) }
   }
+  await requireAccess(config.containerdSocket)
   log.info({ socket: config.containerdSocket }, "the content store is containerd's")
   // gRPC is 20 MB and 70 ms that a node without containerd need not pay.
   const { ContainerdStore } = await import('../store/containerd/containerd-store.ts')
@@ -65,6 +67,20 @@ export async function createStore(
   })
   const usedBytes = () => store.usedBytes
   return { kind, place: config.containerdSocket, usedBytes, cache: undefined, ...wrapped(store) }
+}
+
+/** Throws an Error of one sentence if this user may not talk to containerd, which another user would have to change. A missing socket may come. */
+async function requireAccess(socket: string): Promise<void> {
+  try {
+    await access(socket, constants.R_OK | constants.W_OK)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code !== 'EACCES' && code !== 'EPERM') return
+    throw new Error(
+      `this user may not talk to containerd at ${socket} (run Nabo as root, or keep a cache of its own with --store directory): ${code}`,
+      { cause },
+    )
+  }
 }
 
 function sound(store: ContentStore, config: ServeConfig, sourcesOf: StoreParts['sourcesOf'], log: Log) {

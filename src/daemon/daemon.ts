@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 
 import { readMirrorToken } from '../config/mirror-token.ts'
+import type { GivenFlags } from '../config/given-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import { readClusterSecrets } from '../authentication/cluster-secret.ts'
 import { second } from '../time/units.ts'
@@ -28,14 +29,21 @@ export interface Daemon {
 /** Time for telling the other nodes that this one leaves. */
 const WITHDRAW_TIMEOUT = 2 * second
 
+export interface StartOptions {
+  /** Ends the waiting for ports. */
+  readonly signal?: AbortSignal
+  /** The flags as they were written, for `nabo doctor`. */
+  readonly given?: GivenFlags
+}
+
 /**
- * Builds a daemon from its parts and starts it. `signal` ends the waiting for ports. Throws an Error with one sentence for the operator, after
+ * Builds a daemon from its parts and starts it. Throws an Error with one sentence for the operator, after
  * everything that was started has been stopped.
  */
-export async function startDaemon(config: ServeConfig, log: Logger, signal?: AbortSignal): Promise<Daemon> {
+export async function startDaemon(config: ServeConfig, log: Logger, options: StartOptions = {}): Promise<Daemon> {
   const teardown = new Teardown()
   try {
-    return await start(config, log, teardown, signal)
+    return await start(config, log, teardown, options)
   } catch (error) {
     await teardown.run()
     throw error
@@ -46,7 +54,7 @@ async function start(
   config: ServeConfig,
   log: Logger,
   teardown: Teardown,
-  signal: AbortSignal | undefined,
+  { signal, given = {} }: StartOptions,
 ): Promise<Daemon> {
   refuseExposure(config)
   const secrets =
@@ -83,7 +91,7 @@ async function start(
   const checks = createChecks(config, { ...parts, summary, log })
   observeChecks(parts.metrics.registry, () => checks.last)
   teardown.add(() => checks.stop())
-  listeners.serve(await createApps(config, { ...parts, useCases, warm, checks, summary, hasSecret, token, log }))
+  listeners.serve(await createApps(config, { ...parts, useCases, warm, checks, summary, given, hasSecret, token, log }))
 
   checks.start()
 

@@ -62,7 +62,8 @@ function mayNameOtherMachines(bootstrap: ServeConfig['bootstrap']): boolean {
   }
 }
 
-function isOnThisMachine(target: BootstrapTarget): boolean {
+/** Whether a node of the bootstrap is on loopback. */
+export function isOnThisMachine(target: BootstrapTarget): boolean {
   const host = target.type === 'host' ? target.host : target.multiaddr.getComponents()[0]?.value
   return host !== undefined && isLoopbackHost(host)
 }

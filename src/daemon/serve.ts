@@ -1,5 +1,11 @@
 import { EXIT } from '../cli/exit.ts'
-import type { ServeFlags } from '../config/serve-config.ts'
+import type { GivenFlags } from '../config/given-flags.ts'
+import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
+import { describeProcess, findListeningProcess } from '../doctor/listening-process.ts'
+import { isThisProgram } from '../doctor/mirror-occupant.ts'
+import { formatHostPort } from '../overlay/host-port.ts'
+import { ListenError } from '../overlay/listen-error.ts'
+import { unknownVariables } from '../config/unknown-variables.ts'
 import { createLog, errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
 import { resolveAddresses } from './advertised-hosts.ts'
@@ -10,9 +16,15 @@ import { welcome } from './welcome.ts'
 /** After the grace for transfers, everything else has this long to close. */
 const CLOSE_TIMEOUT = 5 * second
 
-/** Runs the daemon until SIGTERM or SIGINT; a second one ends it at once. Returns the exit code. */
-export async function serve(flags: ServeFlags): Promise<number> {
+/** `given`: the flags as they were written. Runs the daemon until SIGTERM or SIGINT; a second one ends it at once. Returns the exit code. */
+export async function serve(flags: ServeFlags, given: GivenFlags): Promise<number> {
   const log = createLog(flags.logLevel)
+  const unknown = unknownVariables(process.env)
+  if (unknown.length > 0)
+    log.warn(
+      { variables: unknown },
+      'these variables are none of Nabo and have no effect: see nabo serve --help for the names',
+    )
   const stopWatchdog = startWatchdog()
   const unforeseen = (error: unknown) => {
     log.fatal({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'an error that nobody handled')
@@ -25,16 +37,17 @@ export async function serve(flags: ServeFlags): Promise<number> {
   const signalled = nextSignal()
   const waiting = new AbortController()
   void signalled.then(() => waiting.abort())
-  const config = await resolveAddresses(flags)
+  let config: ServeConfig
   let daemon: Daemon
   try {
-    daemon = await startDaemon(config, log, waiting.signal)
+    config = await resolveAddresses(flags)
+    daemon = await startDaemon(config, log, { signal: waiting.signal, given })
   } catch (error) {
     if (waiting.signal.aborted && error instanceof Error && error.name === 'AbortError') {
       await stopWatchdog()
       return EXIT.ok
     }
-    process.stderr.write(`nabo: ${errorText(error)}\n`)
+    process.stderr.write(`nabo: ${(await whyTaken(error)) ?? errorText(error)}\n`)
     log.debug({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'could not start')
     await stopWatchdog()
     return EXIT.failed
@@ -52,6 +65,16 @@ export async function serve(flags: ServeFlags): Promise<number> {
   await stopWatchdog()
   log.info({}, 'stopped')
   return EXIT.ok
+}
+
+/** Names the program that has the address of a listener; undefined if that is not why the daemon could not start, or the program is unknown. */
+async function whyTaken(failure: unknown): Promise<string | undefined> {
+  if (!(failure instanceof ListenError) || failure.code !== 'EADDRINUSE') return undefined
+  const listener = await findListeningProcess(failure.address).catch(() => undefined)
+  if (listener === undefined) return undefined
+  if (listener.program !== undefined && isThisProgram(listener))
+    return `Nabo already runs on this machine (pid ${listener.program.pid}, which has ${formatHostPort(failure.address)}): nabo status shows it`
+  return `${failure.message}; it is ${describeProcess(listener)}`
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

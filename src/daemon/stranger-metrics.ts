@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Metric, type Registry } from 'prom-client'
 
 import type { ProofRefusal } from '../authentication/request-verifier.ts'
+import type { Mismatch } from '../overlay/refused-nodes.ts'
 import type { StrangerRefusal } from '../strangers/stranger-table.ts'
 
 interface Strangers {
@@ -8,11 +9,12 @@ interface Strangers {
   readonly refused: Readonly<Record<StrangerRefusal, number>>
 }
 
-/** Registers the metrics of connections that have not proved membership, and of requests whose proof does not hold. */
+/** Registers the metrics of connections that have not proved membership, of requests whose proof does not hold, and of nodes that could not join. */
 export function observeStrangers(
   registry: Registry,
   listeners: Readonly<Record<'peer' | 'router', Strangers>>,
   requests: () => Readonly<Record<ProofRefusal, number>>,
+  nodes: () => Readonly<Record<Mismatch, number>>,
 ): void {
   const entries = Object.entries(listeners)
   const refused = new Counter({
@@ -45,5 +47,15 @@ export function observeStrangers(
       for (const [reason, count] of Object.entries(requests())) this.inc({ reason }, count)
     },
   })
-  for (const metric of [refused, open, unproved] as Metric[]) registry.registerMetric(metric)
+  const mismatched = new Counter({
+    name: 'nabo_nodes_refused_total',
+    help: 'Connections between this node and a node of Nabo that cannot be a member of the same cluster, in either direction, by reason: secret (it has another cluster secret), version (it speaks another version of the protocol).',
+    labelNames: ['reason'],
+    registers: [],
+    collect() {
+      this.reset()
+      for (const [reason, count] of Object.entries(nodes())) this.inc({ reason }, count)
+    },
+  })
+  for (const metric of [refused, open, unproved, mismatched] as Metric[]) registry.registerMetric(metric)
 }

@@ -10,13 +10,16 @@ import { loopCheck } from './checks/loop.ts'
 import { peersCheck } from './checks/peers.ts'
 import { portsCheck } from './checks/ports.ts'
 import { quotaCheck } from './checks/quota.ts'
+import { reachableCheck } from './checks/reachable.ts'
 import { secretCheck } from './checks/secret.ts'
+import { settingsCheck } from './checks/settings.ts'
 import { spaceCheck } from './checks/space.ts'
 import { unpackedLayersCheck } from './checks/unpacked-layers.ts'
 import { upstreamCheck } from './checks/upstream.ts'
 
 /** In the order in which they are shown: from containerd outwards. */
 export const ALL_CHECKS: readonly Check[] = [
+  settingsCheck,
   containerdCheck,
   configPathCheck,
   hostsTomlCheck,
@@ -27,6 +30,7 @@ export const ALL_CHECKS: readonly Check[] = [
   portsCheck,
   secretCheck,
   peersCheck,
+  reachableCheck,
   clockCheck,
   upstreamCheck,
   certificatesCheck,

@@ -42,6 +42,13 @@ export async function findListeningProcess({ host, port }: HostPort): Promise<Li
   return socket === undefined ? undefined : { uid: socket.uid, program: await programWith(socket.inode) }
 }
 
+/** `nginx (pid 7, /usr/sbin/nginx, user 0)`. */
+export function describeProcess({ uid, program }: ListeningProcess): string {
+  if (program === undefined) return `a process of user ${uid}, which this user or container cannot see`
+  const { name, pid, executable } = program
+  return `${name} (pid ${pid}, ${executable === undefined ? `user ${uid}` : `${executable}, user ${uid}`})`
+}
+
 /** See proc(5): `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode …`. */
 function listeningSockets(table: string, port: number): readonly ListeningSocket[] {
   return table.split('\n').flatMap((line) => {

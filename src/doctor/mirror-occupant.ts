@@ -72,7 +72,7 @@ function isUnreachable(error: unknown, isLocal: boolean): boolean {
  * A daemon binds before it can answer, and the chart's `postStart` hook runs `configure` at that moment. Only root's process, or one of this
  * user, counts: any user can run Nabo's program.
  */
-function isThisProgram({ uid, program }: ListeningProcess): boolean {
+export function isThisProgram({ uid, program }: ListeningProcess): boolean {
   const [, script] = process.argv
   if (program === undefined || script === undefined) return false
   return (

@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs'
 
+import type { FlagDifference } from '../config/given-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { CertificatesView } from '../upstream/registry/tls/registry-tls.ts'
 import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
+import type { RefusedNode } from '../overlay/refused-nodes.ts'
 import type { ContainerdLook } from '../store/containerd/running-containerd.ts'
 
 /** The part of the daemon's settings that the checks look at. */
@@ -20,6 +22,7 @@ export type DoctorSettings = Pick<
   | 'configDir'
   | 'contentPath'
   | 'cacheDir'
+  | 'cacheSize'
   | 'clusterSecretFile'
   | 'mirrorTokenFile'
   | 'registries'
@@ -40,10 +43,16 @@ export type DaemonLook =
       readonly ready: boolean
       readonly reasons: readonly string[]
       readonly store: 'containerd' | 'directory'
+      /** Bytes of all blobs that it holds. */
+      readonly storedBytes: number
       /** The addresses of each listener; those of the metrics listener and the Unix socket only if there are any. */
       readonly listeners: Readonly<Record<'mirror' | 'peer' | 'router' | 'admin' | 'metrics', readonly string[]>>
       readonly adminSocket?: string
+      /** The address that other nodes are told. */
+      readonly self: { readonly address: string }
       readonly peers: readonly { readonly id: string; readonly address: string }[]
+      /** Nodes that could not join the cluster in the last minutes, or whose cluster this node could not join. */
+      readonly refusedNodes: readonly RefusedNode[]
     }
 
 /** How one address of a registry is doing. */
@@ -65,6 +74,13 @@ export interface PeerLook {
   /** undefined if it answers and lets this node in. */
   readonly failure?: { readonly kind: 'refused' | 'unreachable'; readonly says: string }
   readonly clockAhead?: number
+}
+
+/** A member that has answered the daemon of this node. */
+export interface NeighbourLook {
+  readonly address: string
+  /** Why it cannot reach this node, in its words. */
+  readonly cannotReachUs?: string | undefined
 }
 
 /** A node that the bootstrap names, and whether its router port can be connected to. */
@@ -92,8 +108,11 @@ export interface NodeSources {
   upstreams(signal: AbortSignal): Promise<readonly UpstreamLook[]>
   /** Rejects with SettingsError too. */
   certificates(signal: AbortSignal): Promise<CertificatesView>
-  quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[]>
+  /** undefined if no registry has been asked. */
+  quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[] | undefined>
   peers(daemon: DaemonLook, signal: AbortSignal): Promise<readonly PeerLook[]>
+  /** Of large clusters only some. */
+  neighbours(daemon: DaemonLook, signal: AbortSignal): Promise<readonly NeighbourLook[]>
   candidates(signal: AbortSignal): Promise<readonly CandidateLook[]>
   /** The addresses of a host's name; empty if it has none, or if names are not looked up here. */
   resolve(host: string, signal: AbortSignal): Promise<readonly string[]>
@@ -102,6 +121,10 @@ export interface NodeSources {
 /** This node during one run of the checks: everything is looked at once at most, when the first check asks. */
 export interface Node {
   readonly settings: DoctorSettings
+  /** The flags that were given with other values than the daemon of this node has. */
+  readonly differences: readonly FlagDifference[]
+  /** Why a daemon with these settings has no address for other nodes, and does not start. */
+  readonly addressProblem?: string | undefined
   /** In a container most of the host's files cannot be seen: that one is missing says nothing then. */
   readonly isContained: boolean
   /** Whether what is in a directory, or is missing there, is so on the node too. */
@@ -114,13 +137,16 @@ export interface Node {
   daemon(): Promise<DaemonLook>
   upstreams(): Promise<readonly UpstreamLook[]>
   certificates(): Promise<CertificatesView>
-  quotas(): Promise<readonly QuotaView[]>
+  quotas(): Promise<readonly QuotaView[] | undefined>
   peers(): Promise<readonly PeerLook[]>
+  neighbours(): Promise<readonly NeighbourLook[]>
   candidates(): Promise<readonly CandidateLook[]>
 }
 
 export interface NodeOptions {
   readonly settings: DoctorSettings
+  readonly differences?: readonly FlagDifference[]
+  readonly addressProblem?: string | undefined
   readonly sources: NodeSources
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly isContained?: boolean
@@ -129,13 +155,15 @@ export interface NodeOptions {
 }
 
 export function lookAt(options: NodeOptions): Node {
-  const { settings, sources, signal, environment } = options
+  const { settings, differences = [], addressProblem, sources, signal, environment } = options
   const containerd = once(() => sources.containerd(signal))
   const daemon = once(() => sources.daemon(signal))
   const isContained = options.isContained ?? isInContainer(environment)
   const isVisible = async (directory: string) => !isContained || sources.isMounted(directory)
   return {
     settings,
+    differences,
+    addressProblem,
     environment,
     isContained,
     isVisible,
@@ -151,6 +179,7 @@ export function lookAt(options: NodeOptions): Node {
     certificates: once(() => sources.certificates(signal)),
     quotas: once(async () => sources.quotas(await daemon(), signal)),
     peers: once(async () => sources.peers(await daemon(), signal)),
+    neighbours: once(async () => sources.neighbours(await daemon(), signal)),
     candidates: once(() => sources.candidates(signal)),
   }
 }

@@ -5,6 +5,7 @@ import type { FindAnswer, find } from '../contracts/admin/find.ts'
 import type { QuotaAnswer } from '../contracts/admin/quota.ts'
 import type { PeerAnswer } from '../contracts/admin/peers.ts'
 import type { ChecksAnswer } from '../contracts/admin/checks.ts'
+import type { SettingsAnswer } from '../contracts/admin/settings.ts'
 import type { StatusAnswer } from '../contracts/admin/status.ts'
 import type { NamedContent } from '../delivery/access/audience.ts'
 import type { FindRequest, FoundImage } from '../delivery/images/image-finder.ts'
@@ -30,6 +31,7 @@ export interface AdminParts {
   metrics(): Promise<{ contentType: string; text: string }>
   /** `isOperator`: transfers of private repositories are listed too. */
   status(options: { isOperator: boolean }): StatusAnswer
+  readonly settings: SettingsAnswer
   /** The quotas that count for this node. */
   quotas(): Promise<readonly QuotaAnswer[]>
   peers(): readonly Peer[]
@@ -72,6 +74,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     metrics: () => parts.metrics(),
     page: ({ isOperator }) => ({ contentType: 'text/plain; charset=utf-8', text: page(parts, isOperator) }),
     status: ({ isOperator }) => parts.status({ isOperator }),
+    settings: () => parts.settings,
     quotas: async () => ({ quotas: await parts.quotas() }),
     peers: async () => ({ peers: await members() }),
     checks: () => parts.checks(),

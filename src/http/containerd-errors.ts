@@ -17,11 +17,17 @@ export function phraseOf({ message }: Pick<OciError, 'message'>): string {
  * A refusal as its client can show it. When all hosts fail, containerd 2 reports the answer with the most telling status, and for it a 404
  * ("not found") tells more than a registry's 401 or an address that cannot be reached (`firstErrPriority` in its resolver). So a 404 is kept for
  * what does not exist, and anything else that this node could not do gets another status, with which containerd asks its next host just the same.
- * For 1.x a 404 counts for nothing, and the registry's own answer is what it reports.
+ *
+ * containerd 1.x ignores a 404 to the HEAD with which it resolves a name, and reports the registry's own answer. Of the GETs that follow, it
+ * reports the first host's failure, whose body it shows only if the status is not 404.
  */
-export function forClient(error: unknown, userAgent: string | undefined): unknown {
+export function forClient(
+  error: unknown,
+  { method, userAgent }: { method: string | undefined; userAgent: string | undefined },
+): unknown {
   const major = Number(CONTAINERD.exec(userAgent ?? '')?.[1] ?? 0)
-  if (major < 2 || !(error instanceof OciError) || error.status !== 404 || error.cause === undefined) return error
+  const isShown = major >= 2 || (major === 1 && method === 'GET')
+  if (!isShown || !(error instanceof OciError) || error.status !== 404 || error.cause === undefined) return error
   const { message, cause } = error
   return new OciError(cause instanceof NotShownError ? 'DENIED' : 'UNAVAILABLE', { message, cause })
 }

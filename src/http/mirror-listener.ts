@@ -107,7 +107,7 @@ async function serve(options: MirrorListenerOptions, exchange: Exchange, asked: 
     const refusal =
       isExplicit(request.url) && isExcluded(error)
         ? new OciError('DENIED', { message: error.message, cause: error })
-        : forClient(error, request.headers['user-agent'])
+        : forClient(error, { method: request.method, userAgent: request.headers['user-agent'] })
     if (refusal instanceof OciError) response.statusMessage = phraseOf(refusal)
     throw refusal
   }

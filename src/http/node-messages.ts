@@ -20,8 +20,8 @@ export interface NodeMessageParts {
   readonly joins: Pick<JoinSignatures, 'accepts'>
   readonly selfCheck: Pick<SelfCheck, 'request'>
   readonly quota: QuotaHandler
-  /** This node's self-description, and the state of its fetches of these digests. */
-  readonly about: (digests: readonly Digest[]) => About
+  /** This node's description of itself for a member, and the state of its fetches of these digests. */
+  readonly about: (digests: readonly Digest[], asker: Pick<MessageSender, 'id'>) => About
   readonly publicProofs: Pick<PublicProofs, 'publicAge' | 'heard' | 'forget' | 'proveFor'>
   readonly warm: WarmHandler
 }
@@ -36,7 +36,7 @@ export function nodeHandlers(parts: NodeMessageParts): NodeHandlers {
     report: ({ member, ...report }, { from }) => swarm.handleReport({ ...report, member: { ...member, ...from } }),
     verify: ({ digest }) => ({ accepted: selfCheck.request(digest) }),
     quota: (view) => quota.handleQuota(view),
-    about: (digests) => about(digests),
+    about: (digests, { from }) => about(digests, from),
     access: (message) => answerAccess(publicProofs, message),
     warm: (wish) => warm.handleWarm(wish),
   }

@@ -33,6 +33,11 @@ export function isLoopbackAddress(text: string): boolean {
   return text === '::1' || (isIP(text) === 4 && text.startsWith('127.'))
 }
 
+/** Whether an IP address, without brackets, is 0.0.0.0 or `::` in any spelling: every address of a machine that listens, and none to connect to. */
+export function isUnspecifiedAddress(text: string): boolean {
+  return text === '0.0.0.0' || (isIP(text) === 6 && ['::', '0.0.0.0'].includes(canonicalHost(text) ?? ''))
+}
+
 /** Whether a host to listen on is loopback: 127.0.0.0/8, `::1`, or a `localhost` name (RFC 6761). */
 export function isLoopbackHost(host: string): boolean {
   const canonical = canonicalHost(host)

@@ -5,11 +5,13 @@ export class ListenError extends Error {
   override readonly name = 'ListenError'
   /** The system's code, such as `EADDRINUSE`. */
   readonly code: string | undefined
+  readonly address: HostPort
 
   /** `flag`: the flag that named the address. */
   constructor(cause: NodeJS.ErrnoException, address: HostPort, flag: string) {
     super(explain(cause.code, formatHostPort(address), flag), { cause })
     this.code = cause.code
+    this.address = address
   }
 }
 

@@ -63,6 +63,11 @@ export class PeerClient implements NodeCaller {
     return this.#transport.close()
   }
 
+  /** Why the last request to a peer failed, in a sentence; undefined if it was answered, or if there was none. */
+  failureOf(id: string): string | undefined {
+    return this.#transport.contacts.failureOf(id)
+  }
+
   /** Opens a blob at `start`, up to `end` (exclusive) or its own end; undefined if the peer does not hold it. */
   async getBlob(
     peer: Peer,

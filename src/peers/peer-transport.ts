@@ -11,6 +11,7 @@ import { PeerHealth } from '../providers/peer-health.ts'
 import { second } from '../time/units.ts'
 import { PeerTimeoutError, SlowAnswerError } from './blobs/peer-connection.ts'
 import { PeerConnections } from './blobs/peer-connections.ts'
+import { PeerContacts } from './peer-contacts.ts'
 import { ABSENT_HEADER, BUSY_HEADER, VERIFIED_HEADER } from './headers.ts'
 
 /** A peer did not do what was asked. `busy`: it is well, and has enough to do. `slow`: it has not begun to answer a request for a blob in time. */
@@ -91,6 +92,7 @@ export class PeerTransport {
   readonly #silent = new PeerHealth(SILENCE_MEMORY)
   /** Peers that let a connection time out, by address. */
   readonly #unreachable = new PeerHealth(SILENCE_MEMORY)
+  readonly contacts = new PeerContacts()
 
   constructor({ signer, idleTimeout, requests, buffers = new BufferPool() }: PeerTransportOptions) {
     this.#signer = signer
@@ -110,7 +112,13 @@ export class PeerTransport {
     if (asked.method !== 'POST' && this.#isAvoided(peer, asked))
       throw new PeerError('unreachable', `${peer.address} did not answer a moment ago`)
     const claim = verified && this.#signer !== undefined ? { [VERIFIED_HEADER]: '1' } : {}
-    const response = await this.#exchange(peer, { ...asked, headers: { ...asked.headers, ...claim } }, signal)
+    const response = await this.#exchange(peer, { ...asked, headers: { ...asked.headers, ...claim } }, signal).catch(
+      (error: unknown) => {
+        if (error instanceof PeerError && error.reason !== 'slow') this.contacts.failed(peer.id, error)
+        throw error
+      },
+    )
+    this.contacts.succeeded(peer.id)
     this.#silent.recovered(peer.address)
     this.#unreachable.recovered(peer.address)
     const { status } = response
@@ -136,7 +144,10 @@ export class PeerTransport {
     const { answer, isAuthentic } = proved
     if (!isAuthentic) {
       answer.body.destroy()
-      throw new PeerError('unreachable', `${peer.address} answered ${answer.status} without a valid proof`)
+      throw new PeerError(
+        'unreachable',
+        `${peer.address} answered ${answer.status} without a valid proof: another node or another program has this address`,
+      )
     }
     if (!isOutOfStep(answer)) return answer
     discard(answer)

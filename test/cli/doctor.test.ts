@@ -14,7 +14,8 @@ import { NaboProcess } from '../support/nabo-process.ts'
 import { execute } from '../support/netns/commands.ts'
 
 const bin = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
-const doctor = (flags: readonly string[]) => execute(bin, ['doctor', ...flags])
+/** Without a socket it asks no other daemon of this machine for its flags. */
+const doctor = (flags: readonly string[]) => execute(bin, ['doctor', '--admin-socket', 'none', ...flags])
 const SECRET = 'a secret that nobody may see'
 
 const localFetch = async (url: string) => {
@@ -125,6 +126,42 @@ describe('nabo doctor on a node with everything', { skip: 'skip' in found ? foun
     const level = (id: string) => findings.find((finding) => finding.id === id)?.level
     for (const id of ['containerd', 'config-path', 'unpacked-layers', 'content', 'space', 'secret', 'loop'])
       assert.equal(level(id), 'ok', JSON.stringify(findings))
+  })
+})
+
+describe('nabo doctor beside a daemon', () => {
+  it('checks the settings of the daemon, and says where the given ones differ', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'nabo-doc-'))
+    const socket = join(directory, 'admin.sock')
+    const free = ['mirror', 'peer', 'router', 'admin'].flatMap((name) => [`--${name}-addr`, '127.0.0.1:0'])
+    const nabo = new NaboProcess({
+      flags: [...free, '--store', 'directory', '--admin-socket', socket],
+      env: { ...process.env, NABO_CACHE_DIR: './cache', NABO_REGISTRIES: 'none' },
+      cwd: directory,
+      fetch: localFetch,
+    })
+    try {
+      await nabo.ready()
+      const asked = async (...flags: string[]) => {
+        const { stdout } = await execute(bin, ['doctor', '--json', '--admin-socket', socket, ...flags])
+        const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
+        return new Map(findings.map((finding) => [finding.id, finding]))
+      }
+      const plain = await asked()
+      assert.equal(plain.get('settings'), undefined)
+      assert.equal(plain.get('content')?.says, `the cache is ${join(directory, 'cache')}`)
+      assert.equal(plain.get('ports')?.level, 'ok')
+      const other = await asked('--store', 'containerd', '--registries', 'none')
+      assert.equal(other.get('settings')?.level, 'warning')
+      assert.match(
+        other.get('settings')?.says ?? '',
+        /other flags than those given here: --store \(containerd here, directory there\); its own/,
+      )
+      assert.equal(other.get('content')?.says, plain.get('content')?.says)
+    } finally {
+      await nabo.stop()
+      await rm(directory, { recursive: true, force: true })
+    }
   })
 })
 

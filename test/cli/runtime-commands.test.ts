@@ -32,7 +32,7 @@ describe('nabo configure and nabo restore of docker, buildkit and podman', () =>
   it('say which files they changed, and what makes the runtime read them', async () => {
     const drop = 'containers/registries.conf.d/00-nabo.conf'
     const expected = {
-      docker: { files: ['daemon.json.nabo', 'daemon.json'], after: 'systemctl reload docker' },
+      docker: { files: ['daemon.json', 'daemon.json.nabo'], after: 'systemctl reload docker' },
       buildkit: { files: ['buildkitd.toml'], after: 'systemctl restart buildkit' },
       podman: { files: [drop], after: 'systemctl reload crio' },
     }
@@ -59,7 +59,7 @@ describe('nabo configure and nabo restore of docker, buildkit and podman', () =>
     const before = await fileTree(root)
     const { code, out } = await nabo(['configure', 'docker', ...where().docker, '--dry-run'])
     assert.equal(code, 0)
-    assert.match(out, /^daemon\.json: would be changed\n {2}\+ {3}"registry-mirrors": \["http:\/\/127.0.0.1:7950"\]\n/m)
+    assert.match(out, /^daemon\.json: would be changed\n {2}\+ {3}"registry-mirrors": \["http:\/\/127.0.0.1:7950"\]\n/)
     assert.match((await nabo(['configure', 'podman', ...where().podman, '--dry-run'])).out, /would be created/)
     assert.deepEqual(await fileTree(root), before)
   })

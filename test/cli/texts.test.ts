@@ -89,12 +89,15 @@ describe('the text of find', () => {
 describe('the text of peers', () => {
   it('says how each of them is', () => {
     const peer = { id: 'x', address: '10.0.0.10:7951', isHeard: true, isFailing: false, answer: 'none' } as const
-    const text = peersText([peer, { ...peer, address: '10.0.0.9:7951', knowsUs: false, answer: 'refused' }])
+    const text = peersText([
+      peer,
+      { ...peer, address: '10.0.0.9:7951', knowsUs: false, answer: 'refused', failure: 'it answered 403' },
+    ])
     assert.deepEqual(
       text.split('\n').map((line) => line.split(/ {2,}/).slice(0, 5)),
       [
         ['ADDRESS', 'ZONE', 'HEALTH', 'ROUND TRIP', 'IN SYNC'],
-        ['10.0.0.9:7951', '-', 'refuses (an older version?)', '-', 'it lacks some of ours'],
+        ['10.0.0.9:7951', '-', 'refuses: it answered 403', '-', 'it lacks some of ours'],
         ['10.0.0.10:7951', '-', 'does not answer', '-', 'yes'],
         [''],
       ],

@@ -70,6 +70,7 @@ for (const version of ['1.6', '2.1'] as const) {
             upstreams: nowhere,
             certificates: nowhere,
             quotas: nowhere,
+            neighbours: nowhere,
             resolve: nowhere,
           },
         },

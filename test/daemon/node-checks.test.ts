@@ -9,7 +9,14 @@ const nowhere = () => Promise.reject(new Error('nothing is looked at'))
 const sources = {
   ...{ containerd: nowhere, containerdConfig: nowhere, daemon: nowhere, upstreams: nowhere },
   ...{ isMounted: nowhere, isSameDirectory: nowhere },
-  ...{ certificates: nowhere, quotas: nowhere, peers: nowhere, candidates: nowhere, resolve: nowhere },
+  ...{
+    certificates: nowhere,
+    quotas: nowhere,
+    peers: nowhere,
+    neighbours: nowhere,
+    candidates: nowhere,
+    resolve: nowhere,
+  },
 }
 
 describe('the checks in a daemon', () => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
@@ -24,11 +24,12 @@ class Process {
 
   constructor(
     flags: readonly string[],
-    options: { nodeArguments?: readonly string[]; env?: Record<string, string> } = {},
+    options: { nodeArguments?: readonly string[]; env?: Record<string, string>; uid?: number } = {},
   ) {
     this.child = spawn(process.execPath, [...(options.nodeArguments ?? []), main, ...flags], {
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     })
     this.child.stdout?.on('data', (chunk: Buffer) => (this.stdout += chunk.toString('utf8')))
     this.child.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString('utf8')))
@@ -182,6 +183,57 @@ describe('the process', () => {
     } finally {
       taken.close()
     }
+  })
+
+  const nobody = 65_534
+  const isReadable =
+    spawnSync(process.execPath, ['-e', ''], { uid: nobody, gid: nobody, cwd: dirname(main) }).status === 0
+  const asNobody =
+    process.getuid?.() !== 0 || !isReadable ? { skip: 'needs root and a checkout that everybody can read' } : {}
+  it('says to a user without the rights which flag or user helps', asNobody, async () => {
+    await chmod(directory, 0o755)
+    const cache = join(directory, 'root')
+    const root = start(['serve', ...free(), '--cache-dir', cache])
+    await root.serving()
+    root.child.kill('SIGTERM')
+    await root.exited
+    const socket = join(directory, 'c.sock')
+    const containerd = createServer().listen(socket)
+    await once(containerd, 'listening')
+    await chmod(socket, 0o660)
+    try {
+      for (const [flags, sentence] of [
+        [['--cache-dir', cache], /^nabo: the cache directory \S+ cannot be written \(.*--cache-dir\): EACCES\n$/],
+        [
+          ['--store', 'auto', '--containerd-socket', socket],
+          /^nabo: this user may not talk to containerd at \S+ \(run Nabo as root, or .*--store directory\): EACCES\n$/,
+        ],
+      ] as const) {
+        const nabo = start(['serve', ...free(), ...flags], { uid: nobody })
+        assert.equal((await nabo.exited).code, 1, nabo.stdout)
+        assert.match(nabo.stderr, sentence)
+      }
+    } finally {
+      containerd.close()
+    }
+  })
+
+  it('says that Nabo already runs, and names the process', async () => {
+    const first = start(['serve', ...free()])
+    const { mirror } = await first.serving()
+    const second = start(['serve', ...free(), '--mirror-addr', new URL(mirror).host])
+    assert.equal((await second.exited).code, 1)
+    assert.match(
+      second.stderr,
+      new RegExp(`^nabo: Nabo already runs on this machine \\(pid ${first.child.pid}, .*: nabo status shows it\n$`),
+    )
+  })
+
+  it('warns of a variable that looks like one of its own', async () => {
+    const nabo = start(['serve', ...free()], { env: { NABO_UPSTREM: 'docker.io=http://127.0.0.1:1' } })
+    await nabo.serving()
+    const [warning] = nabo.lines().filter(({ msg }) => /these variables are none of Nabo/.test(String(msg)))
+    assert.deepEqual(warning?.['variables'], ['NABO_UPSTREM'])
   })
 
   it('waits for a port that another process is about to free, as long as it is told', async () => {

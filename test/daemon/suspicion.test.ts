@@ -121,11 +121,11 @@ describe('a node whose disk has damaged a layer', () => {
     assert.equal(await pull(holder), 'right')
   })
 
-  it('is found out when a client that keeps nothing here asks for the layer again', async () => {
-    // Too small for the layer: it passes through unhashed.
+  it('is found out when the cache of its neighbour does not keep the layer, which is hashed on its way all the same', async () => {
+    // Too small for the layer: it passes through.
     await prepare([['--cache-size', '1MiB']])
     const [, other] = nodes as [TestDaemon, TestDaemon]
-    assert.equal(await get(other, layer), 'wrong')
+    assert.equal(await get(other, layer), 'broken')
     assert.equal(await get(other, layer), 'right')
     await quarantined()
     assert.equal(await get(other, layer), 'right')
@@ -134,7 +134,7 @@ describe('a node whose disk has damaged a layer', () => {
   it('does not give it to who had wrong bytes from another one', async () => {
     await prepare([[], ['--cache-size', '1MiB']], [], [1])
     const [, , other] = nodes as [TestDaemon, TestDaemon, TestDaemon]
-    assert.equal(await get(other, layer), 'wrong')
+    assert.equal(await get(other, layer), 'broken')
     assert.equal(await get(other, layer), 'right')
   })
 

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import type { DaemonLook } from '../../src/doctor/node.ts'
 import type { QuotaView } from '../../src/upstream/quota/quota-view.ts'
+import type { RefusedNode } from '../../src/overlay/refused-nodes.ts'
 import type { Peer } from '../../src/overlay/overlay.ts'
 import { runDaemon } from '../support/daemon.ts'
 import { freePort } from '../support/free-port.ts'
@@ -50,7 +51,7 @@ describe('the doctor at a node with one fault', () => {
     assert.doesNotMatch(JSON.stringify(finding), new RegExp(SECRET))
     return finding
   }
-  const running = (peers: readonly (string | Peer)[]): DaemonLook => ({
+  const running = (peers: readonly (string | Peer)[], refusedNodes: readonly RefusedNode[] = []): DaemonLook => ({
     state: 'running',
     ready: true,
     reasons: [],
@@ -62,6 +63,9 @@ describe('the doctor at a node with one fault', () => {
       admin: ['127.0.0.1:7953'],
       metrics: [],
     },
+    storedBytes: 0,
+    self: { address: '10.0.0.1:7951' },
+    refusedNodes,
     peers: peers.map((peer, at) => (typeof peer === 'string' ? { id: `peer ${at}`, address: peer } : peer)),
   })
   const nothing = { upstreams: async () => [], peers: async () => [] }
@@ -169,12 +173,51 @@ describe('the doctor at a node with one fault', () => {
     await hub.setFaults({ dateOffsetMs: 5 * 60_000 })
     const some = await one('clock', flags)
     assert.deepEqual([some.level, /5 minutes behind that of 127\.0\.0\.1/.test(some.says)], ['warning', true])
-    const peer = await web((_request, response) => {
-      response.setHeader('date', new Date(Date.now() - 3_600_000).toUTCString())
-      response.end('{}')
+  })
+
+  it('clock: the majority is right, and of two clocks nobody can tell', async () => {
+    const hour = 3_600_000
+    for (const [others, level, says] of [
+      [[hour], 'warning', /60 minutes behind that of node 0$/],
+      [[0, hour], 'ok', /agrees with most of 2 others; it is 60 minutes behind that of node 1$/],
+      [[-hour, 500, -hour], 'warning', /60 minutes ahead of that of node 0 and others$/],
+      [[0, -hour, 0], 'ok', /60 minutes ahead of that of node 1$/],
+      [[100, -100], 'ok', /agrees with most of 2 others$/],
+    ] as const) {
+      const peers = others.map((clockAhead, i) => ({ address: `node ${i}`, clockAhead }))
+      const finding = await one('clock', [], { sources: { ...nothing, peers: async () => peers } })
+      assert.equal(finding.level, level, finding.says)
+      assert.match(finding.says, says)
+    }
+  })
+
+  it('refused nodes: by their secret, or by their version', async () => {
+    const flags = ['--cluster-secret-file', await secretFile()]
+    const look = (peers: string[], mismatch: 'secret' | 'version') => ({
+      sources: { ...nothing, daemon: async () => running(peers, [{ host: '10.0.0.9', mismatch }]) },
     })
-    const far = await one('clock', flags, { sources: { daemon: async () => running([peer]) } })
-    assert.deepEqual([far.level, /60 minutes ahead of that of/.test(far.says)], ['warning', true])
+    const healthy = await one('secret', flags, look(['10.0.0.2:7951'], 'secret'))
+    assert.deepEqual([healthy.level, healthy.says.startsWith('10.0.0.9 has another cluster secret')], ['warning', true])
+    assert.match(healthy.fix ?? '', /sha256sum/)
+    assert.equal((await one('secret', flags, look([], 'secret'))).level, 'error')
+    const other = await one('peers', flags, look(['10.0.0.2:7951'], 'version'))
+    assert.deepEqual([other.level, /10\.0\.0\.9 cannot join: the version/.test(other.says)], ['warning', true])
+  })
+
+  it('reachable: what the other nodes say', async () => {
+    const cannotReachUs = '10.0.0.1:7951 cannot be reached: connect ECONNREFUSED'
+    const at = (address: string, failure?: string) => ({ address, ...(failure && { cannotReachUs: failure }) })
+    const look = (...all: ReturnType<typeof at>[]) =>
+      one('reachable', [], { sources: { ...nothing, daemon: async () => running([]), neighbours: async () => all } })
+    assert.equal((await look(at('10.0.0.2:7951'))).level, 'ok')
+    const some = await look(at('10.0.0.2:7951'), at('10.0.0.3:7951', cannotReachUs))
+    assert.equal(some.level, 'warning')
+    assert.match(
+      some.says,
+      /^1 of 2 other nodes cannot reach this one at 10\.0\.0\.1:7951: 10\.0\.0\.3:7951 says: .*ECONNREFUSED/,
+    )
+    assert.match(some.fix ?? '', /port 7951.*--advertise-addr/)
+    assert.equal((await look(at('10.0.0.3:7951', cannotReachUs))).level, 'error')
   })
 
   it('registries: one that does not answer, and one that is ill', async () => {

@@ -83,3 +83,58 @@ describe('listeners on the advertised addresses', { skip }, () => {
     await fleet.together()
   })
 })
+
+describe('a machine without a default route', { skip }, () => {
+  const DIRECTORY = ['--store', 'directory']
+  const WITHOUT = ['--advertise-addr']
+  const peersSchema = z.object({ peers: z.array(z.object({ address: z.string() })) })
+
+  it('announces its address on the route to the nodes of --bootstrap', async () => {
+    await using cluster = await createCluster({ nodes: 2 })
+    cluster.node(1).host.addAddress(NUMBER)
+    const fleet = new Fleet(
+      cluster,
+      cluster.nodes.map((node) => node.startNabo(DIRECTORY, WITHOUT)),
+    )
+    await Promise.all(fleet.nabos.map((nabo) => nabo.ready()))
+    await fleet.together()
+    for (const [from, to] of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      const answer = await fleet.nabo(from).adminGet('/api/v1/peers')
+      const { peers } = peersSchema.parse(JSON.parse(Buffer.from(answer.body).toString()))
+      assert.deepEqual(peers, [{ address: `${cluster.node(to).ip}:7951` }])
+    }
+  })
+
+  it('announces its only address if --bootstrap names no node, and is told to choose among several', async () => {
+    await using cluster = await createCluster({ nodes: 1 })
+    const [node] = [cluster.node(0)]
+    const alone = [...DIRECTORY, '--bootstrap', 'none']
+    const only = node.startNabo(alone, WITHOUT)
+    await only.ready()
+    const status = await only.adminGet('/api/v1/status')
+    assert.match(Buffer.from(status.body).toString(), new RegExp(`"address":"${node.ip}:7951"`))
+    await only.stop()
+
+    node.host.addAddress(NUMBER)
+    const several = node.startNabo(alone, WITHOUT)
+    await eventually('it ends', () => several.exit !== undefined)
+    assert.equal(several.exit?.code, 1)
+    const said = several.logs.join('\n')
+    assert.match(said, /cannot tell at which address other nodes reach this machine/)
+    assert.match(said, new RegExp(`${node.ip}, .*${LATE}.*set --advertise-addr`))
+  })
+
+  it('does not announce loopback to other machines', async () => {
+    await using cluster = await createCluster({ nodes: 2 })
+    const nabo = cluster.node(1).startNabo([...DIRECTORY, '--advertise-addr', '127.0.0.1'])
+    await eventually('it ends', () => nabo.exit !== undefined)
+    assert.equal(nabo.exit?.code, 1)
+    assert.match(
+      nabo.logs.join('\n'),
+      /--bootstrap names other machines, but 127\.0\.0\.1.*is loopback: set --advertise-addr/,
+    )
+  })
+})

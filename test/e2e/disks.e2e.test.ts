@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 
 import { digestOf } from '../../src/oci/digest.ts'
 import { makeImage } from '../support/image-maker.ts'
@@ -11,6 +12,7 @@ import { runSync } from '../support/netns/commands.ts'
 import { eventually } from '../support/poll.ts'
 import { Fleet } from './fleet.ts'
 
+const NABO = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
 const skip = (await clusterUnavailable()) ?? false
 const DIRECTORY = ['--store', 'directory', '--bootstrap', 'none']
 const image = makeImage({ layers: [{ size: 9_000_000, seed: 'large' }, ...small(4)] })
@@ -31,6 +33,20 @@ describe('a node without containerd', { skip }, () => {
       }
     }
     assert.equal((await fleet.nabo(0).adminGet('/readyz')).status, 200)
+    const said = fleet.nabo(0).logs.filter((line) => line.includes('"level":"warn"'))
+    const ofDisk = said.filter((line) => /the disk of the cache is full/.test(line))
+    assert.equal(ofDisk.length, 1, said.join('\n'))
+    assert.deepEqual(
+      said.filter((line) => /suspect|did not get into|not kept in/.test(line)),
+      [],
+    )
+    const doctor = await fleet
+      .node(0)
+      .exec(NABO, [
+        ...['doctor', '--json', ...DIRECTORY, '--cache-dir', join(fleet.cluster.directory, 'full')],
+        ...['--upstream', `docker.io=${fleet.cluster.hubUrl}`, '--advertise-addr', fleet.node(0).ip],
+      ])
+    assert.match(doctor.stdout, /the cache may take 20\.0 GiB \(--cache-size\), but 0 MiB of 3 MiB are free/)
   })
 
   it('says in one sentence that it may not write, or that another one has its directory', async () => {

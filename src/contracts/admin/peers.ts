@@ -14,6 +14,10 @@ const peer = z.object({
   isFailing: z.boolean(),
   /** Its answer to this node's `about` message. `refused`: the peer is of an older version, or has another secret. */
   answer: z.enum(['ok', 'refused', 'none']),
+  /** Why it gave no answer, in a sentence. */
+  failure: z.string().optional(),
+  /** Why the peer cannot reach this node at the address that this node announces, in the peer's words. */
+  cannotReachUs: z.string().optional(),
   version: z.string().optional(),
   zone: z.string().optional(),
   ready: z.boolean().optional(),

@@ -80,6 +80,8 @@ const schema = z.object({
     .optional(),
   /** Other nodes that are believed alive. */
   peers: count,
+  /** Nodes of Nabo that could not join in the last minutes, by what differs: their cluster secret, or their version of the protocol. */
+  refusedNodes: list(z.object({ host: z.string(), mismatch: z.enum(['secret', 'version']) })),
   index,
   swarm,
   transferCount: count,

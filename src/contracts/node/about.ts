@@ -9,6 +9,8 @@ export interface About {
   readonly version: string
   readonly zone?: string | undefined
   readonly ready: boolean
+  /** Why the node's last request to the asking node failed, in a sentence; absent if it was answered, or if there was none. */
+  readonly cannotReachYou?: string | undefined
   /** The node's fetches of the digests in the request; all of its fetches if the request names none. */
   readonly transfers: readonly AboutTransfer[]
 }
@@ -25,6 +27,8 @@ export interface AboutTransfer {
 
 const MAX_DIGESTS = 256
 const MAX_TRANSFERS = 256
+/** Of a sentence for the operator, in characters. */
+const MAX_SENTENCE = 300
 
 const transfer = z.object({
   digest: z.string().max(150),
@@ -45,11 +49,15 @@ const aboutSchema: z.ZodType<About> = z.codec(
     version: z.string().max(64),
     zone: z.string().max(255).optional(),
     ready: z.boolean(),
+    cannotReachYou: z.string().optional(),
     transfers: z.array(transfer).max(MAX_TRANSFERS),
   }),
   z.custom<About>(),
   {
-    decode: (sent) => sent,
+    decode: ({ cannotReachYou, ...sent }) => ({
+      ...sent,
+      ...(cannotReachYou === undefined ? {} : { cannotReachYou: cannotReachYou.slice(0, MAX_SENTENCE) }),
+    }),
     encode: (about) => ({ ...about, transfers: about.transfers.slice(0, MAX_TRANSFERS) }),
   },
 )

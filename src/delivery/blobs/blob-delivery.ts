@@ -241,7 +241,9 @@ export class BlobDeliveries {
     const end = range.type !== 'from' || range.end === undefined ? undefined : range.end + 1
     let stream
     try {
-      stream = await remote.open(request, { start, end, serves: await this.#serves(request, signal), signal })
+      const serves = await this.#serves(request, signal)
+      // Beside a cache that does not keep the blob, nothing else shows that the bytes are right when the next client asks for them.
+      stream = await remote.open(request, { start, end, serves, hashes: this.#options.fills !== undefined, signal })
     } catch (error) {
       // No source sends bytes past the end: then report the range instead.
       if (start > 0 && error instanceof OciError) spanOf(range, await remote.head(request, { signal }))

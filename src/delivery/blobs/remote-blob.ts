@@ -9,6 +9,9 @@ export interface RemoteBlobOptions {
   readonly digest: Digest
   readonly start: number
   readonly serves: boolean
+  readonly hashes?: boolean
+  /** The byte after the last one that is wanted; absent: all from `start` on. */
+  readonly end?: number | undefined
   readonly signal: AbortSignal
   readonly first: SourceStream
   readonly search: SourceSearch
@@ -63,9 +66,10 @@ export class RemoteBlob {
 
   /** The bytes up to `end` (exclusive). Can be read once. Throws BrokenTransferError, and WrongBytesError if they had to be hashed. */
   chunks(end: number): AsyncIterable<Uint8Array> {
-    const { handOut, serves } = this.#options
+    const { handOut, serves, start, end: asked, hashes = false } = this.#options
     if (serves) handOut.committing()
-    return handOut.caution === 'hash' ? this.#verified() : this.#stream.chunks(end)
+    const isHashed = handOut.caution === 'hash' || (hashes && start === 0 && asked === undefined)
+    return isHashed ? this.#verified() : this.#stream.chunks(end)
   }
 
   /** Ends the transfer early. */
@@ -82,10 +86,14 @@ export class RemoteBlob {
   }
 
   async *#verified(): AsyncGenerator<Uint8Array> {
-    const { suspects, digest } = this.#options
+    const { suspects, digest, hashes = false } = this.#options
     const chunks = this.#stream.chunks(this.size)
     const senders = () => this.#senders()
-    const onVerified = () => suspects.verified(digest, senders())
+    const onVerified = () => {
+      suspects.verified(digest, senders())
+      // Otherwise the client's store hashes it, and asks again if the bytes are wrong there.
+      if (hashes) suspects.notKept(digest)
+    }
     try {
       yield* verifiedChunks(chunks, { digest, size: this.size, senders, onVerified })
     } catch (error) {

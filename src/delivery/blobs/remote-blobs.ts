@@ -18,6 +18,8 @@ export interface OpenOptions {
   readonly end: number | undefined
   /** Whether others can read what arrives while it grows here. */
   readonly serves: boolean
+  /** Whether a whole blob is hashed on its way, since nobody else on this node hashes it. */
+  readonly hashes?: boolean
   readonly signal: AbortSignal
 }
 

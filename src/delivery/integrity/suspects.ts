@@ -114,6 +114,12 @@ export class Suspects {
     this.#traces.delete(digest)
   }
 
+  /** This node's own cache did not keep the blob, for want of room: that a client asks for it again says nothing about the bytes. */
+  notKept(digest: Digest): void {
+    const trace = this.#of(digest)
+    if (trace?.suspect === false) trace.given.clear()
+  }
+
   /** The whole blob came through with the right hash, from these. They are asked again; others that were avoided are not. */
   verified(digest: Digest, senders: readonly Sender[]): void {
     const trace = this.#of(digest)

@@ -16,12 +16,28 @@ export const clockCheck: Check = {
       ...upstreams.map(({ host, clockAhead }) => ({ name: host, clockAhead })),
     ].flatMap(({ name, clockAhead }) => (clockAhead === undefined ? [] : [{ name, clockAhead }]))
     if (others.length === 0) return unknown('there is nobody to compare the clock with')
-    const furthest = others.toSorted((a, b) => Math.abs(b.clockAhead) - Math.abs(a.clockAhead))[0]
-    const ahead = furthest?.clockAhead ?? 0
-    const says = `this node's clock is ${show(Math.abs(ahead))} ${ahead > 0 ? 'behind' : 'ahead of'} that of ${furthest?.name}`
-    if (Math.abs(ahead) > NOTABLE) return warning(says, FIX)
-    return ok(`the clock agrees with ${others.length === 1 ? furthest?.name : `those of ${others.length} others`}`)
+    const typical = median(others.map(({ clockAhead }) => clockAhead))
+    const off = (ahead: number) => Math.abs(ahead) > NOTABLE
+    const where = (ahead: number) => `${show(Math.abs(ahead))} ${ahead > 0 ? 'behind' : 'ahead of'}`
+    // Of two clocks nobody can tell which is wrong; of more the majority is right.
+    if (off(typical)) {
+      const [whose] = others.filter(({ clockAhead }) => off(clockAhead))
+      return warning(
+        `this node's clock is ${where(typical)} that of ${whose?.name}${others.length > 1 ? ' and others' : ''}`,
+        FIX,
+      )
+    }
+    const wrong = others.find(({ clockAhead }) => off(clockAhead))
+    const agreed = `the clock agrees with ${others.length === 1 ? others[0]?.name : `most of ${others.length} others`}`
+    return ok(wrong === undefined ? agreed : `${agreed}; it is ${where(wrong.clockAhead)} that of ${wrong.name}`)
   },
+}
+
+/** Of an even number of values the one nearer to zero, so that half of the clocks accuse nobody. */
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const [low = 0, high = 0] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]]
+  return Math.abs(low) < Math.abs(high) ? low : high
 }
 
 function show(milliseconds: number): string {

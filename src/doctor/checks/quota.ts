@@ -10,6 +10,7 @@ export const quotaCheck: Check = {
   title: 'quota',
   async run(node) {
     const quotas = await node.quotas()
+    if (quotas === undefined) return unknown('no pull has asked a registry yet: the answers to pulls name the quota')
     const least = quotas.toSorted((a, b) => a.remaining / (a.limit || 1) - b.remaining / (b.limit || 1))[0]
     if (least === undefined) {
       const looks = await node.upstreams().catch(() => [])

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 
 import { readClusterSecrets } from '../../authentication/cluster-secret.ts'
 import { openAddresses } from '../../config/open-addresses.ts'
+import { listed } from '../listed.ts'
 import { errorText } from '../../telemetry/log.ts'
 import { type Check, error, ok, type Outcome, warning } from '../check.ts'
 import type { Node } from '../node.ts'
@@ -29,7 +30,12 @@ export const secretCheck: Check = {
           : `write the secret of the other nodes into ${file}, or a new one everywhere`
       return error(errorText(cause), fix)
     }
-    return (await refused(node, file)) ?? (await kept(file, node)) ?? (await accepted(node, file))
+    return (
+      (await refused(node, file)) ??
+      (await refusedOthers(node, file)) ??
+      (await kept(file, node)) ??
+      (await accepted(node, file))
+    )
   },
 }
 
@@ -41,6 +47,17 @@ async function refused(node: Node, file: string): Promise<Outcome | undefined> {
     `${first.address} refuses this node: ${first.failure?.says}`,
     `compare ${file} on the two nodes (sha256sum ${file}); restart Nabo where it was changed`,
   )
+}
+
+/** Nodes whose connections failed since the two have different secrets. A node that knows no other is probably the one to change. */
+async function refusedOthers(node: Node, file: string): Promise<Outcome | undefined> {
+  const daemon = await node.daemon()
+  if (daemon.state !== 'running') return undefined
+  const hosts = daemon.refusedNodes.flatMap(({ host, mismatch }) => (mismatch === 'secret' ? [host] : []))
+  if (hosts.length === 0) return undefined
+  const says = `${listed(hosts)} ${hosts.length === 1 ? 'has' : 'have'} another cluster secret than this node`
+  const fix = `compare ${file} on both nodes (sha256sum ${file}); restart Nabo where it was changed`
+  return daemon.peers.length === 0 ? error(`${says}, which knows no other node`, fix) : warning(says, fix)
 }
 
 /** In a pod the mode is that of the mounted volume, where nobody else is. */

@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 
 import { type Check, error, ok, unknown, warning } from '../check.ts'
-import { storeOf } from '../node.ts'
+import { type Node, storeOf } from '../node.ts'
 import { contentRoot } from './content.ts'
 
 const GiB = 1024 ** 3
@@ -27,12 +27,25 @@ export const spaceCheck: Check = {
       : 'make room: crictl rmi --prune removes images that nothing uses'
     const isBelow = (limit: typeof NONE) => free < Math.min(size * limit.share, limit.bytes)
     if (isBelow(NONE)) return error(says, fix)
+    const held = await cachedBytes(node)
+    const { cacheSize } = node.settings
+    if (isCache && held !== undefined && free + held < cacheSize)
+      return warning(
+        `the cache may take ${show(cacheSize)} (--cache-size), but ${says}, beside ${show(held)} in the cache`,
+        `set --cache-size below ${show(free + held)}, or choose --cache-dir on a larger disk`,
+      )
     if (isBelow(LITTLE)) return warning(`only ${says}`, fix)
     // Some filesystems have no such limit, and say 0.
     if (files > 0 && ffree < files * NONE.files) return error(`no files are left to make at ${path} (inodes)`, fix)
     if (files > 0 && ffree < files * LITTLE.files) return warning(`few files are left to make at ${path} (inodes)`, fix)
     return ok(says)
   },
+}
+
+/** Bytes of the blobs in the cache; undefined if no daemon runs that knows them. */
+async function cachedBytes(node: Node): Promise<number | undefined> {
+  const daemon = await node.daemon()
+  return daemon.state === 'running' ? daemon.storedBytes : undefined
 }
 
 interface Disk {

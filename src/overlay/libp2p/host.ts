@@ -7,7 +7,7 @@ import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
 
 import { second } from '../../time/units.ts'
-import { noiseEncrypters } from './encrypters.ts'
+import { mismatchEncrypters, noiseEncrypters } from './encrypters.ts'
 import { announcement } from './listen-addresses.ts'
 import type { Libp2pOverlayOptions } from './overlay-options.ts'
 import { PendingConnections } from './pending-connections.ts'
@@ -29,7 +29,10 @@ export function createHost(options: Libp2pOverlayOptions): Promise<Host> {
       announceFilter: (bound) => announcement(options, bound),
     },
     transports: [tcp()],
-    connectionEncrypters: noiseEncrypters(options.overlayKeys),
+    connectionEncrypters: [
+      ...noiseEncrypters(options.overlayKeys),
+      ...mismatchEncrypters((refused) => options.onRefused?.(refused)),
+    ],
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: connectionLimits(options.maxConnections),
     connectionGater: options.pending ?? new PendingConnections(options),

@@ -2,6 +2,7 @@ import type { ConnectionGater, PrivateKey } from '@libp2p/interface'
 
 import type { BootstrapSource } from '../bootstrap/bootstrap-source.ts'
 import type { HostPort } from '../host-port.ts'
+import type { RefusedNode } from '../refused-nodes.ts'
 
 /** What a libp2p overlay is told; all of it parsed already. */
 export interface Libp2pOverlayOptions {
@@ -23,6 +24,8 @@ export interface Libp2pOverlayOptions {
   readonly maxConnections: number
   /** Limits the inbound connections before their handshake; with the default limits if absent. */
   readonly pending?: ConnectionGater
+  /** Called for each connection with a node of Nabo that cannot be a member. */
+  readonly onRefused?: (refused: RefusedNode) => void
   readonly log: OverlayLog
 }
 

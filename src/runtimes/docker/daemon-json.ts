@@ -1,5 +1,5 @@
 import { endOfLine } from '../marked-block.ts'
-import { type JsonMember, scanArray, scanObject, type Span } from './scan-json.ts'
+import { invalidLine, type JsonMember, scanArray, scanObject, type Span } from './scan-json.ts'
 
 const KEY = 'registry-mirrors'
 
@@ -150,10 +150,10 @@ function parse(text: string): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(text)
-  } catch (cause) {
+  } catch {
     // The parser's message may quote the text, and passwords of proxies may be in it.
-    const place = cause instanceof Error ? /line \d+ column \d+/.exec(cause.message)?.[0] : undefined
-    throw new DaemonJsonError(`it is not valid JSON${place === undefined ? '' : ` (${place})`}`)
+    const line = invalidLine(text)
+    throw new DaemonJsonError(`it is not valid JSON${line === undefined ? '' : ` (line ${line})`}`)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new DaemonJsonError('it holds no JSON object')

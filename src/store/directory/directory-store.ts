@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { open, rm, statfs } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { MAX_MANIFEST_BYTES, type ToldMediaType } from '../../oci/manifest.ts'
 import type { Repository, TagReference } from '../../oci/reference.ts'
 import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
-import { second } from '../../time/units.ts'
 import { type BlobOrigin, type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
 import type {
   ContentSource,
@@ -26,7 +25,8 @@ import { FileIngest, ioError } from './file-ingest.ts'
 import { ImageIndex, parseIndex } from './image-index.ts'
 import { Layout } from './layout.ts'
 import { loadContents } from './load-contents.ts'
-import { takeLock } from './lock.ts'
+import { LockedError, takeLock } from './lock.ts'
+import { Room } from './room.ts'
 import { Space } from './space.ts'
 import { StateFile } from '../state-file.ts'
 
@@ -37,9 +37,6 @@ export interface DirectoryStoreOptions {
   readonly log: Pick<Log, 'debug' | 'info' | 'warn'>
 }
 
-/** How long nothing is taken in after the disk was full: trying each blob would only thrash. */
-const FULL_PAUSE = 10 * second
-
 /** An OCI image layout that Nabo fills itself: bounded in bytes, least recently used out first. */
 export class DirectoryStore implements CacheStore {
   readonly #log: DirectoryStoreOptions['log']
@@ -48,6 +45,7 @@ export class DirectoryStore implements CacheStore {
   readonly #originsFile: StateFile<ReadonlyMap<Digest, readonly BlobOrigin[]>>
   readonly #listeners: Listeners
   readonly #space: Space
+  readonly #room: Room
   readonly #index = new ImageIndex()
   readonly #origins = new BlobOrigins()
   readonly #ingests = new Set<FileIngest>()
@@ -57,9 +55,6 @@ export class DirectoryStore implements CacheStore {
   readonly #manifests = new Map<Digest, Promise<boolean>>()
   #status: StoreStatus = { ready: false, reason: 'the cache directory has not been read yet' }
   #unlock: (() => Promise<void>) | undefined
-  /** Until when ingests are refused after a full disk, by `performance.now()`. */
-  #fullUntil = 0
-
   constructor({ directory, maxBytes, log }: DirectoryStoreOptions) {
     this.#log = log
     this.#layout = new Layout(directory)
@@ -81,15 +76,26 @@ export class DirectoryStore implements CacheStore {
     })
     this.#listeners = new Listeners(log)
     this.#space = new Space(maxBytes)
+    this.#room = new Room({
+      directory,
+      space: this.#space,
+      owed: () => this.#ingests.values().reduce((sum, ingest) => sum + ingest.size - ingest.written, 0),
+      evict: (digest) => this.#evict(digest),
+      log,
+    })
   }
 
   /** Reads the directory. Throws LockedError if another process uses it, and an Error of one sentence if it can't be written. */
   async start(): Promise<void> {
     const { directory } = this.#layout
-    await this.#layout.create().catch((cause: unknown) => {
-      throw new Error(`the cache directory ${directory} cannot be written: ${errorCode(cause)}`, { cause })
-    })
-    this.#unlock = await takeLock(this.#layout.lock)
+    try {
+      await this.#layout.create()
+      this.#unlock = await takeLock(this.#layout.lock)
+    } catch (cause) {
+      if (cause instanceof LockedError) throw cause
+      const advice = 'run Nabo as its owner, or name another one with --cache-dir'
+      throw new Error(`the cache directory ${directory} cannot be written (${advice}): ${errorCode(cause)}`, { cause })
+    }
     try {
       await this.#layout.prepare()
       const contents = { layout: this.#layout, space: this.#space, index: this.#index, origins: this.#origins }
@@ -195,8 +201,7 @@ export class DirectoryStore implements CacheStore {
   }
 
   async ingest(digest: Digest, { size }: { size: number }): Promise<Ingest | undefined> {
-    if (!this.#status.ready || performance.now() < this.#fullUntil) return undefined
-    if (!(await this.#makeRoom(size))) return undefined
+    if (!this.#status.ready || !(await this.#room.reserve(size))) return undefined
     const temporaryPath = this.#layout.temporary(randomUUID())
     try {
       const handle = await open(temporaryPath, 'wx+')
@@ -283,20 +288,6 @@ export class DirectoryStore implements CacheStore {
     return ingest
   }
 
-  /** Reserves `size` bytes, evicting for them. False if that can't be done. */
-  async #makeRoom(size: number): Promise<boolean> {
-    if (size > this.#space.maxBytes) return false
-    const stats = await statfs(this.#layout.directory).catch(() => undefined)
-    // From here to the reservation nothing waits, so that two blobs never get the same room.
-    const owed = this.#ingests.values().reduce((sum, ingest) => sum + ingest.size - ingest.written, 0)
-    const missing = stats === undefined ? 0 : size + owed - stats.bavail * stats.bsize
-    const victims = this.#space.victims(size, missing)
-    if (victims === undefined) return false
-    this.#space.reserve(size)
-    await Promise.all(victims.map((digest) => this.#evict(digest)))
-    return true
-  }
-
   #evict(digest: Digest): Promise<void> {
     this.#log.debug({ digest }, 'evicting a blob from the cache')
     this.#forget(digest)
@@ -325,8 +316,8 @@ export class DirectoryStore implements CacheStore {
   }
 
   #noteFailure(error: IngestError): void {
-    if (error.reason === 'disk-full') this.#fullUntil = performance.now() + FULL_PAUSE
     if (error.reason === 'aborted') return
+    if (error.reason === 'disk-full') return this.#room.diskWasFull()
     this.#log.warn({ err: error, reason: error.reason }, 'a blob was not kept in the cache')
   }
 

@@ -147,8 +147,10 @@ describe("a mirror in dockerd's daemon.json", () => {
 
   it('leaves a file alone that is none, with words that do not repeat what is in it', () => {
     const broken: [string, RegExp][] = [
-      ['{"proxies": {"http-proxy": "http://u:secret@proxy"},}', /not valid JSON/],
-      ['secret', /not valid JSON/],
+      ['{\n  "proxies": {"http-proxy": "http://u:secret@proxy"},\n}', /not valid JSON \(line 3\)/],
+      ['{"debug": tru}', /not valid JSON \(line 1\)/],
+      ['{\n"debug": true\n', /not valid JSON \(line 3\)/],
+      ['secret', /not valid JSON \(line 1\)/],
       ['\uFEFF{}', /not valid JSON/],
       ['[]', /no JSON object/],
       ['{"registry-mirrors": "http://x"}', /not a list/],

@@ -1,0 +1,22 @@
+import { type Check, error, ok, warning } from '../check.ts'
+
+/** Whether this node has an address for other nodes, and they reach it there, as they say. */
+export const reachableCheck: Check = {
+  id: 'reachable',
+  title: 'reachable by other nodes',
+  async run(node) {
+    if (node.addressProblem !== undefined)
+      return error(node.addressProblem, '--advertise-addr <an address of this machine in the network of the nodes>')
+    const daemon = await node.daemon()
+    if (daemon.state !== 'running') return undefined
+    const neighbours = await node.neighbours()
+    if (neighbours.length === 0) return undefined
+    const at = daemon.self.address
+    const cut = neighbours.filter(({ cannotReachUs }) => cannotReachUs !== undefined)
+    const [first] = cut
+    if (first === undefined) return ok(`other nodes reach this one at ${at} (${neighbours.length} asked)`)
+    const says = `${cut.length} of ${neighbours.length} other nodes cannot reach this one at ${at}: ${first.address} says: ${first.cannotReachUs}`
+    const fix = `let other nodes connect to port ${at.split(':').at(-1)} of this one (firewall, NetworkPolicy); if ${at} is not its address in their network, set --advertise-addr`
+    return cut.length === neighbours.length ? error(says, fix) : warning(says, fix)
+  },
+}

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { unknownVariables } from '../../src/config/unknown-variables.ts'
+
+describe('variables that look like those of serve', () => {
+  it('are unknown if no flag and no other command reads them, and Kubernetes did not set them', () => {
+    const environment = {
+      NABO_UPSTREM: 'docker.io=http://127.0.0.1:5000',
+      NABO_UPSTREAM: '',
+      NABO_PEER_TLS: '',
+      NABO_WARM_ZONE: 'a',
+      NABO_DOCKER_CONFIG_FILE: '/x',
+      NABO_SERVICE_HOST: '10.0.0.1',
+      NABO_METRICS_SERVICE_PORT_HTTP: '7954',
+      NABO_PORT: 'tcp://10.0.0.1:7954',
+      NABO_PORT_7954_TCP_ADDR: '10.0.0.1',
+      NABOKOV: '',
+      PATH: '/bin',
+    }
+    assert.deepEqual(unknownVariables(environment), ['NABO_UPSTREM'])
+  })
+})
