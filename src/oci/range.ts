@@ -28,6 +28,16 @@ export function parseRange(header: string | undefined): RangeRequest {
   return end < start ? WHOLE : { type: 'from', start, end }
 }
 
+/** How much of a blob a request reads: all of it, the rest from a byte on (a pull that resumes), or a part (lazy pulling). */
+export type Extent = 'all' | 'rest' | 'part'
+
+export function extentOf(range: RangeRequest): Extent {
+  if (range.type === 'whole') return 'all'
+  if (range.type === 'suffix' || range.end !== undefined) return 'part'
+  // containerd 2.1.0 asks like this for all.
+  return range.start === 0 ? 'all' : 'rest'
+}
+
 /** The span that a request means in a blob of `size` bytes; undefined if it is not satisfiable (416). */
 export function resolveRange(range: RangeRequest, size: number): ByteSpan | undefined {
   switch (range.type) {

@@ -1,6 +1,6 @@
 import { OciError } from '../../oci/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type ByteSpan, type RangeRequest, resolveRange } from '../../oci/range.ts'
+import { type ByteSpan, type RangeRequest, extentOf, resolveRange } from '../../oci/range.ts'
 import { repositoryKey } from '../../oci/reference.ts'
 import { IngestError } from '../../store/cache-store.ts'
 import { errorCode } from '../../store/file-blob.ts'
@@ -48,7 +48,7 @@ export interface BlobDeliveriesOptions {
   readonly log: Pick<Log, 'error'>
 }
 
-/** A Range ahead of a fill waits this long for it, then goes past it. */
+/** A client that resumes ahead of a fill waits this long for it, then goes past it. One that reads a part does not wait. */
 const RANGE_PATIENCE = 2 * second
 const LOCAL: TransferOrigin = { source: 'local' }
 
@@ -148,7 +148,8 @@ export class BlobDeliveries {
   }
 
   async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
-    const fill = await this.#options.fills?.join(request)
+    const extent = extentOf(range)
+    const fill = await this.#options.fills?.join(request, extent)
     if (fill === undefined) return undefined
     const isSameRight =
       fill.caller?.id === request.caller?.id && repositoryKey(fill.repository) === repositoryKey(request.repository)
@@ -159,7 +160,8 @@ export class BlobDeliveries {
     const reader = await fill.open()
     const close = () => reader.close()
     try {
-      if (span.start > fill.written && !(await reaches(fill, reader.read.bind(reader), span.start, signal))) {
+      const isAhead = span.start > fill.written
+      if (isAhead && (extent === 'part' || !(await reaches(fill, reader.read.bind(reader), span.start, signal)))) {
         await close()
         return undefined
       }
@@ -237,8 +239,8 @@ export class BlobDeliveries {
 
   async #openSpan(request: BlobRequest, range: RangeRequest, signal: AbortSignal) {
     const { remote } = this.#options
-    const start = range.type === 'suffix' ? spanOf(range, await remote.head(request, { signal })).start : startOf(range)
-    const end = range.type !== 'from' || range.end === undefined ? undefined : range.end + 1
+    const { start, end } =
+      range.type === 'suffix' ? spanOf(range, await remote.head(request, { signal })) : offsetsOf(range)
     let stream
     try {
       stream = await remote.open(request, { start, end, serves: await this.#serves(request, signal), signal })
@@ -262,8 +264,10 @@ function isFaultOfCache(error: unknown): boolean {
   return errorCode(error) !== undefined
 }
 
-function startOf(range: Exclude<RangeRequest, { type: 'suffix' }>): number {
-  return range.type === 'from' ? range.start : 0
+/** `end`: exclusive; undefined for the end of the blob. */
+function offsetsOf(range: Exclude<RangeRequest, { type: 'suffix' }>): { start: number; end: number | undefined } {
+  if (range.type === 'whole') return { start: 0, end: undefined }
+  return { start: range.start, end: range.end === undefined ? undefined : range.end + 1 }
 }
 
 function spanOf(range: RangeRequest, size: number): ByteSpan {

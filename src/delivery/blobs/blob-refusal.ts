@@ -1,7 +1,8 @@
 import { OciError } from '../../oci/errors.ts'
-import type { SharedFailure } from '../../swarm/swarm.ts'
+import type { SharedFailure, SwarmOutcome } from '../../swarm/swarm.ts'
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText } from '../../telemetry/log.ts'
+import { UpstreamError } from '../../upstream/upstream.ts'
 import type { BlobSources } from './blob-sources.ts'
 import type { BlobRequest } from './blob-request.ts'
 
@@ -28,8 +29,13 @@ export function refusalOf(
   })
 }
 
-/** The failure that nodes waiting for the blob receive. */
-export function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
+/** What a node that was to fetch the blob for others, and cannot, tells them. That its client asked past the end is no failure of the blob. */
+export function outcomeOf(request: BlobRequest, why: WhyNobody): SwarmOutcome {
+  const isPastEnd = why.error instanceof UpstreamError && why.error.status === 416
+  return isPastEnd ? { type: 'cancelled' } : { type: 'failed', failure: failureOf(request, why) }
+}
+
+function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
   if (absent) return { absent, message: `${repository.registry} does not have it` }
   // What another node said is not repeated as this node's own words.
   const isOwn = error !== undefined && !(error instanceof ToldFailureError)

@@ -5,7 +5,7 @@ import type { Direction, LeftSource, Membership, Swarm, SwarmOutcome, SwarmSourc
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { second } from '../../time/units.ts'
-import { type WhyNobody, failureOf, refusalOf } from './blob-refusal.ts'
+import { type WhyNobody, outcomeOf, refusalOf } from './blob-refusal.ts'
 import type { BlobSources, PeerAttempt, PeerStream, UpstreamStream } from './blob-sources.ts'
 import type { DeliveryCounters, TransferState } from './delivery-counters.ts'
 import type { BlobRequest } from './blob-request.ts'
@@ -212,11 +212,14 @@ export class SourceSearch {
     return winner?.value
   }
 
-  /** Whether to ask the swarm: not for private content, and without the upstream only if a peer holds the blob. */
+  /**
+   * Whether to ask the swarm: not for private content, not for a part of a blob, and without the upstream only if a peer holds it. A node that
+   * reads a part neither keeps it nor can be followed: its lease would only make others wait.
+   */
   async #isShared(signal: AbortSignal): Promise<boolean> {
     const { rights, sources } = this.#options
     const { repository, caller } = this.#request
-    if (caller !== undefined || !rights.mayShare(repository)) return false
+    if (this.#for.end !== undefined || caller !== undefined || !rights.mayShare(repository)) return false
     return sources.fallsBack(repository) || (await sources.holders(this.#request, { signal })).length > 0
   }
 
@@ -248,7 +251,7 @@ export class SourceSearch {
       return 'alone'
     }
     const stream = await this.#fromUpstream(position, signal)
-    if (stream === undefined) this.#leave({ type: 'failed', failure: failureOf(this.#request, this.#why) })
+    if (stream === undefined) this.#leave(outcomeOf(this.#request, this.#why))
     return stream
   }
 
