@@ -37,7 +37,7 @@ describe('a mirror listener', () => {
     const errors: object[] = []
     server = await createListener(
       mirrorRoutes({
-        blobs: { open: never, size: never, isComing: () => false, ...blobs },
+        blobs: { open: never, openRanges: never, size: never, isComing: () => false, ...blobs },
         manifests: { get: never },
         tags: { resolve: never },
         clientAccess: { serve: (_pull, _credential, _signal, work) => work(undefined), listing: never },

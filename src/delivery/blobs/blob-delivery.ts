@@ -1,6 +1,13 @@
 import { OciError } from '../../oci/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type ByteSpan, type RangeRequest, extentOf, resolveRange } from '../../oci/range.ts'
+import {
+  type ByteSpan,
+  type RangeRequest,
+  type SeveralRanges,
+  extentOf,
+  resolveRange,
+  resolveRanges,
+} from '../../oci/range.ts'
 import { repositoryKey } from '../../oci/reference.ts'
 import { IngestError } from '../../store/cache-store.ts'
 import { errorCode } from '../../store/file-blob.ts'
@@ -12,6 +19,7 @@ import type { Audience } from '../access/audience.ts'
 import type { Fill, Fills } from './fill.ts'
 import type { GrowingDeliveries } from './growing-deliveries.ts'
 import type { KnownSizes } from './known-sizes.ts'
+import { type PartsDelivery, openParts, partsOfFile } from './part-deliveries.ts'
 import { readGrowing } from './read-growing.ts'
 import type { BlobRequest } from './blob-request.ts'
 import type { RemoteBlobs } from './remote-blobs.ts'
@@ -120,6 +128,40 @@ export class BlobDeliveries {
     const local = await this.#openOwn(request, range, signal)
     if (local !== undefined) return local
     return (await this.#fromFill(request, range, signal)) ?? this.#passThrough(request, range, signal)
+  }
+
+  /**
+   * Opens several ranges for one answer. From elsewhere they come by requests for single ranges, since registries answer several with all of the
+   * blob or not at all. Throws OciError. `signal` lives as long as the client.
+   */
+  async openRanges(request: BlobRequest, ranges: SeveralRanges, signal: AbortSignal): Promise<PartsDelivery> {
+    const own = await this.#openOwn(request, { type: 'whole' }, signal)
+    if (own?.type === 'file') {
+      try {
+        return partsOfFile(own, resolveRanges(ranges, own.size))
+      } catch (error) {
+        await own.close()
+        throw error
+      }
+    }
+    const open = (span: ByteSpan, signal: AbortSignal) =>
+      this.open(request, { type: 'from', start: span.start, end: span.end - 1 }, signal)
+    return openParts(await this.#resolve(request, ranges, signal), open, signal)
+  }
+
+  /** A client learns the size, by a refusal, only if a source tells it to the client: what a manifest has said is no right to know it. */
+  async #resolve({ repository, digest, ...request }: BlobRequest, ranges: SeveralRanges, signal: AbortSignal) {
+    const { sizes, remote } = this.#options
+    const known = sizes.of(repository, digest)
+    if (known !== undefined) {
+      try {
+        return { size: known, spans: resolveRanges(ranges, known) }
+      } catch {
+        // The size is asked for before the request is refused.
+      }
+    }
+    const size = await remote.head({ ...request, repository, digest }, { signal })
+    return { size, spans: resolveRanges(ranges, size) }
   }
 
   /** Whether a blob that has not been opened yet is on its way here, or the swarm looks for a source of it. */
