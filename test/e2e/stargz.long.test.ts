@@ -19,6 +19,8 @@ import { makeTar } from '../support/tar.ts'
 const FILE_BYTES = 400_000
 const files = Array.from({ length: 40 }, (_, index) => ({ name: `file${index}`, bytes: randomBytes(FILE_BYTES) }))
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+/** The library itself prints what its caches complain of when they are closed. */
+const hashesIn = (output: string) => output.split('\n').filter((line) => /^[0-9a-f]{64}$/.test(line))
 const BUILD_SECONDS = 900
 
 const program = await build()
@@ -64,7 +66,7 @@ describe('stargz-snapshotter', { skip: 'skip' in program ? program.skip : false 
   const mount = async (...names: string[]) => {
     const mountPoint = join(directory, 'mount')
     await mkdir(mountPoint, { recursive: true })
-    return (await stargz('mount', ...at(), toc, mountPoint, ...names)).split('\n')
+    return hashesIn(await stargz('mount', ...at(), toc, mountPoint, ...names))
   }
 
   it('mounts a layer and reads some of its files, while Nabo fetches little more than these', async () => {
@@ -89,7 +91,7 @@ describe('stargz-snapshotter', { skip: 'skip' in program ? program.skip : false 
     ] as const
     const read = await stargz('ranges', ...at(), ...spans.map((span) => span.join('-')))
     assert.deepEqual(
-      read.split('\n'),
+      hashesIn(read),
       spans.map((span) => sha256(layer.bytes.subarray(...span))),
     )
     // A look, the size, the first span, and the second one around it.
