@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 
 import type { BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import type { PartContent, PartsDelivery } from '../delivery/blobs/part-deliveries.ts'
 import type { DeliveredManifest } from '../delivery/manifests/delivered-manifest.ts'
 import { type Bandwidth, throttled } from '../mover/bandwidth.ts'
 import type { BufferPool } from '../mover/buffer-pool.ts'
-import { moveChunks, moveFile } from '../mover/file-mover.ts'
+import { moveChunks, moveFile, written } from '../mover/file-mover.ts'
 import type { FileMover } from '../mover/sendfile-mover.ts'
 import type { Digest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
@@ -15,6 +16,7 @@ import { second } from '../time/units.ts'
 import { type Exchange, breakOff } from './exchange.ts'
 import { withFirstChunk } from './first-chunk.ts'
 import { type MinimumRate, RateWatch } from './minimum-rate.ts'
+import { MultipartFrame } from './multipart-frame.ts'
 
 const BLOB_TYPE = 'application/octet-stream'
 /** The rest of the ten seconds that containerd waits for a header, after the nine of HEADER_DEADLINE in `mirror-listener.ts`. */
@@ -65,32 +67,71 @@ export interface BlobSending {
  * Answers with a blob's bytes, no faster than its share of `bandwidth`, and closes the delivery in any case. Throws errors that precede the
  * head, so that the answer can still be a refusal; a later error breaks the answer off.
  */
-export async function sendBlob(
+export function sendBlob(
   exchange: Exchange,
   digest: Digest,
   delivery: BlobDelivery,
-  { mover = moveFile, bandwidth, buffers, minimumRate }: BlobSending = {},
+  sending: BlobSending = {},
+): Promise<void> {
+  return sendClosing(exchange, delivery, sending, async (move) => {
+    const { size, span } = delivery
+    const content: PartContent =
+      delivery.type === 'file'
+        ? { type: 'file', span, file: delivery.file }
+        : { type: 'stream', span, chunks: await begun(delivery.chunks(), digest, exchange.signal) }
+    writeHead(exchange, contentHead(exchange, { digest, type: BLOB_TYPE, size, span }))
+    await move(content)
+  })
+}
+
+/** Like {@link sendBlob}, with several parts of a blob as `multipart/byteranges` (RFC 9110 15.3.7.2): one part for each range, as containers/image wants it. */
+export function sendParts(
+  exchange: Exchange,
+  digest: Digest,
+  delivery: PartsDelivery,
+  sending: BlobSending = {},
 ): Promise<void> {
   const { response, signal } = exchange
-  const share = bandwidth?.share(signal)
+  return sendClosing(exchange, delivery, sending, async (move) => {
+    const frame = new MultipartFrame(delivery.spans, delivery.size, BLOB_TYPE)
+    let index = 0
+    for await (const part of delivery.contents()) {
+      const isFirst = index === 0
+      const content =
+        isFirst && part.type === 'stream' ? { ...part, chunks: await begun(part.chunks, digest, signal) } : part
+      if (isFirst) writeHead(exchange, frame.head(headersOf({ digest, type: BLOB_TYPE })))
+      await written(response, frame.before(index))
+      await move(content)
+      index += 1
+    }
+    await written(response, frame.end)
+  })
+}
+
+/** Sends what has a record, and closes it in any case. `send` writes the head; what it throws earlier can still become a refusal. */
+async function sendClosing(
+  exchange: Exchange,
+  delivery: Pick<PartsDelivery, 'record' | 'close'>,
+  { mover = moveFile, bandwidth, buffers, minimumRate }: BlobSending,
+  send: (move: (content: PartContent) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const { response, signal } = exchange
   const watch = minimumRate && new RateWatch(response, minimumRate, (error) => breakOff(exchange, error, 'client-gone'))
   exchange.fields.shares = delivery.record.shares
   const onGone = () => void delivery.close().catch(() => {})
+  const move = async (content: PartContent) => {
+    const share = bandwidth?.share(signal)
+    try {
+      if (content.type === 'file') await mover(content.file, content.span, response, share, watch?.direct)
+      else await moveChunks(throttled(content.chunks, share), response, buffers)
+    } finally {
+      share?.close()
+    }
+  }
   try {
     signal.throwIfAborted()
     signal.addEventListener('abort', onGone, { once: true })
-    const chunks = delivery.type === 'file' ? undefined : await begun(delivery, digest, signal)
-    const { status, headers } = contentHead(exchange, {
-      digest,
-      type: BLOB_TYPE,
-      size: delivery.size,
-      span: delivery.span,
-    })
-    exchange.reply.hijack()
-    response.writeHead(status, headers)
-    response.flushHeaders()
-    if (delivery.type === 'file') await mover(delivery.file, delivery.span, response, share, watch?.direct)
-    else if (chunks !== undefined) await moveChunks(throttled(chunks, share), response, buffers)
+    await send(move)
     await finish(exchange)
   } catch (error) {
     if (!exchange.reply.sent) throw error
@@ -98,9 +139,14 @@ export async function sendBlob(
   } finally {
     watch?.stop()
     signal.removeEventListener('abort', onGone)
-    share?.close()
     await delivery.close()
   }
+}
+
+function writeHead({ reply, response }: Exchange, { status, headers }: Head): void {
+  reply.hijack()
+  response.writeHead(status, headers)
+  response.flushHeaders()
 }
 
 /**
@@ -108,12 +154,12 @@ export async function sendBlob(
  * four answers that break off without a byte.
  */
 async function begun(
-  delivery: Extract<BlobDelivery, { type: 'stream' }>,
+  chunks: AsyncIterable<Uint8Array>,
   digest: Digest,
   signal: AbortSignal,
 ): Promise<AsyncIterable<Uint8Array>> {
   try {
-    return await withFirstChunk(delivery.chunks(), FIRST_CHUNK_PATIENCE, signal)
+    return await withFirstChunk(chunks, FIRST_CHUNK_PATIENCE, signal)
   } catch (cause) {
     signal.throwIfAborted()
     if (cause instanceof OciError) throw cause
@@ -162,7 +208,7 @@ function wholeHead(content: Content): Head {
   return { status: 200, headers: { ...headersOf(content), 'content-length': content.size } }
 }
 
-function headersOf({ digest, type }: Content) {
+function headersOf({ digest, type }: Pick<Content, 'digest' | 'type'>) {
   return { 'content-type': type, 'docker-content-digest': digest, etag: `"${digest}"`, 'accept-ranges': 'bytes' }
 }
 

@@ -1,7 +1,8 @@
 import { NotFetchedError, type RegistryPolicy, includesRegistry } from '../delivery/access/registry-policy.ts'
 import { OciError } from '../oci/errors.ts'
-import { parseLinkHeader } from '../oci/link-header.ts'
-import type { OciRequest } from '../oci/request.ts'
+import { MAX_LINK_HEADER, parseLinkHeader } from '../oci/link-header.ts'
+import { isSameQuery, listingParameters, namespaceParameter, withQuery } from '../oci/listing-query.ts'
+import { MAX_URL_LENGTH, type OciRequest } from '../oci/request.ts'
 import type { UpstreamListing } from '../upstream/upstream.ts'
 import { sendBody } from './answers.ts'
 import type { Exchange } from './exchange.ts'
@@ -38,13 +39,23 @@ function named(body: Uint8Array, { asked, pathAndQuery }: Listing): Uint8Array {
   return Buffer.from(JSON.stringify({ ...json, name: asked.name }))
 }
 
-/** The link to the next page: a path of this mirror, for the same registry. */
+/** The link to the next page: a path of this mirror, for the same registry, with all parameters of the registry's link. Throws OciError. */
 function nextPage(link: string, { asked, pathAndQuery }: Listing): string | undefined {
+  if (link.length > MAX_LINK_HEADER) throw unusable(`is longer than ${MAX_LINK_HEADER} characters`)
   const target = parseLinkHeader(link).find(({ relations }) => relations.includes('next'))?.target
   const next = target === undefined ? null : URL.parse(target, 'http://upstream')
   if (next === null) return undefined
-  if (asked.ns === undefined) next.searchParams.delete('ns')
-  else next.searchParams.set('ns', asked.ns)
-  const path = `/v2/${encodeURI(asked.name)}/${pathAndQuery.split('?')[0]}`
-  return `<${path}${next.search}>; rel="next"`
+  const [path = '', query = ''] = pathAndQuery.split(/\?(.*)/s)
+  const parameters = listingParameters(next.search.slice(1))
+  // A client that follows links would ask for this page without end.
+  if (isSameQuery(parameters, listingParameters(query))) throw unusable('leads to the page that it came with')
+  const namespace = asked.ns === undefined ? [] : [namespaceParameter(asked.ns)]
+  const url = withQuery(`/v2/${encodeURI(asked.name)}/${path}`, [...parameters, ...namespace])
+  if (url.length > MAX_URL_LENGTH) throw unusable(`is longer than ${MAX_URL_LENGTH} characters`)
+  return `<${url}>; rel="next"`
+}
+
+/** Without its link a page would look like the last one. */
+function unusable(why: string): OciError {
+  return new OciError('UNAVAILABLE', { message: `the registry's link to the next page ${why}` })
 }

@@ -3,6 +3,8 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { onRequestHookHandler } from 'fastify'
 
 import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import type { BlobRequest } from '../delivery/blobs/blob-request.ts'
+import type { PartsDelivery } from '../delivery/blobs/part-deliveries.ts'
 import { asTagged } from '../delivery/manifests/delivered-manifest.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
 import type { ClientAccess } from '../delivery/access/client-access.ts'
@@ -10,14 +12,22 @@ import type { TransferOrigin } from '../delivery/blobs/transfer-record.ts'
 import { NotFetchedError, type RegistryPolicy, whyNotMirrored } from '../delivery/access/registry-policy.ts'
 import { type TagResolver, accepts } from '../delivery/tags/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
-import { parseRange } from '../oci/range.ts'
+import { parseRanges } from '../oci/range.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import { type OciRequest, isExplicit, parseOciRequest, tagOf } from '../oci/request.ts'
 import { DeadlineError, abortable } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
 import { VERSION, VERSION_HEADER } from '../version.ts'
-import { type BlobSending, sendBlob, sendBlobHead, sendBody, sendManifest, sendManifestHead } from './answers.ts'
+import {
+  type BlobSending,
+  sendBlob,
+  sendBlobHead,
+  sendBody,
+  sendManifest,
+  sendManifestHead,
+  sendParts,
+} from './answers.ts'
 import { type Routes, requireRead } from './app.ts'
 import { forClient, phraseOf } from './containerd-errors.ts'
 import type { Exchange } from './exchange.ts'
@@ -36,7 +46,7 @@ declare module 'fastify' {
 export interface MirrorListenerOptions {
   /** Refuses requests of pages in browsers; see `local-guard.ts`. */
   readonly guard?: onRequestHookHandler
-  readonly blobs: Pick<BlobDeliveries, 'open' | 'size' | 'isComing'>
+  readonly blobs: Pick<BlobDeliveries, 'open' | 'openRanges' | 'size' | 'isComing'>
   readonly manifests: Pick<Manifests, 'get'>
   readonly tags: Pick<TagResolver, 'resolve'>
   readonly clientAccess: Pick<ClientAccess, 'serve' | 'listing'>
@@ -164,17 +174,24 @@ async function serveBlob(
     )
     return sendBlobHead(exchange, asked.digest, size)
   }
-  const range = parseRange(exchange.request.headers.range)
-  const delivery = await beforeDeadline<BlobDelivery>(
-    exchange.signal,
-    (signal) =>
-      clientAccess.serve(pull, credential, signal, (caller) =>
-        blobs.open({ repository, digest, caller }, range, signal),
-      ),
-    { discard: (late) => late.close(), isComing: () => blobs.isComing(digest) },
-  )
+  const opened = <T extends BlobDelivery | PartsDelivery>(
+    open: (request: BlobRequest, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> =>
+    beforeDeadline<T>(
+      exchange.signal,
+      (signal) =>
+        clientAccess.serve(pull, credential, signal, (caller) => open({ repository, digest, caller }, signal)),
+      { discard: (late) => late.close(), isComing: () => blobs.isComing(digest) },
+    )
+  const range = parseRanges(exchange.request.headers.range)
+  if (range.type === 'several') {
+    const delivery = await opened((request, signal) => blobs.openRanges(request, range, signal))
+    setOriginHeaders(exchange, delivery.origin)
+    return sendParts(exchange, digest, delivery, sending)
+  }
+  const delivery = await opened((request, signal) => blobs.open(request, range, signal))
   setOriginHeaders(exchange, delivery.origin)
-  await sendBlob(exchange, asked.digest, delivery, sending)
+  return sendBlob(exchange, digest, delivery, sending)
 }
 
 async function serveManifest(

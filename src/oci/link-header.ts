@@ -6,8 +6,8 @@ export interface Link {
   readonly relations: readonly string[]
 }
 
-/** Cap on a header, in characters; a link to a next page has a few hundred. */
-export const MAX_LINK_HEADER = 4096
+/** Cap on a header, in characters; a link to a next page has a few hundred, with a signed cursor two thousand. */
+export const MAX_LINK_HEADER = 8192
 
 // Each pattern consumes what it has looked at, or ends the parse: so no character is looked at more than a few times.
 const SEPARATOR = /[\s,]*/y

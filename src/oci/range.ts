@@ -1,4 +1,6 @@
-/** A `Range` header as sent, before the size is known. Offsets are in bytes and inclusive. */
+import { OciError } from './errors.ts'
+
+/** One range of a `Range` header, before the size is known. Offsets are in bytes and inclusive. */
 export type RangeRequest =
   | { readonly type: 'whole' }
   | { readonly type: 'from'; readonly start: number; readonly end?: number }
@@ -10,22 +12,56 @@ export interface ByteSpan {
   readonly end: number
 }
 
+/** Several ranges of one `Range` header, in its order. */
+export interface SeveralRanges {
+  readonly type: 'several'
+  readonly ranges: readonly RangeRequest[]
+}
+
 const WHOLE: RangeRequest = { type: 'whole' }
+/** containers/storage asks for up to 1,024 parts of a zstd:chunked layer at once. */
+export const MAX_RANGES = 1024
 
 /**
- * Reads a `Range` header. What is not one satisfiable-looking byte range (another unit, several ranges, nonsense) asks for
- * the whole, as RFC 9110 14.2 allows.
+ * Reads a `Range` header. What is no set of satisfiable-looking byte ranges (another unit, nonsense) asks for the whole, as RFC 9110 14.2 allows.
+ * Throws OciError for more than {@link MAX_RANGES} ranges: 400, at which clients ask for fewer.
  */
+export function parseRanges(header: string | undefined): RangeRequest | SeveralRanges {
+  const list = /^bytes=(.*)$/i.exec(header?.trim() ?? '')?.[1]
+  if (list === undefined) return WHOLE
+  // RFC 9110 5.6.1.2: a recipient ignores empty elements.
+  const texts = list.split(',').flatMap((text) => text.trim() || [])
+  if (texts.length > MAX_RANGES) throw tooMuch(`more than ${MAX_RANGES} ranges`)
+  const ranges = texts.flatMap((text) => parseRangeSpec(text) ?? [])
+  if (ranges.length < texts.length) return WHOLE
+  return ranges.length > 1 ? { type: 'several', ranges } : (ranges[0] ?? WHOLE)
+}
+
+/** Like {@link parseRanges}, for answers of one part: several ranges ask for the whole. */
 export function parseRange(header: string | undefined): RangeRequest {
-  if (header === undefined) return WHOLE
-  const match = /^bytes=(\d*)-(\d*)$/i.exec(header.trim())
-  if (match === null) return WHOLE
+  const range = parseRanges(header)
+  return range.type === 'several' ? WHOLE : range
+}
+
+function parseRangeSpec(text: string): RangeRequest | undefined {
+  const match = /^(\d*)-(\d*)$/.exec(text)
+  if (match === null) return undefined
   const [, first = '', last = ''] = match
-  if (first === '') return last === '' ? WHOLE : { type: 'suffix', length: toOffset(last) }
+  if (first === '') return last === '' ? undefined : { type: 'suffix', length: toOffset(last) }
   const start = toOffset(first)
   if (last === '') return { type: 'from', start }
   const end = toOffset(last)
-  return end < start ? WHOLE : { type: 'from', start, end }
+  return end < start ? undefined : { type: 'from', start, end }
+}
+
+/** How much of a blob a request reads: all of it, the rest from a byte on (a pull that resumes), or a part (lazy pulling). */
+export type Extent = 'all' | 'rest' | 'part'
+
+export function extentOf(range: RangeRequest): Extent {
+  if (range.type === 'whole') return 'all'
+  if (range.type === 'suffix' || range.end !== undefined) return 'part'
+  // containerd 2.1.0 asks like this for all.
+  return range.start === 0 ? 'all' : 'rest'
 }
 
 /** The span that a request means in a blob of `size` bytes; undefined if it is not satisfiable (416). */
@@ -41,6 +77,22 @@ export function resolveRange(range: RangeRequest, size: number): ByteSpan | unde
       if (range.start >= size) return undefined
       return { start: range.start, end: range.end === undefined ? size : Math.min(range.end + 1, size) }
   }
+}
+
+/**
+ * The spans that several ranges mean in a blob of `size` bytes, in their order and without those that are not satisfiable. Throws OciError if none is
+ * (416), or if they are longer than the blob together (400): ranges that overlap like that are no client's.
+ */
+export function resolveRanges({ ranges }: SeveralRanges, size: number): readonly ByteSpan[] {
+  const spans = ranges.flatMap((range) => resolveRange(range, size) ?? []).filter(({ start, end }) => start < end)
+  if (spans.length === 0) throw new OciError('RANGE_INVALID', { headers: { 'content-range': `bytes */${size}` } })
+  if (spans.reduce((sum, { start, end }) => sum + end - start, 0) > size) throw tooMuch('more bytes than the blob has')
+  return spans
+}
+
+/** 400 where RFC 9110 15.5.17 has 416: stargz-snapshotter and containers/image go over to fewer ranges at 400 alone. */
+function tooMuch(what: string): OciError {
+  return new OciError('RANGE_INVALID', { status: 400, message: `Range asks for ${what}: ask for less at a time` })
 }
 
 /** `bytes 0-99/200`, read strictly: undefined if anything is missing or contradicts itself. */

@@ -1,5 +1,6 @@
 import { type Digest, parseDigest } from './digest.ts'
 import { OciError } from './errors.ts'
+import { listingParameters, withQuery } from './listing-query.ts'
 import {
   type IsMirror,
   type Repository,
@@ -33,9 +34,8 @@ export function tagOf(asked: OciRequest): string | undefined {
   return asked.type === 'manifest' && asked.reference.type === 'tag' ? asked.reference.tag : undefined
 }
 
-const MAX_URL_LENGTH = 4096
-/** What the specification defines, and the name that Quay gives to where the next page begins. */
-const LISTING_PARAMETERS = ['n', 'last', 'artifactType', 'next_page']
+/** Cap on a request's path and query, in characters; a registry's cursor has a few hundred, signed ones two thousand. */
+export const MAX_URL_LENGTH = 8192
 
 /**
  * Reads a request's path and query, whatever a client may have invented. The registry is what `ns` says, else a first path
@@ -46,14 +46,15 @@ export function parseOciRequest(url: string, isMirror: IsMirror = () => false): 
   if (url.length > MAX_URL_LENGTH) throw new OciError('NAME_INVALID', { message: 'the URL is too long' })
   const question = url.indexOf('?')
   const path = decodePath(question < 0 ? url : url.slice(0, question))
-  const query = new URLSearchParams(question < 0 ? '' : url.slice(question + 1))
+  const search = question < 0 ? '' : url.slice(question + 1)
+  const query = new URLSearchParams(search)
   if (path === '/v2' || path === '/v2/') return { type: 'base' }
 
   const ns = query.get('ns') ?? undefined
   const listing = (name: string, what: string): OciRequest => ({
     type: 'listing',
     repository: repositoryOf(name, ns, isMirror),
-    pathAndQuery: `${what}${listingQuery(query)}`,
+    pathAndQuery: withQuery(what, listingParameters(search)),
     asked: { name, ns },
   })
 
@@ -118,14 +119,4 @@ function digestOrRefuse(text: string): Digest {
   const digest = parseDigest(text)
   if (digest === undefined) throw new OciError('DIGEST_INVALID')
   return digest
-}
-
-/** Only what a registry may need goes on to an upstream. */
-function listingQuery(query: URLSearchParams): string {
-  const kept = new URLSearchParams()
-  for (const parameter of LISTING_PARAMETERS) {
-    const value = query.get(parameter)
-    if (value !== null) kept.set(parameter, value)
-  }
-  return kept.size === 0 ? '' : `?${kept.toString()}`
 }

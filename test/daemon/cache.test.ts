@@ -116,6 +116,7 @@ describe('a node with a directory store, alone', () => {
       const beyond = await ask(blobPath(), { headers: { range: `bytes=${bytes.length}-` } })
       assert.equal(beyond.status, 416)
       assert.equal(beyond.headers.get('content-range'), `bytes */${bytes.length}`)
+      await (await ask(blobPath())).arrayBuffer()
       await eventually('the blob is in the cache', async () => (await nabo.status()).blobs === 1)
     }
   })

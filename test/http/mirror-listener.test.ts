@@ -37,7 +37,7 @@ describe('a mirror listener', () => {
     const errors: object[] = []
     server = await createListener(
       mirrorRoutes({
-        blobs: { open: never, size: never, isComing: () => false, ...blobs },
+        blobs: { open: never, openRanges: never, size: never, isComing: () => false, ...blobs },
         manifests: { get: never },
         tags: { resolve: never },
         clientAccess: { serve: (_pull, _credential, _signal, work) => work(undefined), listing: never },
@@ -266,14 +266,38 @@ describe('a mirror listener', () => {
         '</v2/org/app/tags/list?last=0>; title="<b>; rel=next"; rel=prev, <list?last=a>; rel="last next"',
         '</v2/org/app/tags/list?last=a&ns=ghcr.io>; rel="next"',
       ],
+      [
+        '<list?nextToken=a+b%2Bc%FF&nextToken=2&ns=elsewhere>; rel="next"',
+        '</v2/org/app/tags/list?nextToken=a+b%2Bc%FF&nextToken=2&ns=ghcr.io>; rel="next"',
+      ],
       ['nonsense', null],
-      // Linear, and no header of 60,000 characters is read at all: this took seconds.
-      [`<list?last=a>; rel="next", ${'<'.repeat(60_000)}`, null],
     ] as const) {
       link = sent
       const response = await fetch(`${url}/v2/org/app/tags/list?ns=ghcr.io`)
       assert.equal(response.headers.get('link'), expected)
       await response.arrayBuffer()
+    }
+  })
+
+  it('refuses a page whose link to the next one leads nowhere: it would look like the last page, or come again without end', async () => {
+    let link = ''
+    const { url } = await serve({
+      clientAccess: {
+        serve: () => assert.fail(),
+        listing: async () => ({ status: 200, contentType: 'application/json', link, body: Buffer.from('{}') }),
+      },
+    })
+    for (const [sent, message] of [
+      ['<list?last=a&n=2>; rel="next"', /leads to the page that it came with/],
+      ['<https://other.example/v2/org/app/tags/list?n=2&last=a>; rel="next"', /leads to the page that it came with/],
+      [`<list?last=${'b'.repeat(8180)}>; rel="next"`, /longer than 8192 characters/],
+      // Linear, and no header of 60,000 characters is read at all: this took seconds.
+      [`<list?last=b>; rel="next", ${'<'.repeat(60_000)}`, /longer than 8192 characters/],
+    ] as const) {
+      link = sent
+      const response = await fetch(`${url}/v2/org/app/tags/list?n=2&last=a&ns=ghcr.io`)
+      assert.equal(response.status, 503)
+      assert.match(await response.text(), message)
     }
   })
 

@@ -3,7 +3,15 @@ import { describe, it } from 'node:test'
 
 import * as fc from 'fast-check'
 
-import { parseContentRange, parseRange, resolveRange } from '../../src/oci/range.ts'
+import { OciError } from '../../src/oci/errors.ts'
+import {
+  MAX_RANGES,
+  parseContentRange,
+  parseRange,
+  parseRanges,
+  resolveRange,
+  resolveRanges,
+} from '../../src/oci/range.ts'
 
 /** RFC 9110 14.1.2 said with an array: the offsets that a range means. */
 function model(first: number | undefined, last: number | undefined, size: number): number[] {
@@ -89,6 +97,72 @@ describe('a Range header', () => {
     assert.equal(resolveRange(parseRange('bytes=-1'), 0), undefined)
     assert.equal(resolveRange(parseRange('bytes=-0'), 5), undefined)
     assert.deepEqual(resolveRange(parseRange(undefined), 0), { start: 0, end: 0 })
+  })
+})
+
+describe('a Range header with several ranges', () => {
+  const spansOf = (header: string, size: number) => {
+    const ranges = parseRanges(header)
+    assert.ok(ranges.type === 'several', header)
+    return resolveRanges(ranges, size).map(({ start, end }) => [start, end])
+  }
+  const statusOf = (work: () => unknown) => {
+    try {
+      work()
+    } catch (error) {
+      return error instanceof OciError ? error.status : undefined
+    }
+    return undefined
+  }
+
+  it('means those that are satisfiable, in their order', () => {
+    for (const [header, spans] of [
+      [
+        'bytes=0-1,4-5',
+        [
+          [0, 2],
+          [4, 6],
+        ],
+      ],
+      [
+        'bytes=8-, 0-0 ,,-1',
+        [
+          [8, 10],
+          [0, 1],
+          [9, 10],
+        ],
+      ],
+      ['bytes=10-,3-99', [[3, 10]]],
+      ['bytes=0-9,-0', [[0, 10]]],
+    ] as const)
+      assert.deepEqual(spansOf(header, 10), spans, header)
+  })
+
+  it('is one range, or none, where it lists one or none', () => {
+    assert.deepEqual(parseRanges('bytes=,1-2,'), { type: 'from', start: 1, end: 2 })
+    for (const header of ['bytes=,', 'bytes=0-1,x', 'bytes=0-1,5-4', 'bytes=0-1;2-3', 'items=0-1,2-3'])
+      assert.deepEqual(parseRanges(header), { type: 'whole' }, header)
+  })
+
+  it('is refused by 416 if none is satisfiable, by 400 if it asks for too much', () => {
+    assert.equal(
+      statusOf(() => spansOf('bytes=10-,11-12', 10)),
+      416,
+    )
+    assert.equal(
+      statusOf(() => spansOf('bytes=0-,-1', 0)),
+      416,
+    )
+    assert.equal(
+      statusOf(() => spansOf('bytes=0-,9-', 10)),
+      400,
+    )
+    const many = (count: number) => `bytes=${Array.from({ length: count }, () => '0-0').join()}`
+    assert.equal(spansOf(many(MAX_RANGES), MAX_RANGES).length, MAX_RANGES)
+    assert.equal(
+      statusOf(() => parseRanges(many(MAX_RANGES + 1))),
+      400,
+    )
   })
 })
 

@@ -29,7 +29,10 @@ function assertHarmless(request: OciRequest): void {
   assert.ok(!request.repository.name.includes('..'))
   if (request.type === 'blob') assert.equal(parseDigest(request.digest), request.digest)
   if (request.type === 'listing')
-    assert.match(request.pathAndQuery, /^(?:tags\/list|referrers\/sha\d{3}:[0-9a-f]+)(?:\?[\w=&%.*+-]*)?$/)
+    assert.match(
+      request.pathAndQuery,
+      /^(?:tags\/list|referrers\/sha\d{3}:[0-9a-f]+)(?:\?(?:[\w\-.~!$&'()*+,;:@/?=]|%[\dA-Fa-f]{2})*)?$/,
+    )
   if (request.type !== 'manifest') return
   const { reference } = request
   if (reference.type === 'digest') assert.equal(parseDigest(reference.digest), reference.digest)
@@ -94,17 +97,31 @@ describe('a request', () => {
     for (const url of ['/v2', '/v2/', '/v2/?ns=docker.io']) assert.deepEqual(parseOciRequest(url), { type: 'base' })
   })
 
-  it('for a list keeps only what a registry may need', () => {
-    const listing = parseOciRequest('/v2/app/tags/list?n=5&last=a%2Fb&ns=ghcr.io&token=x&next_page=gA%3D%3D')
-    assert.deepEqual(listing, {
-      type: 'listing',
-      repository: { registry: 'ghcr.io', name: 'app' },
-      pathAndQuery: 'tags/list?n=5&last=a%2Fb&next_page=gA%3D%3D',
-      asked: { name: 'app', ns: 'ghcr.io' },
-    })
-    const referrers = parseOciRequest(`/v2/a/b/referrers/${D}?artifactType=x/y`)
+  it('for a list keeps each parameter but the registry as it was written, whatever a registry calls its cursor', () => {
+    const asked = (query: string) => {
+      const request = parseOciRequest(`/v2/app/tags/list${query}`)
+      assert.ok(request.type === 'listing')
+      return request.pathAndQuery
+    }
+    for (const [query, expected] of [
+      ['', 'tags/list'],
+      ['?', 'tags/list'],
+      ['?ns=ghcr.io', 'tags/list'],
+      ['?n=5&last=a%2Fb&ns=ghcr.io&nextToken=gA%3D%3D', 'tags/list?n=5&last=a%2Fb&nextToken=gA%3D%3D'],
+      ['?c=a+b%20c%2Bd&%6Es=ghcr.io&c=2&d&=e', 'tags/list?c=a+b%20c%2Bd&c=2&d&=e'],
+      ['?c=%FF%00%e9', 'tags/list?c=%FF%00%e9'],
+      ['?c=é"<>[]{}|\\^`#../?x', 'tags/list?c=%C3%A9%22%3C%3E%5B%5D%7B%7D%7C%5C%5E%60%23../?x'],
+      ['?c=%&d=%zz', 'tags/list?c=%25&d=%25zz'],
+    ] as const)
+      assert.equal(asked(query), expected, query)
+    const referrers = parseOciRequest(`/v2/a/b/referrers/${D}?artifactType=x/y&page=2`)
     assert.ok(referrers.type === 'listing')
-    assert.equal(referrers.pathAndQuery, `referrers/${D}?artifactType=x%2Fy`)
+    assert.equal(referrers.pathAndQuery, `referrers/${D}?artifactType=x/y&page=2`)
+    const many = (count: number) =>
+      `?${Array.from({ length: count }, (_, index) => `p${index}=1`).join('&')}&ns=ghcr.io`
+    assert.equal(asked(many(32)).split('&').length, 32)
+    assert.equal(refusalOf(`/v2/app/tags/list${many(33)}`).status, 400)
+    assert.equal(refusalOf(`/v2/app/tags/list?c=${'a'.repeat(9000)}`).code, 'NAME_INVALID')
   })
 
   it('that is malformed is refused in the words of the specification', () => {

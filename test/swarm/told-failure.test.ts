@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { failureOf } from '../../src/delivery/blobs/blob-refusal.ts'
+import { outcomeOf } from '../../src/delivery/blobs/blob-refusal.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { ToldFailureError } from '../../src/swarm/told-failure.ts'
+import { UpstreamError } from '../../src/upstream/upstream.ts'
 
+const request = {
+  repository: { registry: 'hub.test', name: 'app' },
+  digest: digestOf(Buffer.from('blob')),
+  caller: undefined,
+}
 const told = (message: string) => new ToldFailureError({ absent: false, message })
 
 describe('a failure that another node tells', () => {
@@ -16,10 +22,14 @@ describe('a failure that another node tells', () => {
   })
 
   it('is not told to a third node', () => {
-    const request = { repository: { registry: 'hub.test', name: 'app' }, digest: digestOf(Buffer.from('blob')) }
-    assert.deepEqual(failureOf({ ...request, caller: undefined }, { absent: false, error: told('invented') }), {
-      absent: false,
-      message: 'the upstream did not give it',
+    assert.deepEqual(outcomeOf(request, { absent: false, error: told('invented') }), {
+      type: 'failed',
+      failure: { absent: false, message: 'the upstream did not give it' },
     })
+  })
+
+  it('is no range past the end: that is one client, and no failure of the blob', () => {
+    const error = new UpstreamError('failed', 'hub.test answered 416', { status: 416 })
+    assert.deepEqual(outcomeOf(request, { absent: false, error }), { type: 'cancelled' })
   })
 })

@@ -1,6 +1,13 @@
 import { OciError } from '../../oci/errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type ByteSpan, type RangeRequest, resolveRange } from '../../oci/range.ts'
+import {
+  type ByteSpan,
+  type RangeRequest,
+  type SeveralRanges,
+  extentOf,
+  resolveRange,
+  resolveRanges,
+} from '../../oci/range.ts'
 import { repositoryKey } from '../../oci/reference.ts'
 import { IngestError } from '../../store/cache-store.ts'
 import { errorCode } from '../../store/file-blob.ts'
@@ -12,6 +19,7 @@ import type { Audience } from '../access/audience.ts'
 import type { Fill, Fills } from './fill.ts'
 import type { GrowingDeliveries } from './growing-deliveries.ts'
 import type { KnownSizes } from './known-sizes.ts'
+import { type PartsDelivery, openParts, partsOfFile } from './part-deliveries.ts'
 import { readGrowing } from './read-growing.ts'
 import type { BlobRequest } from './blob-request.ts'
 import type { RemoteBlobs } from './remote-blobs.ts'
@@ -48,7 +56,7 @@ export interface BlobDeliveriesOptions {
   readonly log: Pick<Log, 'error'>
 }
 
-/** A Range ahead of a fill waits this long for it, then goes past it. */
+/** A client that resumes ahead of a fill waits this long for it, then goes past it. One that reads a part does not wait. */
 const RANGE_PATIENCE = 2 * second
 const LOCAL: TransferOrigin = { source: 'local' }
 
@@ -122,6 +130,40 @@ export class BlobDeliveries {
     return (await this.#fromFill(request, range, signal)) ?? this.#passThrough(request, range, signal)
   }
 
+  /**
+   * Opens several ranges for one answer. From elsewhere they come by requests for single ranges, since registries answer several with all of the
+   * blob or not at all. Throws OciError. `signal` lives as long as the client.
+   */
+  async openRanges(request: BlobRequest, ranges: SeveralRanges, signal: AbortSignal): Promise<PartsDelivery> {
+    const own = await this.#openOwn(request, { type: 'whole' }, signal)
+    if (own?.type === 'file') {
+      try {
+        return partsOfFile(own, resolveRanges(ranges, own.size))
+      } catch (error) {
+        await own.close()
+        throw error
+      }
+    }
+    const open = (span: ByteSpan, signal: AbortSignal) =>
+      this.open(request, { type: 'from', start: span.start, end: span.end - 1 }, signal)
+    return openParts(await this.#resolve(request, ranges, signal), open, signal)
+  }
+
+  /** A client learns the size, by a refusal, only if a source tells it to the client: what a manifest has said is no right to know it. */
+  async #resolve({ repository, digest, ...request }: BlobRequest, ranges: SeveralRanges, signal: AbortSignal) {
+    const { sizes, remote } = this.#options
+    const known = sizes.of(repository, digest)
+    if (known !== undefined) {
+      try {
+        return { size: known, spans: resolveRanges(ranges, known) }
+      } catch {
+        // The size is asked for before the request is refused.
+      }
+    }
+    const size = await remote.head({ ...request, repository, digest }, { signal })
+    return { size, spans: resolveRanges(ranges, size) }
+  }
+
   /** Whether a blob that has not been opened yet is on its way here, or the swarm looks for a source of it. */
   isComing(digest: Digest): boolean {
     return this.#options.remote.isComing(digest)
@@ -148,7 +190,8 @@ export class BlobDeliveries {
   }
 
   async #fromFill(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery | undefined> {
-    const fill = await this.#options.fills?.join(request)
+    const extent = extentOf(range)
+    const fill = await this.#options.fills?.join(request, extent)
     if (fill === undefined) return undefined
     const isSameRight =
       fill.caller?.id === request.caller?.id && repositoryKey(fill.repository) === repositoryKey(request.repository)
@@ -159,7 +202,8 @@ export class BlobDeliveries {
     const reader = await fill.open()
     const close = () => reader.close()
     try {
-      if (span.start > fill.written && !(await reaches(fill, reader.read.bind(reader), span.start, signal))) {
+      const isAhead = span.start > fill.written
+      if (isAhead && (extent === 'part' || !(await reaches(fill, reader.read.bind(reader), span.start, signal)))) {
         await close()
         return undefined
       }
@@ -237,8 +281,8 @@ export class BlobDeliveries {
 
   async #openSpan(request: BlobRequest, range: RangeRequest, signal: AbortSignal) {
     const { remote } = this.#options
-    const start = range.type === 'suffix' ? spanOf(range, await remote.head(request, { signal })).start : startOf(range)
-    const end = range.type !== 'from' || range.end === undefined ? undefined : range.end + 1
+    const { start, end } =
+      range.type === 'suffix' ? spanOf(range, await remote.head(request, { signal })) : offsetsOf(range)
     let stream
     try {
       const serves = await this.#serves(request, signal)
@@ -264,8 +308,10 @@ function isFaultOfCache(error: unknown): boolean {
   return errorCode(error) !== undefined
 }
 
-function startOf(range: Exclude<RangeRequest, { type: 'suffix' }>): number {
-  return range.type === 'from' ? range.start : 0
+/** `end`: exclusive; undefined for the end of the blob. */
+function offsetsOf(range: Exclude<RangeRequest, { type: 'suffix' }>): { start: number; end: number | undefined } {
+  if (range.type === 'whole') return { start: 0, end: undefined }
+  return { start: range.start, end: range.end === undefined ? undefined : range.end + 1 }
 }
 
 function spanOf(range: RangeRequest, size: number): ByteSpan {

@@ -29,14 +29,16 @@ export function refusalOf(
   })
 }
 
-/** What the nodes that wait for the blob are told. One of them may know its size, and succeed where this one did not. */
+/**
+ * What a node that was to fetch the blob for others, and cannot, tells them. That its client asked past the end is no failure of the blob; and one of
+ * the nodes may know the size that the registry did not say, and succeed.
+ */
 export function outcomeOf(request: BlobRequest, why: WhyNobody): SwarmOutcome {
-  if (why.error instanceof UpstreamError && why.error.reason === 'unsized') return { type: 'cancelled' }
-  return { type: 'failed', failure: failureOf(request, why) }
+  const isPersonal = why.error instanceof UpstreamError && (why.error.status === 416 || why.error.reason === 'unsized')
+  return isPersonal ? { type: 'cancelled' } : { type: 'failed', failure: failureOf(request, why) }
 }
 
-/** The failure that nodes waiting for the blob receive. */
-export function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
+function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): SharedFailure {
   if (absent) return { absent, message: `${repository.registry} does not have it` }
   // What another node said is not repeated as this node's own words.
   const isOwn = error !== undefined && !(error instanceof ToldFailureError)

@@ -14,12 +14,14 @@ export interface Sender {
 /** What one request of this node's client asks for. */
 export interface AskedSpan {
   readonly start: number
-  /** It wants all bytes from `start` on. */
-  readonly toEnd: boolean
+  /** The byte after the last one that it wants; undefined: all bytes from `start` on. */
+  readonly end: number | undefined
 }
 
 /** A client that fetches in parallel asks for later parts while all bytes may be in socket buffers already. */
 const PARALLEL_FETCH = 1 * second
+/** Clients that pull by parts, and try again if the whole is wrong, ask for a megabyte or more at a time; lazy ones for chunks of some KiB, as often as they like. */
+const MIN_PULLED_PART = 512 * 1024
 const MAX_SENDERS = 64
 
 /** What is remembered of one blob. */
@@ -42,9 +44,14 @@ export interface BlobTrace {
   patience: NodeJS.Timeout | undefined
 }
 
+/** Whether it belongs to a pull of the whole blob. Else a lazy client reads a part of what it does not store. */
+export function isPull({ start, end }: AskedSpan): boolean {
+  return end === undefined || end - start >= MIN_PULLED_PART
+}
+
 /** Whether all of a blob was handed out before, and nobody is about to receive the rest of it. */
 export function askedInVain(trace: BlobTrace, asked: AskedSpan): boolean {
-  if (!isWhole(trace) || trace.running.size > 0) return false
+  if (!isPull(asked) || !isWhole(trace) || trace.running.size > 0) return false
   return asked.start === 0 || performance.now() - trace.at > PARALLEL_FETCH
 }
 

@@ -1,5 +1,6 @@
 import { type CacheStore, type Ingest, IngestError } from '../../store/cache-store.ts'
 import type { GrowingBlob } from '../../store/content-store.ts'
+import type { Extent } from '../../oci/range.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
 import type { Caller } from '../access/audience.ts'
@@ -130,13 +131,20 @@ export class Fill {
   }
 }
 
+interface RunningFill {
+  readonly request: BlobRequest
+  readonly starting: Promise<Fill | RemoteBlob>
+  /** Present once it has a source. */
+  fill?: Fill
+}
+
 /** The fills under way: one a digest. */
 export class Fills {
   readonly #store: CacheStore
   readonly #buffers: GivesBack | undefined
   readonly #open: (request: BlobRequest, options: { start: number; signal: AbortSignal }) => Promise<RemoteBlob>
   readonly #onEnd: (request: BlobRequest, fill: Fill, error: unknown) => void
-  readonly #running = new Map<string, { request: BlobRequest; starting: Promise<Fill | RemoteBlob> }>()
+  readonly #running = new Map<string, RunningFill>()
   readonly #controllers = new Set<AbortController>()
 
   constructor(options: {
@@ -153,29 +161,39 @@ export class Fills {
   }
 
   /**
-   * The fill of this blob, begun if there is none. undefined if the blob cannot be kept: stream past the cache.
-   * Throws OciError when no source has it.
+   * The fill of this blob; undefined: stream past the cache. A request for all of the blob begins a fill if there is none; it cannot if the
+   * cache has no room. A request for a part does not wait for a fill to find its source. Throws OciError when no source has the blob.
    */
-  async join(request: BlobRequest): Promise<Fill | undefined> {
+  async join(request: BlobRequest, extent: Extent = 'all'): Promise<Fill | undefined> {
     const running = this.#running.get(request.digest)
     if (running !== undefined) {
       // A slow registry must not delay clients that pull the same digest from another registry.
       if (running.request.repository.registry !== request.repository.registry) return undefined
+      if (extent === 'part') return running.fill
       try {
         const result = await running.starting
         return result instanceof Fill ? result : undefined
       } catch (error) {
         // What was refused under one name, or to one client, may be had under another.
         if (isSame(running.request, request)) throw error
-        return this.join(request)
+        return this.join(request, extent)
       }
     }
-    const starting = this.#start(request)
-    this.#running.set(request.digest, { request, starting })
+    return extent === 'all' ? this.#begin(request) : undefined
+  }
+
+  /** Ends all fills; what is half written goes. */
+  stop(): void {
+    for (const controller of this.#controllers) controller.abort(new IngestError('aborted', 'the daemon stops'))
+  }
+
+  async #begin(request: BlobRequest): Promise<Fill | undefined> {
+    const running: RunningFill = { request, starting: this.#start(request) }
+    this.#running.set(request.digest, running)
     const forget = () => void this.#running.delete(request.digest)
     let result: Fill | RemoteBlob
     try {
-      result = await starting
+      result = await running.starting
     } catch (error) {
       forget()
       throw error
@@ -186,16 +204,12 @@ export class Fills {
       return undefined
     }
     const fill = result
+    running.fill = fill
     fill.done.then(
       () => (forget(), this.#onEnd(request, fill, undefined)),
       (error: unknown) => (forget(), this.#onEnd(request, fill, error)),
     )
     return fill
-  }
-
-  /** Ends all fills; what is half written goes. */
-  stop(): void {
-    for (const controller of this.#controllers) controller.abort(new IngestError('aborted', 'the daemon stops'))
   }
 
   async #start(request: BlobRequest): Promise<Fill | RemoteBlob> {

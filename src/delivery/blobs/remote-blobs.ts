@@ -34,7 +34,7 @@ export class RemoteBlobs {
   /** Opens a blob. Throws OciError if no source delivers it. */
   async open(request: BlobRequest, options: OpenOptions): Promise<RemoteBlob> {
     const { suspects } = this.#options
-    const handOut = await suspects.begin(request, { start: options.start, toEnd: options.end === undefined }, options)
+    const handOut = await suspects.begin(request, options, options)
     const search = new SourceSearch(this.#options, request, { ...options, caution: handOut.caution })
     try {
       const first = await search.next(options.start, options.signal)

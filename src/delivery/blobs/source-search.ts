@@ -212,11 +212,14 @@ export class SourceSearch {
     return winner?.value
   }
 
-  /** Whether to ask the swarm: not for private content, and without the upstream only if a peer holds the blob. */
+  /**
+   * Whether to ask the swarm: not for private content, not for a part of a blob, and without the upstream only if a peer holds it. A node that
+   * reads a part neither keeps it nor can be followed: its lease would only make others wait.
+   */
   async #isShared(signal: AbortSignal): Promise<boolean> {
     const { rights, sources } = this.#options
     const { repository, caller } = this.#request
-    if (caller !== undefined || !rights.mayShare(repository)) return false
+    if (this.#for.end !== undefined || caller !== undefined || !rights.mayShare(repository)) return false
     return sources.fallsBack(repository) || (await sources.holders(this.#request, { signal })).length > 0
   }
 

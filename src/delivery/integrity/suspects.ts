@@ -7,7 +7,7 @@ import type { Peer } from '../../overlay/overlay.ts'
 import type { ContentStore } from '../../store/content-store.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { minute, second } from '../../time/units.ts'
-import { type AskedSpan, type BlobTrace, type Sender, askedInVain, isWhole, note } from '../blobs/blob-trace.ts'
+import { type AskedSpan, type BlobTrace, type Sender, askedInVain, isPull, isWhole, note } from '../blobs/blob-trace.ts'
 import { CaughtHolders } from './caught-holders.ts'
 import { Coverage } from './coverage.ts'
 
@@ -96,8 +96,8 @@ export class Suspects {
     const trace = this.#of(digest) ?? this.#remember(digest)
     if (trace.repositories.size < MAX_REPOSITORIES) trace.repositories.set(repositoryKey(repository), repository)
     const isCautious = trace.suspect || (this.#cautiousUntil.get(repositoryKey(repository)) ?? 0) > performance.now()
-    const caution = !isCautious ? 'none' : asked.start === 0 && asked.toEnd ? 'hash' : 'elsewhere'
-    return this.#handOut(trace, asked.start, caution)
+    const caution = !isCautious ? 'none' : asked.start === 0 && asked.end === undefined ? 'hash' : 'elsewhere'
+    return this.#handOut(trace, asked, caution)
   }
 
   /** Whether a peer is avoided for a blob. */
@@ -147,15 +147,15 @@ export class Suspects {
     this.#traces.clear()
   }
 
-  #handOut(trace: BlobTrace, start: number, caution: Caution): HandOut {
-    let position = start
+  #handOut(trace: BlobTrace, asked: AskedSpan, caution: Caution): HandOut {
+    let position = asked.start
     const handOut: HandOut = {
       caution,
       sized: (size) => {
         trace.size = size
       },
       sent: (sender, bytes) => {
-        trace.given.add({ start: position, end: position + bytes })
+        if (isPull(asked)) trace.given.add({ start: position, end: position + bytes })
         trace.at = performance.now()
         position += bytes
         if (sender !== undefined) note(trace.senders, sender)

@@ -242,7 +242,7 @@ describe('a blob of which twenty invented holders send wrong bytes and vouch for
   it('cannot fail a pull of an image of which another layer was wrong before', async () => {
     const other = digestOf(Buffer.from('another layer'))
     const signal = new AbortController().signal
-    const handOut = await suspects.begin({ digest: other, repository: APP }, { start: 0, toEnd: true }, { signal })
+    const handOut = await suspects.begin({ digest: other, repository: APP }, { start: 0, end: undefined }, { signal })
     handOut.end()
     suspects.wrong(other, [], { alone: false })
     addHonest('10.0.0.7:7951')
