@@ -137,6 +137,7 @@ export class DeliveryNodes {
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       rights,
       tags: tagMemory,
+      upstreamTimeout: 20_000,
       log: { debug: () => {}, info: () => {}, warn, error: warn },
     } as const
     const peers = {
