@@ -1,7 +1,13 @@
 import { isIP } from 'node:net'
 
 import type { AdvertisedPort, ListenAddress, ServeConfig, ServeFlags } from '../config/serve-config.ts'
-import { type HostPort, formatHostPort, isLoopbackHost, isUnspecifiedAddress } from '../overlay/host-port.ts'
+import {
+  type HostPort,
+  canonicalHost,
+  formatHostPort,
+  isLoopbackHost,
+  isUnspecifiedAddress,
+} from '../overlay/host-port.ts'
 import { isOnThisMachine } from './exposure.ts'
 import { NoAddressError, findOwnAddresses } from './own-addresses.ts'
 
@@ -31,11 +37,13 @@ function refuseLoopback({ advertiseAddr, bootstrap, clusterSecretFile, insecureW
 
 /** Resolves the listeners on `advertise:<port>` to these hosts; loopback if there are none. */
 export function onAdvertisedHosts(flags: ServeFlags, [first = LOOPBACK, ...others]: readonly string[]): ServeConfig {
-  const { peerAddr, routerAddr, metricsAddr } = flags
+  const { mirrorAddr, peerAddr, routerAddr, adminAddr, metricsAddr } = flags
   const hosts = [first, ...others] as const
   return {
     ...flags,
     advertiseAddr: hosts,
+    mirrorAddr: withoutCovered(mirrorAddr),
+    adminAddr: withoutCovered(adminAddr),
     peerAddr: onHosts(peerAddr, hosts),
     routerAddr: onHosts(routerAddr, hosts),
     metricsAddr: onHosts(metricsAddr, hosts),
@@ -51,7 +59,21 @@ function onHosts(addresses: readonly (HostPort | AdvertisedPort)[], hosts: reado
   )
   const isRepeated = (address: ListenAddress, at: number) =>
     address.port !== 0 && all.findIndex((other) => formatHostPort(other) === formatHostPort(address)) < at
-  return all.filter((address, at) => !isRepeated(address, at))
+  return withoutCovered(all.filter((address, at) => !isRepeated(address, at)))
+}
+
+/**
+ * Without the addresses that a wildcard on the same port includes: the second socket would find the port taken by the first. `[::]` is dual-stack
+ * (`http/bind.ts`, `overlay/libp2p/listen-addresses.ts`). Names stay, since the guard of the mirror accepts them as `Host`.
+ */
+function withoutCovered<T extends HostPort>(addresses: readonly T[]): T[] {
+  const hasWildcard = (wildcard: string, { host, port }: T) =>
+    canonicalHost(host) !== wildcard &&
+    addresses.some((other) => other.port === port && canonicalHost(other.host) === wildcard)
+  return addresses.filter((address) => {
+    const family = address.port === 0 ? 0 : isIP(address.host)
+    return family === 0 || !(hasWildcard('::', address) || (family === 4 && hasWildcard('0.0.0.0', address)))
+  })
 }
 
 /**

@@ -68,6 +68,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     guard: guard('mirror'),
     token,
     sending: toClients,
+    upstreamTimeout: config.upstreamTimeout,
     asksForLogin: config.privateImages === 'verify',
     isMirror: parts.isMirror,
   })

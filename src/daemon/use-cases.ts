@@ -43,7 +43,7 @@ export function createUseCases(
     readonly believesPeers: boolean
   },
 ): UseCases {
-  const { chosen, peers, provenance, upstream, believesPeers, log } = parts
+  const { chosen, provenance, upstream, believesPeers, log } = parts
   const { store, cache, quarantine } = chosen
   const policy = registryPolicy(config)
   const hasCredentials = config.credentialsFile !== undefined
@@ -68,17 +68,7 @@ export function createUseCases(
     isMirrorHost: parts.isMirrorHost,
     believesPeers,
   })
-  const suspects = new Suspects({
-    store,
-    log,
-    onSuspect: (suspicion) => {
-      void askToVerify(suspicion, peers, log)
-      tellSwarm(suspicion, parts.swarm)
-    },
-  })
-  store.subscribe(({ type, entry }) => {
-    if (type === 'added' && entry.type === 'blob') suspects.confirmed(entry.digest)
-  })
+  const suspects = createSuspects(parts)
   const discard = cache && ((digest: Digest) => cache.discard(digest))
   const shared = {
     ...parts,
@@ -90,6 +80,7 @@ export function createUseCases(
     sizes: new KnownSizes(),
     tags: new TagMemory(),
     staleTags: new StaleTags(),
+    upstreamTimeout: config.upstreamTimeout,
     countedAs: (registry: string) => parts.quota.book.sourcesAt(registry),
   }
   const tags = new TagResolver({ ...shared, tagPolicy: config.tagPolicy, believesPeers })
@@ -113,6 +104,27 @@ export function createUseCases(
     manifests: new Manifests(shared),
     tags,
   }
+}
+
+function createSuspects({
+  chosen,
+  peers,
+  swarm,
+  log,
+}: Pick<BlobParts, 'chosen' | 'peers' | 'swarm' | 'log'>): Suspects {
+  const { store } = chosen
+  const suspects = new Suspects({
+    store,
+    log,
+    onSuspect: (suspicion) => {
+      void askToVerify(suspicion, peers, log)
+      tellSwarm(suspicion, swarm)
+    },
+  })
+  store.subscribe(({ type, entry }) => {
+    if (type === 'added' && entry.type === 'blob') suspects.confirmed(entry.digest)
+  })
+  return suspects
 }
 
 function clusterProofs(

@@ -15,8 +15,6 @@ import { OciError } from '../oci/errors.ts'
 import { parseRanges } from '../oci/range.ts'
 import type { IsMirror } from '../oci/reference.ts'
 import { type OciRequest, isExplicit, parseOciRequest, tagOf } from '../oci/request.ts'
-import { DeadlineError, abortable } from '../time/deadline.ts'
-import { second } from '../time/units.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
 import { VERSION, VERSION_HEADER } from '../version.ts'
 import {
@@ -31,6 +29,7 @@ import {
 import { type Routes, requireRead } from './app.ts'
 import { forClient, phraseOf } from './containerd-errors.ts'
 import type { Exchange } from './exchange.ts'
+import { type Patience, beforeDeadline, patienceOf } from './header-deadline.ts'
 import { readPullCredential } from './pull-credential.ts'
 import { askForLogin } from './login-challenge.ts'
 import { serveListing } from './listings.ts'
@@ -54,17 +53,14 @@ export interface MirrorListenerOptions {
   /** Token that a client must send in `Nabo-Token`; undefined if the mirror requires none. */
   readonly token: string | undefined
   readonly sending: BlobSending
+  /** `--upstream-timeout` in milliseconds: how long a client without another host waits for a registry. */
+  readonly upstreamTimeout: number
   /** Whether the mirror uses the credentials of clients. */
   readonly asksForLogin: boolean
   /** Whether a registry name addresses this mirror, as in `127.0.0.1:7950/ghcr.io/org/app`. */
   readonly isMirror: IsMirror
 }
 
-/** containerd before 2.3 has no deadline for a header: after this time the mirror answers 404, and containerd asks its next host. */
-const HEADER_DEADLINE = 9 * second
-/** The same for a blob about which other nodes are asked: they are slow, and containerd itself would fetch a second copy of it. Below containerd's 30 s from 2.3 on. */
-const LAST_DEADLINE = 25 * second
-const DEADLINE_TICK = 0.5 * second
 const TOKEN_HEADER = 'nabo-token'
 /** `store`, `peer` or `upstream`. */
 const SOURCE_HEADER = 'nabo-source'
@@ -125,6 +121,12 @@ async function serve(options: MirrorListenerOptions, exchange: Exchange, asked: 
 
 type Asked<T extends OciRequest['type']> = Extract<OciRequest, { type: T }>
 
+/** What a client has sent of itself. */
+interface Client {
+  readonly credential: PullCredential | undefined
+  readonly patience: Patience
+}
+
 async function serveContent(
   options: MirrorListenerOptions,
   exchange: Exchange,
@@ -135,16 +137,20 @@ async function serveContent(
     const cause = new NotMirroredError(why)
     throw new OciError('NAME_UNKNOWN', { message: cause.message, cause })
   }
-  const credential = readPullCredential(exchange.request.headers.authorization)
+  const { url, headers } = exchange.request
+  const credential = readPullCredential(headers.authorization)
+  const patience = patienceOf(url, headers['user-agent'], options.upstreamTimeout)
   switch (asked.type) {
     case 'blob':
-      return serveBlob(options, exchange, asked, credential)
+      return serveBlob(options, exchange, asked, { credential, patience })
     case 'manifest':
-      return serveManifest(options, exchange, asked, credential)
+      return serveManifest(options, exchange, asked, { credential, patience })
     case 'listing':
       return serveListing(exchange, asked, options.policy, (signal) =>
-        beforeDeadline(signal, (signal) =>
-          options.clientAccess.listing(asked.repository, asked.pathAndQuery, credential, signal),
+        beforeDeadline(
+          signal,
+          (signal) => options.clientAccess.listing(asked.repository, asked.pathAndQuery, credential, signal),
+          { patience },
         ),
       )
   }
@@ -164,13 +170,16 @@ async function serveBlob(
   { blobs, clientAccess, sending }: MirrorListenerOptions,
   exchange: Exchange,
   asked: Asked<'blob'>,
-  credential: PullCredential | undefined,
+  { credential, patience }: Client,
 ): Promise<void> {
   const { repository, digest } = asked
   const pull = { repository, kind: 'blobs', reference: digest } as const
   if (exchange.request.method === 'HEAD') {
-    const size = await beforeDeadline(exchange.signal, (signal) =>
-      clientAccess.serve(pull, credential, signal, (caller) => blobs.size({ repository, digest, caller }, signal)),
+    const size = await beforeDeadline(
+      exchange.signal,
+      (signal) =>
+        clientAccess.serve(pull, credential, signal, (caller) => blobs.size({ repository, digest, caller }, signal)),
+      { patience },
     )
     return sendBlobHead(exchange, asked.digest, size)
   }
@@ -181,7 +190,7 @@ async function serveBlob(
       exchange.signal,
       (signal) =>
         clientAccess.serve(pull, credential, signal, (caller) => open({ repository, digest, caller }, signal)),
-      { discard: (late) => late.close(), isComing: () => blobs.isComing(digest) },
+      { patience, discard: (late) => late.close(), isComing: () => blobs.isComing(digest) },
     )
   const range = parseRanges(exchange.request.headers.range)
   if (range.type === 'several') {
@@ -198,21 +207,22 @@ async function serveManifest(
   { manifests, tags, clientAccess }: MirrorListenerOptions,
   exchange: Exchange,
   asked: Asked<'manifest'>,
-  credential: PullCredential | undefined,
+  { credential, patience }: Client,
 ): Promise<void> {
   const { repository, reference } = asked
   const accept = acceptedTypes(exchange.request.headers.accept)
   const head = exchange.request.method === 'HEAD'
   const text = reference.type === 'digest' ? reference.digest : reference.tag
   const pull = { repository, kind: 'manifests', reference: text } as const
-  const found = await beforeDeadline(exchange.signal, (signal) =>
+  const { isPatient } = patience
+  const find = (signal: AbortSignal) =>
     clientAccess.serve(pull, credential, signal, async (caller) => {
       if (reference.type === 'digest') return manifests.get(repository, reference.digest, signal, caller)
-      const resolved = await tags.resolve({ ...repository, tag: reference.tag }, accept, signal, caller)
+      const resolved = await tags.resolve({ ...repository, tag: reference.tag }, accept, signal, caller, { isPatient })
       if (head) return resolved
       return asTagged(await manifests.get(repository, resolved.descriptor.digest, signal, caller), resolved.descriptor)
-    }),
-  )
+    })
+  const found = await beforeDeadline(exchange.signal, find, { patience })
   const { digest, mediaType } = found.descriptor
   exchange.fields.digest = digest
   if (reference.type === 'tag' && !accepts(accept, mediaType)) {
@@ -238,40 +248,4 @@ function requireToken(expected: string, given: string | string[] | undefined): v
   const hash = (text: string) => createHash('sha256').update(text).digest()
   if (typeof given === 'string' && timingSafeEqual(hash(expected), hash(given))) return
   throw new OciError('DENIED', { message: 'this mirror wants a token: set the Nabo-Token header in hosts.toml' })
-}
-
-/**
- * Runs the work that precedes the header, under one deadline, which is put off while the content `isComing`. What the work opens follows the
- * client's signal afterwards. A result that comes too late goes to `discard`.
- */
-async function beforeDeadline<T>(
-  client: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
-  { discard = () => {}, isComing = () => false }: { discard?: (late: T) => unknown; isComing?: () => boolean } = {},
-): Promise<T> {
-  const controller = new AbortController()
-  const began = performance.now()
-  let waited = HEADER_DEADLINE
-  const onDeadline = () => {
-    if (isComing() && performance.now() - began < LAST_DEADLINE) {
-      waited += DEADLINE_TICK
-      timer = setTimeout(onDeadline, DEADLINE_TICK)
-    } else controller.abort(new DeadlineError('no answer in time'))
-  }
-  let timer = setTimeout(onDeadline, HEADER_DEADLINE)
-  const signal = AbortSignal.any([client, controller.signal])
-  const working = work(signal)
-  try {
-    return await abortable(working, signal)
-  } catch (error) {
-    // No caller is left to close what the work opens after the deadline.
-    working.then(discard).catch(() => {})
-    if (!(error instanceof DeadlineError)) throw error
-    throw new OciError('NOT_FOUND', {
-      message: `nobody answered within ${Math.round(waited / second)} seconds; go on without the mirror`,
-      cause: error,
-    })
-  } finally {
-    clearTimeout(timer)
-  }
 }

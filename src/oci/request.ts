@@ -82,6 +82,9 @@ export function isExplicit(url: string): boolean {
   return !/[?&]ns=/.test(url)
 }
 
+/** `nabo pull`: it sends `ns` as containerd does, and has no host but the mirror. */
+export const PULL_USER_AGENT = 'nabo-pull'
+
 /** The path of a manifest or blob as one Nabo asks another for it; {@link parseOciRequest} reads it back. */
 export function requestPath(repository: Repository, kind: 'manifests' | 'blobs', reference: string): string {
   return `/v2/${repository.name}/${kind}/${reference}?ns=${encodeURIComponent(repository.registry)}`

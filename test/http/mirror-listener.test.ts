@@ -44,6 +44,7 @@ describe('a mirror listener', () => {
         policy: { mirrored: 'all', fallback: 'all' },
         token: undefined,
         sending: {},
+        upstreamTimeout: 20_000,
         asksForLogin: true,
         isMirror: () => false,
         ...parts,
@@ -138,7 +139,7 @@ describe('a mirror listener', () => {
           size: () => assert.fail(),
         },
       })
-      const response = await fetch(`${url}${path}`)
+      const response = await fetch(`${url}${path}?ns=docker.io`)
       assert.equal(response.status, 404)
       assert.match(await response.text(), /nobody answered within 9 seconds; go on without the mirror/)
       await closed.promise
@@ -164,7 +165,7 @@ describe('a mirror listener', () => {
           isComing: () => true,
         },
       })
-      assert.equal((await fetch(`${url}${path}`)).status, 200)
+      assert.equal((await fetch(`${url}${path}?ns=docker.io`)).status, 200)
     } finally {
       mock.timers.reset()
     }

@@ -138,6 +138,7 @@ export class DeliveryNodes {
       rights,
       believesPeers: true,
       tags: tagMemory,
+      upstreamTimeout: 20_000,
       log: { debug: () => {}, info: () => {}, warn, error: warn },
     } as const
     const peers = {

@@ -4,8 +4,8 @@ import type { Digest } from '../../oci/digest.ts'
 import { MANIFEST_ACCEPT, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { parseContentRange } from '../../oci/range.ts'
 import type { Repository } from '../../oci/reference.ts'
-import { requestPath } from '../../oci/request.ts'
-import { second } from '../../time/units.ts'
+import { PULL_USER_AGENT, requestPath } from '../../oci/request.ts'
+import { minute, second } from '../../time/units.ts'
 import { printable } from '../printable.ts'
 import { CommandError } from '../run-command.ts'
 
@@ -35,8 +35,9 @@ export interface MirrorBlob {
   close(): void
 }
 
-/** The mirror steps aside with 404 after 9 s. */
-const HEADER_TIMEOUT = 15 * second
+const CONNECT_TIMEOUT = 15 * second
+/** The mirror ends each wait itself, after its `--upstream-timeout` and 9 s. */
+const HEADER_TIMEOUT = 2 * minute
 /** Longer than the mirror waits for any of its sources. */
 const IDLE_TIMEOUT = 60 * second
 const MAX_REFUSAL = 64 * 1024
@@ -44,7 +45,7 @@ const MAX_REFUSAL = 64 * 1024
 /** Asks a mirror listener as containerd does, over kept connections, never through a proxy. Refusals are CommandErrors in its words. */
 export class MirrorClient {
   readonly #options: MirrorClientOptions
-  readonly #requests = new HttpRequests({ connectTimeout: HEADER_TIMEOUT, idleTimeout: IDLE_TIMEOUT })
+  readonly #requests = new HttpRequests({ connectTimeout: CONNECT_TIMEOUT, idleTimeout: IDLE_TIMEOUT })
 
   constructor(options: MirrorClientOptions) {
     this.#options = options
@@ -94,7 +95,7 @@ export class MirrorClient {
     const all = {
       ...headers,
       // Not `nabo`: the mirror refuses that user agent, by which it detects a daemon that is its own upstream.
-      'user-agent': 'nabo-pull',
+      'user-agent': PULL_USER_AGENT,
       ...(credential === undefined ? {} : { authorization: `Basic ${Buffer.from(credential).toString('base64')}` }),
       ...(token === undefined ? {} : { 'nabo-token': token }),
     }

@@ -26,6 +26,8 @@ const SHOWN_LIFE = 5 * minute
 /** Registries lock accounts after repeated failed logins. */
 const REFUSED_LIFE = 1 * minute
 const ABSENT_LIFE = 10 * second
+/** After a question without a clear answer: an image with many layers must not wait for the registry once a layer. It grants nothing. */
+const UNCLEAR_LIFE = 5 * second
 const CHECK_TIMEOUT = 3 * second
 const MAX_PROOFS = 10_000
 const MAX_REFUSALS = 2000
@@ -45,6 +47,8 @@ export class CallerProofs {
   readonly #absent = new LRUCache<string, number>(atMost(MAX_REFUSALS))
   /** By holder and repository: when a refusal expires. */
   readonly #refusals = new LRUCache<string, number>(atMost(MAX_REFUSALS))
+  /** By holder, kind and repository: until when no question is sent, since the last one had no answer, or one that shows nothing. */
+  readonly #unclear = new LRUCache<string, { word: 'unclear' | 'unknown'; until: number }>(atMost(MAX_REFUSALS))
   readonly #pending = new Map<string, Promise<RegistryWord>>()
 
   constructor(options: CallerProofsOptions) {
@@ -72,6 +76,8 @@ export class CallerProofs {
     if (this.knows(holder, repository, probe.reference)) return 'shown'
     const key = questionKey(holder, repository, probe)
     if ((this.#absent.get(key) ?? 0) > this.#now()) return 'absent'
+    const unclear = this.#unclear.get(unclearKey(holder, repository, probe))
+    if (unclear !== undefined && unclear.until > this.#now()) return unclear.word
     let pending = this.#pending.get(key)
     if (pending === undefined) {
       // Several requests wait for this answer, so it does not take the first request's signal.
@@ -91,6 +97,7 @@ export class CallerProofs {
   /** Records that the registry answered this holder with 200. */
   shown(holder: Holder, repository: Repository, reference: string): void {
     this.#proofs.set(proofKey(holder, repository, reference), this.#now() + SHOWN_LIFE)
+    for (const kind of ['manifests', 'blobs'] as const) this.#unclear.delete(unclearKey(holder, repository, { kind }))
   }
 
   /** Records that the registry refused the repository to this holder; drops the holder's proofs for it. */
@@ -121,6 +128,7 @@ export class CallerProofs {
     } catch (error) {
       const word = wordOfFailure(error)
       if (word === 'refused') this.refused(holder, repository)
+      else this.#unclear.set(unclearKey(holder, repository, probe), { word, until: this.#now() + UNCLEAR_LIFE })
       return word
     }
   }
@@ -136,6 +144,10 @@ export class CallerProofs {
 
 function holderKey(holder: Holder, repository: Repository): string {
   return `${holder === 'node' ? holder : holder.id} ${repositoryKey(repository)}`
+}
+
+function unclearKey(holder: Holder, repository: Repository, { kind }: Pick<Probe, 'kind'>): string {
+  return `${kind} ${holderKey(holder, repository)}`
 }
 
 function questionKey(holder: Holder, repository: Repository, { kind, reference }: Probe): string {

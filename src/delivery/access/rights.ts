@@ -93,16 +93,19 @@ export class Rights {
     return (await this.access(repository, content, audience, options)) !== undefined
   }
 
-  /** Whether this node may tell peers that the registry authorised a caller for a digest or a tag. Asks the registry without a proof. */
+  /**
+   * Whether this node may tell peers that the registry authorised a caller for a digest or a tag. Without a proof it asks the registry, unless
+   * `asksRegistry` is false.
+   */
   async vouchesFor(
     caller: Caller | undefined,
     repository: Repository,
     probe: Probe,
-    options: { signal: AbortSignal },
+    { asksRegistry = true, ...options }: { signal: AbortSignal; asksRegistry?: boolean },
   ): Promise<boolean> {
     const { callers, policy, isBelieved } = this.#options
     if (caller === undefined || policy === 'skip' || !isBelieved || isLocalRegistry(repository.registry)) return false
-    if (!this.#mayAsk) return callers.knows(caller, repository, probe.reference)
+    if (!asksRegistry || !this.#mayAsk) return callers.knows(caller, repository, probe.reference)
     return (await callers.proves(caller, repository, probe, options)) === 'shown'
   }
 

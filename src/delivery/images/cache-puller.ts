@@ -43,8 +43,8 @@ export class CachePuller implements ImagePuller {
   async #pull({ reference, platform = ownPlatform() }: PullOrder, signal: AbortSignal): Promise<PulledImage> {
     const { tags, manifests } = this.#options
     const { tag = 'latest' } = reference
-    const digest =
-      reference.digest ?? (await tags.resolve({ ...reference, tag }, MANIFEST_ACCEPT, signal)).descriptor.digest
+    const resolve = () => tags.resolve({ ...reference, tag }, MANIFEST_ACCEPT, signal, undefined, { isPatient: true })
+    const digest = reference.digest ?? (await resolve()).descriptor.digest
     const image = { repository: reference, digest, platform }
     const contents = await findImageBlobs(manifests, image, signal)
     if (contents === undefined) throw new PullError('failed', `it has no image for ${formatPlatform(platform)}`)

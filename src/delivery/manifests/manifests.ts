@@ -31,10 +31,12 @@ export interface ManifestsOptions extends RemoteManifestsOptions {
   readonly tags: Pick<TagMemory, 'tagsOf'>
   /** Told what manifests say about the sizes of layers. */
   readonly sizes: Pick<KnownSizes, 'note'>
+  /** `--upstream-timeout` in milliseconds. */
+  readonly upstreamTimeout: number
   readonly log: Log
 }
 
-/** For all callers of one fetch together; each has its own, shorter deadline. */
+/** For all callers of one fetch together, besides the time of a slow upstream; each has its own, shorter deadline. */
 const FETCH_TIMEOUT = 30 * second
 /** Longer than a rollout's nodes are apart, and than containerd takes to commit it. */
 const MEMORY_LIFE = 3 * minute
@@ -82,9 +84,10 @@ export class Manifests {
     let pending = this.#pending.get(key)
     if (pending === undefined) {
       // Not the first caller's signal: the neighbours follow this fetch as well.
-      pending = this.#fetch({ repository, digest, caller }, AbortSignal.timeout(FETCH_TIMEOUT)).finally(() =>
-        this.#pending.delete(key),
-      )
+      pending = this.#fetch(
+        { repository, digest, caller },
+        AbortSignal.timeout(FETCH_TIMEOUT + this.#options.upstreamTimeout),
+      ).finally(() => this.#pending.delete(key))
       this.#pending.set(key, pending)
     }
     return abortable(pending, signal)

@@ -51,6 +51,8 @@ const MAX_QUESTIONS = 4
 /** For the swarm's answers and what they lead to: what is left of the client's own deadline is for doing without. */
 const SWARM_PATIENCE = 5 * second
 const HOLDER_PATIENCE = 2 * second
+/** An upstream that has not sent the manifest by then gets company from the holders. */
+const UPSTREAM_PATIENCE = 2 * second
 /** How long a node that is just getting a manifest lets its neighbours wait for it. */
 export const UNDER_WAY_PATIENCE = 4 * second
 /** No longer text is told to other nodes. */
@@ -163,12 +165,23 @@ export class RemoteManifests {
     return source !== undefined && own.length > 0 && !own.includes(source)
   }
 
-  /** A coordinator may know of no holder and the index of one: where the upstream gives nothing, that one is left. */
+  /**
+   * From the upstream. The coordinator may know no holder where the index knows one: holders are asked when the upstream fails or is slow, and not when it
+   * says that the manifest does not exist or is not for this client.
+   */
   async #lead(request: ManifestRequest, signal: AbortSignal): Promise<Found> {
-    const found = await this.#fromUpstream(request, signal)
-    if (found.type === 'found' || !isLimited(found.cause)) return found
-    const manifest = await this.#fromHolders(request, signal)
-    return manifest === undefined ? found : { type: 'found', manifest }
+    let failure: Found = failed(request)
+    const fromUpstream = async (signal: AbortSignal): Promise<Found | undefined> => {
+      failure = await this.#fromUpstream(request, signal)
+      return failure.type === 'found' || isVerdict(failure.cause) ? failure : undefined
+    }
+    const fromHolders = async (signal: AbortSignal): Promise<Found | undefined> => {
+      const manifest = await this.#fromHolders(request, signal)
+      return manifest && { type: 'found', manifest }
+    }
+    const ways = [fromUpstream, fromHolders]
+    const winner = await hedge(ways, (ask, { signal }) => ask(signal), { delay: UPSTREAM_PATIENCE, signal })
+    return winner?.value ?? failure
   }
 
   async #alone(request: ManifestRequest, signal: AbortSignal): Promise<Found> {
@@ -257,8 +270,9 @@ export class RemoteManifests {
   }
 }
 
-function isLimited(cause: unknown): boolean {
-  return cause instanceof UpstreamError && cause.reason === 'limited'
+/** Whether the registry has said that there is no such manifest (undefined), or not for this client. */
+function isVerdict(cause: unknown): boolean {
+  return cause === undefined || (cause instanceof UpstreamError && cause.reason === 'denied')
 }
 
 function told(request: ManifestRequest, failure: SharedFailure): OciError {

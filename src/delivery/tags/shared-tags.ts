@@ -8,10 +8,11 @@ import { TAG_TTL } from '../../swarm/limits.ts'
 import type { Membership, SharedTag, Swarm } from '../../swarm/swarm.ts'
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText } from '../../telemetry/log.ts'
-import { abortable, withDeadline } from '../../time/deadline.ts'
+import { DeadlineError, withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
-import type { Upstream, UpstreamOptions, UpstreamTag } from '../../upstream/upstream.ts'
+import { type Upstream, UpstreamError, type UpstreamOptions, type UpstreamTag } from '../../upstream/upstream.ts'
 import { askWithin } from '../ask-within.ts'
+import { type AnswerQuestion, LongQuestions } from './long-questions.ts'
 import type { TagMemory } from './tag-memory.ts'
 import { type Caller, GRACE } from '../access/audience.ts'
 import type { Rights } from '../access/rights.ts'
@@ -23,6 +24,14 @@ export interface SharedTagsOptions {
   readonly tags: Pick<TagMemory, 'note'>
   /** False: this node asks the upstream for itself, and takes no other node's answer. */
   readonly isShared: boolean
+  /** Deadline for a registry's answer, in milliseconds. */
+  readonly upstreamTimeout: number
+}
+
+export interface AskOptions {
+  readonly signal: AbortSignal
+  /** Waits for the answer of a slow registry; without it, the answer is `slow` after seconds. */
+  readonly isPatient?: boolean
 }
 
 /** What the upstream said, and whether it said it to this node. */
@@ -30,26 +39,28 @@ export interface FreshTag extends KnownTag {
   readonly source: 'upstream' | 'peer'
 }
 
-/** Leaves time to ask the neighbours before the client's own deadline. */
-const UPSTREAM_TIMEOUT = 4 * second
+/** How long an impatient client waits for a registry; leaves time for the rest before the client's own deadline. */
+export const UPSTREAM_PATIENCE = 4 * second
 /** A node that waits for another one's answer asks by itself after this long: that one's upstream may use up its own time before. */
 const SWARM_PATIENCE = 5 * second
 /** What is left of the time for an upstream after that. */
-const LATE_UPSTREAM_TIMEOUT = 2 * second
+const LATE_UPSTREAM_PATIENCE = 2 * second
 /** A clock that runs ahead must not win for ever. */
 export const MAX_SKEW = 10 * minute
 const MAX_RECENT = 1000
+/** Cap on the HEADs that go on without a client. */
+const MAX_UNATTENDED = 64
 /** No longer text is told to other nodes. */
 const MAX_REASON_LENGTH = 300
 
 /**
  * What the upstream says about tags now, asked once for all nodes that want to know it at the same time; once for this node alone if answers are
- * not shared.
+ * not shared. A HEAD whose clients have gone runs on until the registry has answered.
  */
 export class SharedTags {
   readonly #options: SharedTagsOptions
-  readonly #pending = new Map<string, Promise<FreshTag | undefined>>()
-  /** This node's own answers where it shares none, for as long as the swarm keeps a shared one. */
+  readonly #questions = new LongQuestions<FreshTag | undefined>({ maxUnattended: MAX_UNATTENDED })
+  /** This node's own answers where it shares none, and those that came late, for as long as the swarm keeps a shared one. */
   readonly #recent = new LRUCache<string, FreshTag>({ ...atMost(MAX_RECENT), ttl: TAG_TTL })
 
   constructor(options: SharedTagsOptions) {
@@ -57,74 +68,102 @@ export class SharedTags {
   }
 
   /** undefined if the upstream says that it does not exist. Throws what went wrong there, here or at another node. */
-  ask(tag: TagReference, signal: AbortSignal): Promise<FreshTag | undefined> {
-    const key = tagKey(tag)
-    let pending = this.#pending.get(key)
-    if (pending === undefined) {
-      // Not the first caller's signal: others wait for the same answer, and each step has a short deadline.
-      pending = this.#together(tag).finally(() => this.#pending.delete(key))
-      this.#pending.set(key, pending)
+  async ask(tag: TagReference, { signal, isPatient = false }: AskOptions): Promise<FreshTag | undefined | 'slow'> {
+    const answer = (...how: Asking) => this.#together(tag, how)
+    try {
+      return await this.#questions.ask(tagKey(tag), answer, { signal, isPatient })
+    } catch (error) {
+      // Another node's patience is over, or its registry has failed.
+      if (!isPatient || !(error instanceof ToldFailureError)) throw error
+      return this.askFor(tag, MANIFEST_ACCEPT, { signal, isPatient })
     }
-    return abortable(pending, signal)
   }
 
   /** Asks the upstream without the swarm: for a caller's credentials, a narrower `accept`, or a private repository. */
-  async askFor(
+  askFor(
     tag: TagReference,
     accept: readonly string[],
-    signal: AbortSignal,
+    { signal, isPatient = false, caller }: AskOptions & { readonly caller?: Caller | undefined },
+  ): Promise<FreshTag | undefined | 'slow'> {
+    const key = JSON.stringify([tagKey(tag), caller?.id, accept])
+    return this.#questions.ask(key, (...how) => this.#askAlone(tag, accept, how, caller), { signal, isPatient })
+  }
+
+  async #askAlone(
+    tag: TagReference,
+    accept: readonly string[],
+    [signal, asked]: Asking,
     caller?: Caller,
   ): Promise<FreshTag | undefined> {
-    const found = await this.#head(tag, accept, signal, { as: caller?.credential ?? 'node' })
+    asked(UPSTREAM_PATIENCE)
+    const found = await this.#head(tag, accept, signal, caller?.credential)
     // For fewer media types the registry may choose another manifest: remember only answers that suit all clients.
     return this.#note(tag, found, { caller, isForAll: MANIFEST_ACCEPT.every((type) => accept.includes(type)) })
   }
 
-  async #together(tag: TagReference): Promise<FreshTag | undefined> {
-    const { signal } = new AbortController()
+  async #together(tag: TagReference, how: Asking): Promise<FreshTag | undefined> {
+    const [signal, asked] = how
     const { swarm, rights } = this.#options
-    if (!rights.mayShare(tag)) return this.askFor(tag, MANIFEST_ACCEPT, signal)
-    if (!this.#options.isShared) return this.#askAlone(tag, signal)
+    if (!rights.mayShare(tag)) return this.#askAlone(tag, MANIFEST_ACCEPT, how)
+    const recent = this.#recent.get(tagKey(tag))
+    if (recent !== undefined) return recent
+    if (!this.#options.isShared) return this.#remember(tag, await this.#askAlone(tag, MANIFEST_ACCEPT, how))
     const membership = swarm.enter({ repository: tag, content: { kind: 'tag', tag: tag.tag } })
     const began = performance.now()
     const direction = await askWithin(SWARM_PATIENCE, membership, { serves: false, left: [] }, signal)
-    const late = performance.now() - began > UPSTREAM_TIMEOUT
+    const late = performance.now() - began > UPSTREAM_PATIENCE
     switch (direction.type) {
       case 'known':
         membership.leave({ type: 'cancelled' })
-        return this.#learn(tag, direction.value, signal)
+        return this.#learn(tag, direction.value, how)
       case 'failed':
         membership.leave({ type: 'cancelled' })
         throw new ToldFailureError(direction.failure)
       case 'upstream':
       case 'alone':
-      case 'follow':
-        return this.#lead(tag, membership, late ? LATE_UPSTREAM_TIMEOUT : UPSTREAM_TIMEOUT)
+      case 'follow': {
+        const patience = late ? LATE_UPSTREAM_PATIENCE : UPSTREAM_PATIENCE
+        asked(patience)
+        return this.#lead(tag, membership, { signal, patience })
+      }
     }
   }
 
-  async #askAlone(tag: TagReference, signal: AbortSignal): Promise<FreshTag | undefined> {
-    const key = tagKey(tag)
-    const recent = this.#recent.get(key)
-    if (recent !== undefined) return recent
-    const found = await this.askFor(tag, MANIFEST_ACCEPT, signal)
-    if (found !== undefined) this.#recent.set(key, found)
-    return found
-  }
-
-  async #lead(tag: TagReference, membership: Membership, timeout: number): Promise<FreshTag | undefined> {
-    let found
-    try {
-      found = await this.#head(tag, MANIFEST_ACCEPT, new AbortController().signal, { timeout })
-    } catch (error) {
+  async #lead(
+    tag: TagReference,
+    membership: Membership,
+    { signal, patience }: { signal: AbortSignal; patience: number },
+  ): Promise<FreshTag | undefined> {
+    const failed = (error: unknown) => {
       const message = errorText(error).slice(0, MAX_REASON_LENGTH)
       membership.leave({ type: 'failed', failure: { absent: false, message } })
+    }
+    let isLate = false
+    // The other nodes' clients are no more patient than this node's.
+    const timer = setTimeout(() => {
+      isLate = true
+      failed(slowUpstream(tag, patience))
+    }, patience)
+    let found
+    try {
+      found = await this.#head(tag, MANIFEST_ACCEPT, signal)
+    } catch (error) {
+      failed(error)
       throw error
+    } finally {
+      clearTimeout(timer)
     }
     // A 404 is not shared: the tag may be pushed at this moment, and the next node that asks must find it.
     if (found === undefined) membership.leave({ type: 'cancelled' })
     else void this.#tell(tag, found, membership)
-    return this.#note(tag, found)
+    const known = this.#note(tag, found)
+    // The swarm has a failure for it: the next attempt of an impatient client must find the answer here.
+    return isLate ? this.#remember(tag, known) : known
+  }
+
+  #remember(tag: TagReference, found: FreshTag | undefined): FreshTag | undefined {
+    if (found !== undefined) this.#recent.set(tagKey(tag), found)
+    return found
   }
 
   /** Shares the tag and whether it is public with waiting nodes; finding out costs a request if this node has credentials. */
@@ -137,11 +176,11 @@ export class SharedTags {
   }
 
   /** Another node's answer counts only if the tag is public, or under `share`; otherwise this node asks the upstream. */
-  async #learn(tag: TagReference, value: SharedTag, signal: AbortSignal): Promise<FreshTag | undefined> {
+  async #learn(tag: TagReference, value: SharedTag, how: Asking): Promise<FreshTag | undefined> {
     const { rights } = this.#options
     if (!value.anonymous && !rights.sharesAll) {
       rights.notePrivate(tag)
-      return this.askFor(tag, MANIFEST_ACCEPT, signal)
+      return this.#askAlone(tag, MANIFEST_ACCEPT, how)
     }
     if (value.anonymous) rights.heardPublic(tag)
     const known = { descriptor: value.descriptor, asOf: Math.min(value.date, Date.now() + MAX_SKEW) }
@@ -149,15 +188,20 @@ export class SharedTags {
     return { ...known, source: 'peer' }
   }
 
-  #head(
+  async #head(
     tag: TagReference,
     accept: readonly string[],
     signal: AbortSignal,
-    { as = 'node', timeout = UPSTREAM_TIMEOUT }: { as?: UpstreamOptions['as']; timeout?: number } = {},
+    as: UpstreamOptions['as'] = 'node',
   ): Promise<UpstreamTag | undefined> {
-    return withDeadline(timeout, `asking ${tag.registry} for a tag`, signal, (signal) =>
-      this.#options.upstream.headManifest(tag, tag.tag, { signal, accept, as }),
-    )
+    const { upstream, upstreamTimeout } = this.#options
+    try {
+      return await withDeadline(upstreamTimeout, `asking ${tag.registry} for a tag`, signal, (signal) =>
+        upstream.headManifest(tag, tag.tag, { signal, accept, as }),
+      )
+    } catch (error) {
+      throw error instanceof DeadlineError ? slowUpstream(tag, upstreamTimeout, error) : error
+    }
   }
 
   #note(
@@ -171,4 +215,12 @@ export class SharedTags {
     if (isForAll && caller === undefined) this.#options.tags.note(tag, known)
     return { ...known, source: 'upstream' }
   }
+}
+
+/** What a question is asked with: its signal, and to whom it says that the registry is asked now. */
+type Asking = Parameters<AnswerQuestion<unknown>>
+
+/** The failure of a registry that has not answered for `ms` milliseconds. */
+export function slowUpstream({ registry }: TagReference, ms: number, cause?: unknown): UpstreamError {
+  return new UpstreamError('unreachable', `${registry} has not answered within ${Math.round(ms / second)} s`, { cause })
 }

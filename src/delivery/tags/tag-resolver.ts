@@ -1,3 +1,4 @@
+import { Standby } from '../../async/standby.ts'
 import { MANIFEST_ACCEPT } from '../../oci/manifest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
@@ -8,13 +9,14 @@ import { keyOfTag } from '../../providers/index-key.ts'
 import type { ProviderIndex } from '../../providers/provider-index.ts'
 import type { ContentStore, KnownTag } from '../../store/content-store.ts'
 import type { Swarm } from '../../swarm/swarm.ts'
+import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
 import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import type { Audience, Caller } from '../access/audience.ts'
 import { NotFetchedError, type RegistryPolicy } from '../access/registry-policy.ts'
-import { MAX_SKEW, SharedTags } from './shared-tags.ts'
+import { MAX_SKEW, SharedTags, UPSTREAM_PATIENCE, slowUpstream } from './shared-tags.ts'
 import type { StaleTags } from './stale-tags.ts'
 import type { TagMemory } from './tag-memory.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
@@ -31,8 +33,8 @@ export interface LocalTag extends KnownTag {
   readonly access: Access
 }
 
-/** Whose images count: any, or only those that came from no registry. */
-type WhichTags = 'any' | 'imported'
+/** What one node says about a tag, and why it may say so. */
+type NodeAnswer = ResolvedTag & LocalTag
 
 /**
  * Where the digest of a tag comes from. `fresh`: from the registry, asked once for all nodes, and from other nodes when it fails; an imported
@@ -52,12 +54,28 @@ export interface TagResolverOptions {
   readonly believesPeers: boolean
   readonly rights: Rights
   readonly tags: TagMemory
+  /** Deadline for a registry's answer, in milliseconds. */
+  readonly upstreamTimeout: number
   /** Told of each tag that is answered without its upstream though that was asked. */
   readonly staleTags?: Pick<StaleTags, 'note'>
   readonly log: Log
 }
 
+/** What one resolution is for. */
+interface Resolving {
+  readonly tag: TagReference
+  /** What the client sent, if it sent anything. */
+  readonly accept: readonly string[]
+  readonly caller: Caller | undefined
+  readonly signal: AbortSignal
+}
+
 const PEER_TIMEOUT = 2 * second
+/**
+ * After this long the nodes are asked beside the registry: longer than a registry that is well takes for a token and a HEAD, and early enough that their
+ * answers are there when the registry counts as slow.
+ */
+const NODES_DELAY = 1 * second
 const MAX_PEERS_ASKED = 8
 
 /**
@@ -76,30 +94,33 @@ export class TagResolver {
     this.#shared = new SharedTags({ ...options, isShared: this.asksNeighbours })
   }
 
-  /** Throws OciError if no source knows the tag. `accept` is what the client sent, if it sent anything. */
+  /**
+   * Throws OciError if no source knows the tag. `accept` is what the client sent, if it sent anything. `isPatient`: a client that cannot go on elsewhere
+   * waits for a slow registry, for as long as `upstreamTimeout`, if no node knows the tag.
+   */
   async resolve(
     tag: TagReference,
     accept: readonly string[],
     signal: AbortSignal,
     caller?: Caller,
+    { isPatient = false }: { readonly isPatient?: boolean } = {},
   ): Promise<ResolvedTag> {
-    if (this.#options.tagPolicy === 'peers') {
-      const known = await this.#fromNodes(tag, 'any', caller, signal)
-      if (known !== undefined) return known
+    const asked = { tag, accept, caller, signal }
+    const { policy, tagPolicy } = this.#options
+    const known = tagPolicy === 'peers' ? latestOf(await this.#fromNodes(asked)) : undefined
+    if (known !== undefined) return known
+    if (policy.fallback === 'none') {
+      const found = tagPolicy === 'peers' ? [] : await this.#fromNodes(asked)
+      return this.#withoutUpstream(tag, new NotFetchedError(tag.registry, policy), latestOf(found))
     }
-    const { policy } = this.#options
-    if (policy.fallback === 'none')
-      return this.#withoutUpstream(tag, new NotFetchedError(tag.registry, policy), caller, signal)
-    let found
+    const askNodes = async (signal: AbortSignal) =>
+      tagPolicy === 'peers' ? [] : this.#fromNodes({ ...asked, signal }, { asksRegistry: false })
+    const nodes = new Standby(askNodes, { delay: NODES_DELAY, signal })
     try {
-      found = await this.#fromUpstream(tag, accept, caller, signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      return this.#withoutUpstream(tag, error, caller, signal)
+      return await this.#fromUpstreamOrNodes(asked, nodes, isPatient)
+    } finally {
+      nodes.cancel()
     }
-    if (found === undefined) return this.#imported(tag, caller, signal)
-    if (caller === undefined) this.#prepare(tag, found)
-    return found
   }
 
   /** A tag from this node's own store; undefined if absent or without access. */
@@ -120,31 +141,52 @@ export class TagResolver {
     if (rights.mayShare(repository)) swarm.prepare([{ repository, content: { kind: 'manifest', digest } }])
   }
 
-  async #fromUpstream(
-    tag: TagReference,
-    accept: readonly string[],
-    caller: Caller | undefined,
-    signal: AbortSignal,
-  ): Promise<ResolvedTag | undefined> {
-    // The registry's answer to a caller's credentials is for that caller alone.
-    if (caller !== undefined) {
-      return this.#shared.askFor(tag, accept.length === 0 ? MANIFEST_ACCEPT : accept, signal, caller)
+  async #fromUpstreamOrNodes(
+    asked: Resolving,
+    nodes: Standby<readonly NodeAnswer[]>,
+    isPatient: boolean,
+  ): Promise<ResolvedTag> {
+    const { tag, caller, signal } = asked
+    let found
+    try {
+      found = await this.#fromUpstream(asked, { isPatient: false }).catch((error: unknown) => {
+        // The registry may be slow only, which a patient client finds out for itself.
+        if (isPatient && error instanceof ToldFailureError) return 'slow' as const
+        throw error
+      })
+      const waits = found === 'slow' && isPatient && (await nodes.result()).length === 0
+      if (waits) found = await this.#fromUpstream(asked, { isPatient: true })
+    } catch (error) {
+      signal.throwIfAborted()
+      // The registry has just refused the caller: nodes must not answer in its place, but with what is not the registry's.
+      const isRefused = caller !== undefined && error instanceof UpstreamError && error.reason === 'denied'
+      const answers = await nodes.result()
+      return this.#withoutUpstream(tag, error, latestOf(isRefused ? importedOf(answers) : answers))
     }
-    const shared = await this.#shared.ask(tag, signal)
-    if (shared === undefined || accepts(accept, shared.descriptor.mediaType)) return shared
-    return this.#shared.askFor(tag, accept, signal)
+    if (found === 'slow')
+      return this.#withoutUpstream(tag, slowUpstream(tag, UPSTREAM_PATIENCE), latestOf(await nodes.result()))
+    if (found === undefined) return this.#imported(tag, await nodes.result())
+    if (caller === undefined) this.#prepare(tag, found)
+    return found
   }
 
-  async #withoutUpstream(
-    tag: TagReference,
-    failure: unknown,
-    caller: Caller | undefined,
-    signal: AbortSignal,
-  ): Promise<ResolvedTag> {
-    // The registry has just refused the caller: nodes must not answer in its place, but with what is not the registry's.
-    const isRefused = caller !== undefined && failure instanceof UpstreamError && failure.reason === 'denied'
-    const isAsked = this.#options.tagPolicy !== 'peers'
-    const known = isAsked ? await this.#fromNodes(tag, isRefused ? 'imported' : 'any', caller, signal) : undefined
+  /** `slow`: the registry has not answered in the time of an impatient client, and is still being asked. */
+  async #fromUpstream(
+    { tag, accept, caller, signal }: Resolving,
+    { isPatient }: { isPatient: boolean },
+  ): Promise<ResolvedTag | undefined | 'slow'> {
+    // The registry's answer to a caller's credentials is for that caller alone.
+    if (caller !== undefined) {
+      const types = accept.length === 0 ? MANIFEST_ACCEPT : accept
+      return this.#shared.askFor(tag, types, { signal, caller, isPatient })
+    }
+    const shared = await this.#shared.ask(tag, { signal, isPatient })
+    if (shared === undefined || shared === 'slow' || accepts(accept, shared.descriptor.mediaType)) return shared
+    return this.#shared.askFor(tag, accept, { signal, isPatient })
+  }
+
+  /** Answers with what the nodes know, if they know the tag. Throws OciError with the failure of the registry. */
+  #withoutUpstream(tag: TagReference, failure: unknown, known: ResolvedTag | undefined): ResolvedTag {
     const why = errorText(failure)
     if (known === undefined) {
       throw new OciError('MANIFEST_UNKNOWN', {
@@ -165,8 +207,8 @@ export class TagResolver {
    * A tag that its registry does not have: somebody may have imported an image of that name. A tag of an image that was pulled has been deleted
    * at its registry. Throws OciError.
    */
-  async #imported(tag: TagReference, caller: Caller | undefined, signal: AbortSignal): Promise<ResolvedTag> {
-    const known = await this.#fromNodes(tag, 'imported', caller, signal)
+  #imported(tag: TagReference, answers: readonly NodeAnswer[]): ResolvedTag {
+    const known = latestOf(importedOf(answers))
     if (known === undefined)
       throw new OciError('MANIFEST_UNKNOWN', { message: `${tagKey(tag)} does not exist at ${tag.registry}` })
     const fields = { tag: tagKey(tag), digest: known.descriptor.digest, peer: known.peer }
@@ -174,15 +216,13 @@ export class TagResolver {
     return known
   }
 
-  /** The latest that this node and its neighbours know. */
+  /** What this node and its neighbours know. `asksRegistry`: also for a proof that the client may see the tag. */
   async #fromNodes(
-    tag: TagReference,
-    which: WhichTags,
-    caller: Caller | undefined,
-    signal: AbortSignal,
-  ): Promise<ResolvedTag | undefined> {
+    { tag, caller, signal }: Pick<Resolving, 'tag' | 'caller' | 'signal'>,
+    { asksRegistry = true }: { asksRegistry?: boolean } = {},
+  ): Promise<readonly NodeAnswer[]> {
     const local = this.resolveLocal(tag, { kind: 'node', caller }, signal).then(
-      (known) => known && { ...known, source: 'local' as const },
+      (known): NodeAnswer | undefined => known && { ...known, source: 'local' },
       () => undefined,
     )
     // A local registry (`localhost`) is a different registry on each peer.
@@ -190,17 +230,11 @@ export class TagResolver {
     const found = mayAsk ? await this.#options.index.find(keyOfTag(tag), { signal }) : []
     const peers = found.slice(0, MAX_PEERS_ASKED)
     const probe = { kind: 'manifests', reference: tag.tag } as const
-    // An imported image is for everybody.
-    const isVouched = peers.length > 0 && which === 'any'
-    const verified = isVouched && (await this.#options.rights.vouchesFor(caller, tag, probe, { signal }))
+    const verified =
+      peers.length > 0 && (await this.#options.rights.vouchesFor(caller, tag, probe, { signal, asksRegistry }))
     const answers = await Promise.all([local, ...peers.map((peer) => this.#askPeer(peer, tag, verified, signal))])
     signal.throwIfAborted()
-    const known = answers.filter((answer) => answer !== undefined)
-    const counted = known.filter(({ access }) => which === 'any' || access === 'imported')
-    const [latest] = counted.sort((a, b) => b.asOf - a.asOf)
-    if (latest === undefined) return undefined
-    const { access: _, ...resolved } = latest
-    return resolved
+    return answers.filter((answer) => answer !== undefined)
   }
 
   async #askPeer(
@@ -208,7 +242,7 @@ export class TagResolver {
     tag: TagReference,
     verified: boolean,
     signal: AbortSignal,
-  ): Promise<(ResolvedTag & { readonly access: Access }) | undefined> {
+  ): Promise<NodeAnswer | undefined> {
     try {
       const known = await withDeadline(PEER_TIMEOUT, `asking ${peer.address} for a tag`, signal, (signal) =>
         this.#options.peers.resolveTag(peer, tag, { signal, verified }),
@@ -223,6 +257,18 @@ export class TagResolver {
       return undefined
     }
   }
+}
+
+/** An imported image came from no registry. */
+function importedOf(answers: readonly NodeAnswer[]): readonly NodeAnswer[] {
+  return answers.filter(({ access }) => access === 'imported')
+}
+
+function latestOf(answers: readonly NodeAnswer[]): ResolvedTag | undefined {
+  const [latest] = answers.toSorted((a, b) => b.asOf - a.asOf)
+  if (latest === undefined) return undefined
+  const { access: _, ...resolved } = latest
+  return resolved
 }
 
 /** Whether an `Accept` header's types include one; a client that sends none takes what comes. */

@@ -83,6 +83,7 @@ export class Dialler {
 
   /** Says that a member is gone: it is dialled again soon, then less and less often. */
   lose(peerId: PeerId, routers: readonly Multiaddr[]): void {
+    if (!this.#candidates.has(peerId.toString()) && !this.#makeRoom()) return
     this.#add(peerId, routers, FIRST_RETRY_MS)
   }
 
@@ -107,6 +108,15 @@ export class Dialler {
         }
       }
     }
+  }
+
+  /** A lost member is more likely to live than a candidate that could not be reached. False if there is no such candidate. */
+  #makeRoom(): boolean {
+    if (this.#candidates.size < MAX_CANDIDATES) return true
+    const idle = [...this.#candidates].filter(([, { dialling, failures }]) => !dialling && failures > 0)
+    const [worst] = idle.toSorted(([, a], [, b]) => b.failures - a.failures)
+    if (worst !== undefined) this.#forget(...worst)
+    return worst !== undefined
   }
 
   #add(peerId: PeerId, routers: readonly Multiaddr[], delay: number): void {

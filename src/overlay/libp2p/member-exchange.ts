@@ -8,6 +8,8 @@ import type { OverlayLog } from './overlay-options.ts'
 const ANSWER_TIMEOUT_MS = 3 * second
 const FIRST_PAUSE_MS = 1 * second
 const LAST_PAUSE_MS = 30 * second
+/** After a hurry the questions are 1, 1.5, 2.3 and 3.4 s apart by themselves. */
+const HURRY_PAUSE_MS = 10 * second
 
 export type ExchangeHost = Pick<Libp2p, 'handle' | 'getConnections'>
 
@@ -20,6 +22,7 @@ export class MemberExchange {
   readonly #log: OverlayLog
   #pause = FIRST_PAUSE_MS
   #nextAt = 0
+  #nextHurryAt = 0
   #running = false
 
   constructor(options: {
@@ -40,15 +43,17 @@ export class MemberExchange {
       MEMBERS_PROTOCOL,
       async (stream) => {
         const deadline = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)])
-        // who asked and went away is no concern of this node's
+        // A node that asked and went away is no failure of this one.
         await answerMemberList(stream, () => this.#members.list(), { signal: deadline }).catch(() => undefined)
       },
       { maxInboundStreams: 4, maxOutboundStreams: 4 },
     )
   }
 
-  /** Somebody came or went: ask again soon. */
+  /** A member came or went: the next question is soon. Once in ten seconds: nodes that come and go do not keep the questions frequent. */
   hurry(now: number): void {
+    if (now < this.#nextHurryAt) return
+    this.#nextHurryAt = now + HURRY_PAUSE_MS
     this.#pause = FIRST_PAUSE_MS
     this.#nextAt = Math.min(this.#nextAt, now + jittered(FIRST_PAUSE_MS))
   }

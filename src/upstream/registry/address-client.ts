@@ -9,6 +9,7 @@ import { discard, readSmallBody } from './bodies.ts'
 import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import { HeadSupport, isUnsupported } from './head-support.ts'
+import { Health } from './health.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
 import { parseRetryAfter } from './retry-after.ts'
@@ -43,14 +44,6 @@ export interface AddressClientOptions {
   /** Nobody counts pulls if absent. */
   readonly quota?: Pick<QuotaGate, 'mayGet' | 'observe' | 'refusalOf'> | undefined
   readonly log?: Pick<Log, 'warn'> | undefined
-}
-
-/** What one try at an address has shown about the address itself. */
-export interface Health {
-  /** The last status that came from the address itself; `waiting` while one is waited for, from its token realm too. */
-  status: number | 'unasked' | 'waiting'
-  /** It refused since a quota is used up, which is no illness. */
-  isQuota: boolean
 }
 
 interface AskOptions extends UpstreamOptions {
@@ -165,9 +158,13 @@ export class AddressClient {
 
   /** A HEAD for what is going to be asked by GET: it costs nothing, and its headers say what a GET would meet. */
   async #probe(asker: Asker, asked: RegistryRequest, options: UpstreamOptions): Promise<void> {
-    const health: Health = { status: 'unasked', isQuota: false }
-    const { response } = await this.#ask(asker, { ...asked, method: 'HEAD' }, { ...options, health })
-    await discard(response)
+    const health = new Health()
+    try {
+      const { response } = await this.#ask(asker, { ...asked, method: 'HEAD' }, { ...options, health })
+      await discard(response)
+    } finally {
+      health.end()
+    }
   }
 
   async #send(
@@ -181,12 +178,16 @@ export class AddressClient {
     const kind = asked.path.split('/')[0] ?? ''
     const event = { registry, method: asked.method, kind }
     const url = new URL(`${nameAt(asker.address, asker.repository)}/${asked.path}`, asker.address.api)
+    health.status = 'connecting'
     try {
       const response = await this.#options.http.request(url, {
         registry,
         method: asked.method,
         headers: header === undefined ? asked.headers : { ...asked.headers, authorization: header },
         signal,
+        onSent: () => {
+          health.status = 'waiting'
+        },
         onAnswer: (status) => {
           health.status = status
         },

@@ -5,6 +5,7 @@ import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
 import { UpstreamError } from '../upstream.ts'
 import { discard } from './bodies.ts'
 import { AddressRefusedError, Connections, type Network, type Reach, SYSTEM_NETWORK } from './connections.ts'
+import { onSent } from './on-sent.ts'
 import type { ChooseProxy } from './proxies.ts'
 import { type RegistryTls, USUAL_TLS } from './tls/registry-tls.ts'
 import { tlsFailureOf } from './tls/tls-failure.ts'
@@ -29,6 +30,8 @@ export interface HttpRequest {
   readonly signal: AbortSignal
   /** Who named the URL, if that was a registry: a public one may not name a private place. */
   readonly namedBy?: URL | undefined
+  /** Called when the request has a connection to the URL itself. */
+  readonly onSent?: () => void
   /** Told of the status of the URL itself, before redirects are followed. */
   readonly onAnswer?: (status: number) => void
 }
@@ -87,7 +90,8 @@ class RedirectingClient implements HttpClient {
     // Of the answer that sends here; an address names the realm of its tokens with 401.
     let status = asked.namedBy === undefined ? undefined : 401
     for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
-      const response = await this.#send(url, { ...asked, headers }, { reach, status })
+      const { onSent: _, ...followed } = { ...asked, headers }
+      const response = await this.#send(url, hop === 0 ? { ...asked, headers } : followed, { reach, status })
       if (hop === 0) asked.onAnswer?.(response.status)
       const location = asked.method === 'POST' ? undefined : redirectOf(response, url)
       if (location === undefined) return response
@@ -118,12 +122,13 @@ class RedirectingClient implements HttpClient {
   ): Promise<HttpResponse> {
     try {
       const tls = (await this.#tls?.settings(asked.registry, url)) ?? USUAL_TLS
+      const dispatcher = this.#connections.dispatcher(url, reach, tls)
       const { statusCode, headers, body } = await request(url, {
         method: asked.method,
         headers: asked.headers,
         body: asked.body ?? null,
         signal: asked.signal,
-        dispatcher: this.#connections.dispatcher(url, reach, tls),
+        dispatcher: asked.onSent === undefined ? dispatcher : onSent(dispatcher, asked.onSent),
         ...this.#timeouts,
       })
       // A body that ends badly after its reader has gone is nobody's error.

@@ -2,9 +2,10 @@ import { hedge } from '../../async/hedge.ts'
 import type { Repository } from '../../oci/reference.ts'
 import { second } from '../../time/units.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
-import type { AddressClient, Health, RegistryAnswer, RegistryRequest } from './address-client.ts'
+import type { AddressClient, RegistryAnswer, RegistryRequest } from './address-client.ts'
 import type { Address, Addresses } from './addresses.ts'
 import { discard } from './bodies.ts'
+import { Health } from './health.ts'
 
 /** What to ask of whom. */
 export interface SessionOptions extends UpstreamOptions {
@@ -75,8 +76,18 @@ export class RegistrySession {
   ): Promise<T | undefined> {
     const admission = address.breaker.admit()
     if (admission === undefined) throw leftAlone(address)
-    const health: Health = { status: 'unasked', isQuota: false }
+    const late = () =>
+      admission.failed(new UpstreamError('unreachable', `${address.name} does not answer in time`), {
+        wasSent: health.status === 'waiting',
+      })
+    const health = new Health(late)
     const began = performance.now()
+    // By the event: the next request is admitted before this one's rejection is handled.
+    const onAbort = () => {
+      if (health.isUnanswered && performance.now() - began >= LATE) late()
+      else admission.abandoned()
+    }
+    options.signal.addEventListener('abort', onAbort, { once: true })
     try {
       const answer = await this.#client.ask(address, repository, asked, { ...options, health })
       admission.answered()
@@ -85,13 +96,15 @@ export class RegistrySession {
       if (address.isAuthoritative) return undefined
       throw new UpstreamError('failed', `${address.name} does not have it`, { status: 404 })
     } catch (error) {
-      const isLate = options.signal.aborted && health.status === 'waiting' && performance.now() - began >= LATE
-      if (isLate) admission.failed(new UpstreamError('unreachable', `${address.name} does not answer in time`))
       // Before it was asked: a quota is used up, or a helper for credentials kept its caller waiting.
-      else if (options.signal.aborted || health.status === 'unasked') admission.abandoned()
-      else if (error instanceof UpstreamError && isIllness(error, health)) admission.failed(error)
+      if (options.signal.aborted || health.status === 'unasked') admission.abandoned()
+      else if (error instanceof UpstreamError && isIllness(error, health))
+        admission.failed(error, { wasSent: health.status !== 'connecting' })
       else admission.answered()
       throw error
+    } finally {
+      options.signal.removeEventListener('abort', onAbort)
+      health.end()
     }
   }
 }

@@ -236,12 +236,20 @@ describe('proofs of what registries show to a caller', () => {
       await proves()
       failure = new UpstreamError(reason, 'no', { status })
       assert.equal(await proves(), 'shown')
-      assert.equal(await proves(blob(later)), word)
-      assert.equal(await proves(blob(later)), word)
+      // An image of twenty layers waits once.
+      for (let layer = 0; layer < 20; layer += 1) assert.equal(await proves(blob(layer === 0 ? later : missing)), word)
+      assert.equal(asked.length, 2)
       assert.equal(proofs.isRefused(ann, repository), false)
+      assert.equal(proofs.knows(ann, repository, later), false)
+      // Another kind of content and another client have questions of their own.
+      await proves(manifest(later))
+      await proves(blob(later), 'node')
+      assert.equal(asked.length, 4)
       now += 5 * minute
       assert.equal(await proves(), word)
       failure = undefined
+      assert.equal(await proves(), word)
+      now += 5 * second
       assert.equal(await proves(), 'shown')
       assert.equal(await proves(blob(later)), 'shown')
     })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { beforeEach, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 
 import { PEER } from '../../../src/delivery/access/audience.ts'
 import { TagMemory } from '../../../src/delivery/tags/tag-memory.ts'
@@ -37,7 +37,10 @@ describe('a tag', () => {
   let store: MemoryStore
   let answers: Map<string, (KnownTag & Partial<PeerTag>) | undefined | Error>
   let disproved: string[]
-  let upstream: (accept: readonly string[], as: UpstreamOptions['as']) => UpstreamTag | undefined | Error
+  let upstream: (
+    accept: readonly string[],
+    as: UpstreamOptions['as'],
+  ) => UpstreamTag | undefined | Error | Promise<UpstreamTag | undefined>
   let asked: string[]
   /** Peers that were told that the registry showed the tag to the client. */
   let verifiedAt: string[]
@@ -61,7 +64,7 @@ describe('a tag', () => {
       { accept = [], as = 'node' }: Pick<UpstreamOptions, 'accept' | 'as'>,
     ) => {
       asked.push(`upstream ${reference}`)
-      const answer = upstream(accept, as)
+      const answer = await upstream(accept, as)
       if (answer instanceof Error) throw answer
       return answer
     }
@@ -84,6 +87,7 @@ describe('a tag', () => {
       swarm: new FakeSwarm().member(peerOf('self')),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       tagPolicy: 'fresh',
+      upstreamTimeout: 20_000,
       believesPeers: true,
       rights: makeRights({ store, upstream: { shows } }),
       tags: new TagMemory(),
@@ -282,6 +286,80 @@ describe('a tag', () => {
     await assert.rejects(resolverOf().resolve(tag, [], controller.signal), /gone/)
     assert.deepEqual(asked, ['upstream latest'])
   })
+
+  describe('whose registry is slow', () => {
+    let answered: PromiseWithResolvers<UpstreamTag | undefined>
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
+    const pass = async (ms: number) => {
+      for (let passed = 0; passed < ms; passed += 500) {
+        await turn()
+        mock.timers.tick(500)
+        await turn()
+      }
+    }
+
+    beforeEach(() => {
+      answered = Promise.withResolvers()
+      upstream = () => answered.promise
+      mock.timers.enable({ apis: ['setTimeout'] })
+    })
+    afterEach(() => mock.timers.reset())
+
+    it('is asked of the neighbours meanwhile, and is what the registry says if that comes in time', async () => {
+      answers.set('a', { descriptor: descriptorOf('a'), asOf: 4000 })
+      const resolving = resolverOf().resolve(tag, [], signal)
+      await pass(500)
+      assert.deepEqual(asked, ['upstream latest'])
+      await pass(2000)
+      assert.deepEqual(asked, ['upstream latest', 'a'])
+      answered.resolve(upstreamSays(descriptorOf('new')))
+      assert.equal((await resolving).source, 'upstream')
+      assert.equal(warnings.length, 0)
+    })
+
+    it('is what the neighbours have said when it does not, for patient clients too', async () => {
+      answers.set('a', { descriptor: descriptorOf('a'), asOf: 4000 })
+      const resolver = resolverOf()
+      const both = [false, true].map((isPatient) => resolver.resolve(tag, [], signal, undefined, { isPatient }))
+      await pass(4000)
+      for (const { source, peer } of await Promise.all(both)) assert.deepEqual([source, peer], ['peer', 'a:7951'])
+      assert.deepEqual(asked, ['upstream latest', 'a', 'a'])
+    })
+
+    it('is waited for by a patient client alone if no node knows it, and the registry is asked once', async () => {
+      const resolver = resolverOf()
+      const patient = resolver.resolve(tag, [], signal, undefined, { isPatient: true })
+      const impatient = assert.rejects(resolver.resolve(tag, [], signal), /docker\.io has not answered within 4 s/)
+      await pass(4000)
+      await impatient
+      // The next attempt need not wait again.
+      const next = assert.rejects(resolver.resolve(tag, [], signal), /docker\.io has not answered within 4 s/)
+      await pass(500)
+      await next
+      answered.resolve(upstreamSays(descriptorOf('late')))
+      assert.deepEqual((await patient).descriptor, descriptorOf('late'))
+      // Nor is the registry asked again.
+      assert.deepEqual((await resolver.resolve(tag, [], signal)).descriptor, descriptorOf('late'))
+      assert.deepEqual(asked, ['upstream latest'])
+    })
+
+    it('is given up by a patient client after the time of the flag', async () => {
+      const patient = resolverOf({ upstreamTimeout: 10_000 }).resolve(tag, [], signal, undefined, { isPatient: true })
+      const given = assert.rejects(patient, /no node knows it, and docker\.io has not answered within 10 s/)
+      await pass(10_000)
+      await given
+    })
+
+    it('is asked of no registry twice for the proof that peers want to hear of', async () => {
+      answers.set('a', { descriptor: descriptorOf('hidden'), asOf: 2000 })
+      const ann = { id: 'ann', credential: { username: 'ann', password: 'secret' } }
+      const resolving = resolverOf().resolve(tag, [], signal, ann)
+      await pass(4000)
+      assert.equal((await resolving).source, 'peer')
+      assert.deepEqual(asked, ['upstream latest', 'a'])
+      assert.deepEqual(verifiedAt, [])
+    })
+  })
 })
 
 describe('a tag that many nodes want at once', () => {
@@ -324,6 +402,7 @@ describe('a tag that many nodes want at once', () => {
       swarm: swarm.member(peerOf(id)),
       policy: { mirrored: 'all', fallback: new Set(['docker.io']) },
       tagPolicy: 'fresh',
+      upstreamTimeout: 20_000,
       believesPeers: true,
       rights,
       tags: new TagMemory(),
@@ -392,6 +471,24 @@ describe('a tag that many nodes want at once', () => {
       assert.equal(asked.length, 1)
     })
   }
+
+  it('of which another node tells that the registry is slow is asked for by a node with a patient client', async () => {
+    const [first, second] = nodes()
+    answer = () => {
+      throw new UpstreamError('unreachable', 'no')
+    }
+    const silent = { index: { find: async () => [], disprove: () => {} } }
+    const leader = nodeOf('leader', 'verify', silent)
+    await assert.rejects(leader.resolve(tag, [], signal), /no node knows it, and no/)
+    answer = () => found
+    const resolve = (node: TagResolver | undefined, isPatient: boolean) =>
+      (node ?? assert.fail()).resolve(tag, [], signal, undefined, { isPatient })
+    assert.equal((await resolve(first, false)).source, 'peer')
+    // It asks the neighbours first.
+    assert.equal((await resolve(second, true)).source, 'peer')
+    assert.equal((await resolve(nodeOf('n9', 'verify', silent), true)).source, 'upstream')
+    assert.deepEqual(asked, ['leader node', 'n9 node'])
+  })
 
   it('that does not exist is there for the next who asks, as soon as it has been pushed', async () => {
     answer = () => undefined

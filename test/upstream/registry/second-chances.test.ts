@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import { digestOf } from '../../../src/oci/digest.ts'
 import type { Repository } from '../../../src/oci/reference.ts'
+import { FullBacklog } from '../../support/full-backlog.ts'
 import { isUpstreamError } from '../../support/is-upstream-error.ts'
 import { OddServer, RegistryClients, readAll } from '../../support/registry-clients.ts'
 import { eventually } from '../../support/poll.ts'
@@ -81,7 +82,7 @@ describe('a registry with several addresses', () => {
     const { client, addresses } = await create()
     const deadline = AbortSignal.timeout(4000)
     assert.equal((await client.headManifest(app, '1', { signal: deadline }))?.descriptor.digest, digest)
-    await Promise.all(Array.from({ length: 4 }, () => head(client)))
+    for (let round = 0; round < 2; round += 1) await Promise.all(Array.from({ length: 4 }, () => head(client)))
     await eventually('it is left alone', () => addresses.views()[0]?.state === 'open')
     const asked = first.seen.length
     assert.equal(await head(client), digest)
@@ -156,7 +157,7 @@ describe('a registry with several addresses', () => {
     first.answer = status(503)
     const { client, addresses } = await clients.create({ endpoints: [first.url, second.url], log })
     for (let count = 0; count < 20; count += 1) assert.equal(await head(client), digest)
-    assert.equal(first.seen.length, 5)
+    assert.equal(first.seen.length, 3)
     assert.deepEqual(addresses.views(), [
       { registry: 'docker.io', address: new URL(first.url).host, state: 'open' },
       { registry: 'docker.io', address: new URL(second.url).host, state: 'closed' },
@@ -231,6 +232,27 @@ describe('a registry with several addresses', () => {
     }
     assert.equal(addresses.views()[0]?.state, 'closed')
     assert.deepEqual(first.seen, [])
+  })
+
+  it('is left alone when nothing gets through to it, or to its token server', async () => {
+    await using dropped = await FullBacklog.start()
+    const wanted = { 'www-authenticate': `Bearer realm="${dropped.url}/token",service="s"` }
+    first.answer = status(401, wanted)
+    for (const [endpoint, requests] of [
+      [dropped.url, 0],
+      [first.url, 3],
+    ] as const) {
+      const { client, addresses } = await clients.create({ endpoints: [endpoint], timeout: 1000 })
+      for (const ask of [
+        () => client.headManifest(app, '1', { signal }),
+        () => client.getManifest(app, '1', { signal }),
+        () => client.getBlob(app, digest, { signal, start: 0 }),
+      ])
+        await assert.rejects(ask(), isUpstreamError('unreachable', /cannot be reached/))
+      assert.equal(addresses.views()[0]?.state, 'open')
+      await assert.rejects(client.headBlob(app, digest, { signal }), isUpstreamError('unreachable', /left alone/))
+      assert.equal(first.seen.length, requests)
+    }
   })
 
   it('is asked no more when its caller has gone', async () => {
