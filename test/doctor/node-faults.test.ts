@@ -97,6 +97,16 @@ describe('the doctor at a node with one fault', () => {
     }
   })
 
+  it('config_path: a list, of a containerd that does not answer and so does not tell whether it reads lists', async () => {
+    const file = join(directory, 'config.toml')
+    const list = `${join(directory, 'certs.d')}:/etc/docker/certs.d`
+    await writeFile(file, `version = 3\n[plugins."io.containerd.cri.v1.images".registry]\nconfig_path = "${list}"\n`)
+    const flags = ['--store', 'containerd', '--containerd-config', file, '--config-dir', join(directory, 'certs.d')]
+    const finding = await one('config-path', [...flags, '--containerd-socket', join(directory, 'none.sock')])
+    assert.equal(finding.level, 'warning')
+    assert.match(finding.says, /containerd does not answer, and containerd from 2\.1 on takes the list/)
+  })
+
   it('ports: taken by another program, free, and a Nabo that the flags do not fit', async () => {
     const taken = await web((_request, response) => response.end('hello'))
     const free = ['--peer-addr', '127.0.0.1:1', '--router-addr', '127.0.0.1:1', '--admin-addr', '127.0.0.1:1']
