@@ -16,6 +16,7 @@ const TESTS = [
   'test/daemon/private-containerd.test.ts',
   'test/daemon/pull-errors.test.ts',
   'test/doctor',
+  'test/runtimes/containerd/dial-timeout.e2e.test.ts',
   'test/runtimes/containerd/pulls.e2e.test.ts',
   'test/e2e/clients.e2e.test.ts',
   'test/e2e/explicit.e2e.test.ts',
