@@ -6,6 +6,7 @@ import { contentCheck } from './checks/content.ts'
 import { hostsTomlCheck } from './checks/hosts-toml.ts'
 import { loopCheck } from './checks/loop.ts'
 import { peersCheck } from './checks/peers.ts'
+import { podmanCheck } from './checks/podman.ts'
 import { portsCheck } from './checks/ports.ts'
 import { quotaCheck } from './checks/quota.ts'
 import { secretCheck } from './checks/secret.ts'
@@ -13,7 +14,7 @@ import { spaceCheck } from './checks/space.ts'
 import { unpackedLayersCheck } from './checks/unpacked-layers.ts'
 import { upstreamCheck } from './checks/upstream.ts'
 
-/** In the order in which they are shown: from containerd outwards. */
+/** In the order in which they are shown: from containerd and other clients outwards. */
 export const ALL_CHECKS: readonly Check[] = [
   containerdCheck,
   configPathCheck,
@@ -21,6 +22,7 @@ export const ALL_CHECKS: readonly Check[] = [
   unpackedLayersCheck,
   contentCheck,
   spaceCheck,
+  podmanCheck,
   portsCheck,
   secretCheck,
   peersCheck,
