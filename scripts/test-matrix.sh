@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests that have to do with containerd against 1.6, 1.7 and 2.1, as far as they can be had; see test/matrix.ts.
+# Runs the tests that have to do with containerd against each version that can be had, from 1.6 to 2.4; see test/matrix.ts.
 set -eu
 cd "$(dirname -- "$0")/.."
 sh scripts/setup.sh

@@ -6,13 +6,17 @@ import { chosenVariant, findContainerd } from './support/containerd.ts'
 import { execute } from './support/netns/commands.ts'
 import { type Outcome, runVariant, tellOutcomes } from './support/runner/run-variants.ts'
 
-const VARIANTS = ['1.6', '1.7', '2.1', '2.1+parallel'] as const
+const VARIANTS = ['1.6', '1.7', '2.1', '2.1+parallel', '2.2', '2.3', '2.4'] as const
 const TESTS = [
   'test/store/containerd',
   'test/daemon/access-containerd.test.ts',
   'test/daemon/access-random.test.ts',
+  'test/daemon/directory-list.test.ts',
+  'test/daemon/lost-settings.test.ts',
   'test/daemon/private-containerd.test.ts',
+  'test/daemon/pull-errors.test.ts',
   'test/doctor',
+  'test/runtimes/containerd/dial-timeout.e2e.test.ts',
   'test/runtimes/containerd/pulls.e2e.test.ts',
   'test/e2e/clients.e2e.test.ts',
   'test/e2e/explicit.e2e.test.ts',

@@ -81,7 +81,7 @@ async function run(values: Values): Promise<number> {
   printReports(reports, { dryRun, secrets: token === undefined ? [] : [token] })
   if (reports.some(({ outcome }) => outcome !== 'left alone')) {
     process.stdout.write(
-      'containerd reads these files at every pull, without a restart, if its config_path names the directory: `nabo doctor` tells.\n',
+      'containerd reads these files at every pull, without a restart, if its config_path names this directory and no other: `nabo doctor` tells.\n',
     )
   }
   return reports.some(({ outcome }) => outcome === 'left alone') ? EXIT.failed : EXIT.ok

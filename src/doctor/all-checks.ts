@@ -8,6 +8,7 @@ import { hostsTomlCheck } from './checks/hosts-toml.ts'
 import { imagesCheck } from './checks/images.ts'
 import { loopCheck } from './checks/loop.ts'
 import { peersCheck } from './checks/peers.ts'
+import { podmanCheck } from './checks/podman.ts'
 import { portsCheck } from './checks/ports.ts'
 import { quotaCheck } from './checks/quota.ts'
 import { reachableCheck } from './checks/reachable.ts'
@@ -17,7 +18,7 @@ import { spaceCheck } from './checks/space.ts'
 import { unpackedLayersCheck } from './checks/unpacked-layers.ts'
 import { upstreamCheck } from './checks/upstream.ts'
 
-/** In the order in which they are shown: from containerd outwards. */
+/** In the order in which they are shown: from containerd and other clients outwards. */
 export const ALL_CHECKS: readonly Check[] = [
   settingsCheck,
   containerdCheck,
@@ -27,6 +28,7 @@ export const ALL_CHECKS: readonly Check[] = [
   unpackedLayersCheck,
   contentCheck,
   spaceCheck,
+  podmanCheck,
   portsCheck,
   secretCheck,
   peersCheck,

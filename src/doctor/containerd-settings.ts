@@ -20,7 +20,7 @@ export interface ImageSettings {
   readonly version: number
   readonly configPath: string
   readonly discardsLayers: boolean
-  /** The CRI pulls by itself, and not by the transfer service (2.1 and newer). */
+  /** The CRI fetches images by itself; otherwise, in 2.1 and newer, the transfer service does. */
   readonly pullsLocally: boolean
   /** `config_path` stands where this version of containerd does not look. */
   readonly isMisplaced: boolean
@@ -33,9 +33,11 @@ const OLDEST = 'cri'
 const OLD = 'io.containerd.grpc.v1.cri'
 const NEW = 'io.containerd.cri.v1.images'
 /** What 2.2 and newer take where the files name nothing (`DefaultImageConfig`). */
-const DEFAULT_PATH = '/etc/containerd/certs.d:/etc/docker/certs.d'
+export const DEFAULT_PATH = '/etc/containerd/certs.d:/etc/docker/certs.d'
+/** `max_concurrent_downloads`, unless a file says something else. */
+const DEFAULT_DOWNLOADS = 3
 const NEWEST_1: ContainerdVersion = { major: 1, minor: 7, patch: 99 }
-const NEWEST_2: ContainerdVersion = { major: 2, minor: 3, patch: 0 }
+const NEWEST_2: ContainerdVersion = { major: 2, minor: 4, patch: 2 }
 
 const table = z.record(z.string(), z.unknown())
 
@@ -66,16 +68,30 @@ export function imageSettings(
     version,
     configPath: isSet ? path : byDefault,
     discardsLayers: images['discard_unpacked_layers'] === true,
-    pullsLocally: images['use_local_image_pull'] === true,
+    pullsLocally: !isAtLeast(containerd, 2, 1) || needsLocalPull(images),
     isMisplaced: !isSet && documents.some(({ plugins }) => [OLDEST, OLD, NEW].some((name) => namesPath(plugins[name]))),
     inlineMirrors: mirrors,
   }
 }
 
+/** Set to pull locally, or to something that the transfer service does not support (`CheckLocalImagePullConfigs`, 2.1.0 to 2.4.2 at least). */
+function needsLocalPull(images: Table): boolean {
+  const registry = tableIn(images, 'registry')
+  return (
+    images['use_local_image_pull'] === true ||
+    images['disable_snapshot_annotations'] === false ||
+    images['discard_unpacked_layers'] === true ||
+    images['image_pull_with_sync_fs'] === true ||
+    (images['max_concurrent_downloads'] ?? DEFAULT_DOWNLOADS) !== DEFAULT_DOWNLOADS ||
+    ['mirrors', 'configs', 'auths'].some((key) => Object.keys(tableIn(registry, key)).length > 0)
+  )
+}
+
 /** An imported file's section replaces the whole section of the plugin (`mergeConfig` of 1.x). */
 function imagesOf1(documents: readonly ConfigDocument[], version: number): Table {
   const plugins = Object.assign({}, ...documents.map((document) => document.plugins)) as Table
-  return fromOld(tableIn(plugins, version === 1 ? OLDEST : OLD))
+  const cri = tableIn(plugins, version === 1 ? OLDEST : OLD)
+  return { ...cri, ...tableIn(cri, 'containerd') }
 }
 
 /**
@@ -99,22 +115,19 @@ function translated(plugins: Table, version: number, newest: number): Table {
   return version >= newest ? images : { ...images, ...translatedFromOld(tableIn(plugins, OLD)) }
 }
 
-/** Without runtimes in the section nothing else of `containerd` is taken over (`migrateConfig` of 2.x, up to 2.3.4 at least). */
+/** Without runtimes in the section nothing else of `containerd` is taken over (`migrateConfig` of 2.x, up to 2.4.2 at least). */
 function translatedFromOld(cri: Table): Table {
-  const { discard_unpacked_layers: discards, ...rest } = fromOld(cri)
-  return tableIn(cri, 'containerd')['runtimes'] === undefined || discards === undefined
-    ? rest
-    : { ...rest, discard_unpacked_layers: discards }
+  const containerd = tableIn(cri, 'containerd')
+  return {
+    ...picked(cri, ['registry', 'max_concurrent_downloads', 'image_pull_with_sync_fs']),
+    ...(containerd['runtimes'] === undefined
+      ? {}
+      : picked(containerd, ['disable_snapshot_annotations', 'discard_unpacked_layers'])),
+  }
 }
 
-/** The settings for images in a section of the plugin that did everything. */
-function fromOld(cri: Table): Table {
-  const { registry } = cri
-  const discards = tableIn(cri, 'containerd')['discard_unpacked_layers']
-  return {
-    ...(registry === undefined ? {} : { registry }),
-    ...(discards === undefined ? {} : { discard_unpacked_layers: discards }),
-  }
+function picked(section: Table, keys: readonly string[]): Table {
+  return Object.fromEntries(keys.filter((key) => section[key] !== undefined).map((key) => [key, section[key]]))
 }
 
 function merged(tables: readonly Table[]): Table {

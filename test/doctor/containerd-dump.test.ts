@@ -9,7 +9,7 @@ import { parse } from 'smol-toml'
 
 import { readContainerdConfig } from '../../src/doctor/containerd-config.ts'
 import { imageSettings } from '../../src/doctor/containerd-settings.ts'
-import { findContainerd } from '../support/containerd.ts'
+import { comparedVersions, findContainerd } from '../support/containerd.ts'
 import { execute } from '../support/netns/commands.ts'
 
 const OLDEST = 'plugins.cri'
@@ -62,6 +62,15 @@ const LAYOUTS_OF_2: typeof LAYOUTS = {
   'layers that are thrown away beside runtimes, in a file of version 2': {
     'config.toml': `version = 2\n${discards(OLD, true)}[${OLD}.containerd.runtimes.runc]\nruntime_type = "io.containerd.runc.v2"\n`,
   },
+  'what the transfer service does not support, without runtimes': {
+    'config.toml': `version = 2\n[${OLD}]\nmax_concurrent_downloads = 5\n[${OLD}.containerd]\ndisable_snapshot_annotations = false\n`,
+  },
+  'what the transfer service does not support, beside runtimes': {
+    'config.toml': `version = 2\n[${OLD}.containerd]\ndisable_snapshot_annotations = false\n[${OLD}.containerd.runtimes.runc]\n`,
+  },
+  'credentials in the old way': {
+    'config.toml': `version = 2\n[${OLD}.registry.configs."a.example".auth]\nusername = "a"\n`,
+  },
   'one file of version 3': { 'config.toml': `version = 3\n${registry(NEW, '/a')}${discards(NEW, true)}` },
   'the old name in a file of version 3': { 'config.toml': `version = 3\n${registry(OLD, '/a')}` },
   'version 3 that is imported into version 2': {
@@ -78,7 +87,7 @@ const LAYOUTS_OF_2: typeof LAYOUTS = {
   },
 }
 
-for (const version of ['1.6', '1.7', '2.1'] as const) {
+for (const version of comparedVersions()) {
   const found = await findContainerd({ version })
   describe(`the files of containerd ${version}`, { skip: 'skip' in found ? found.skip : false }, () => {
     const containerd = join('binDir' in found ? found.binDir : '', 'containerd')
@@ -94,7 +103,7 @@ for (const version of ['1.6', '1.7', '2.1'] as const) {
     })
     after(() => rm(root, { recursive: true, force: true }))
 
-    for (const [name, files] of Object.entries({ ...LAYOUTS, ...(version === '2.1' ? LAYOUTS_OF_2 : {}) })) {
+    for (const [name, files] of Object.entries({ ...LAYOUTS, ...(version.startsWith('2.') ? LAYOUTS_OF_2 : {}) })) {
       it(`mean the same to the doctor: ${name}`, async () => {
         const directory = await mkdtemp(join(root, 'l'))
         for (const [path, text] of Object.entries(files)) {
@@ -110,11 +119,8 @@ for (const version of ['1.6', '1.7', '2.1'] as const) {
         const { version: format, plugins } = parse(dumped.stdout) as { version: number; plugins: object }
         // The dump of each version is a file of its newest format, with all defaults.
         const expected = imageSettings([{ version: format, plugins: { ...plugins } }], running)
-        const { configPath, discardsLayers } = read
-        assert.deepEqual(
-          { configPath, discardsLayers },
-          { configPath: expected.configPath, discardsLayers: expected.discardsLayers },
-        )
+        for (const key of ['configPath', 'discardsLayers', 'pullsLocally'] as const)
+          assert.equal(read[key], expected[key], key)
       })
     }
   })

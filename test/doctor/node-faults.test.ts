@@ -101,6 +101,38 @@ describe('the doctor at a node with one fault', () => {
     }
   })
 
+  it('registries.conf: a setting that keeps tags away from Nabo, and nothing where Nabo is no mirror', async () => {
+    const file = join(directory, 'registries.conf')
+    const environment = { NABO_PODMAN_CONFIG_DIR: directory }
+    const flags = ['--store', 'directory', '--mirror-addr', '127.0.0.1:7950', '--admin-addr', '127.0.0.1:1']
+    const look = async (text: string) => {
+      await writeFile(file, text)
+      return (await examine(flags, { environment, checks: ['podman'] })).get('podman')
+    }
+    const entry = '[[registry]]\nlocation = "docker.io"\n'
+    const mirror = '[[registry.mirror]]\nlocation = "localhost:7950/docker.io"\n'
+    const finding = await look(`${entry}mirror-by-digest-only = true\n${mirror}`)
+    assert.equal(finding?.level, 'warning')
+    assert.match(
+      finding.says,
+      new RegExp(`^mirror-by-digest-only = true in line 3 of ${file} keeps pulls by tag from docker`),
+    )
+    assert.match(finding.fix ?? '', new RegExp(`^take mirror-by-digest-only = true out of line 3 of ${file}`))
+    assert.equal((await look(`${entry}${mirror}`))?.level, 'ok')
+    assert.equal(await look(entry), undefined)
+    assert.equal((await look('[[registry'))?.level, 'unknown')
+  })
+
+  it('config_path: a list, of a containerd that does not answer and so does not tell whether it reads lists', async () => {
+    const file = join(directory, 'config.toml')
+    const list = `${join(directory, 'certs.d')}:/etc/docker/certs.d`
+    await writeFile(file, `version = 3\n[plugins."io.containerd.cri.v1.images".registry]\nconfig_path = "${list}"\n`)
+    const flags = ['--store', 'containerd', '--containerd-config', file, '--config-dir', join(directory, 'certs.d')]
+    const finding = await one('config-path', [...flags, '--containerd-socket', join(directory, 'none.sock')])
+    assert.equal(finding.level, 'warning')
+    assert.match(finding.says, /containerd does not answer, and containerd from 2\.1 on takes the list/)
+  })
+
   it('ports: taken by another program, free, and a Nabo that the flags do not fit', async () => {
     const taken = await web((_request, response) => response.end('hello'))
     const free = ['--peer-addr', '127.0.0.1:1', '--router-addr', '127.0.0.1:1', '--admin-addr', '127.0.0.1:1']

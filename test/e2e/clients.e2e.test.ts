@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 
-import { type Containerd, findContainerd, startContainerd } from '../support/containerd.ts'
+import { chosenVariant, type Containerd, findContainerd, startContainerd } from '../support/containerd.ts'
 import { CriClient, type PullAuth } from '../support/cri/cri-client.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { findTool } from '../support/debian-tool.ts'
@@ -108,7 +108,7 @@ describe('clients of a mirror', { skip: 'skip' in containerd ? containerd.skip :
       assert.ok(authorizations(upstream.take()).includes(`Basic ${ANN}`))
     })
 
-    it('asks once with a wrong password that is answered by 404, and five times if by 401', async () => {
+    it('asks once with a wrong password that is answered by 404, and several times if by 401', async () => {
       const wrong = { username: 'ann', password: 'wrong' }
       const tries = async () => {
         assert.equal(await pull(wrong), false)
@@ -116,7 +116,8 @@ describe('clients of a mirror', { skip: 'skip' in containerd ? containerd.skip :
       }
       assert.equal(await tries(), 1)
       mirror.rules = { ...CHALLENGE, wrong: 401 }
-      assert.equal(await tries(), 5)
+      // From 2.3 on the request before the challenge is one of the five.
+      assert.equal(await tries(), ['2.3', '2.4'].includes(chosenVariant().version ?? '') ? 4 : 5)
     })
 
     it('withholds a password from a mirror whose address is not the one in `server_address`', async () => {

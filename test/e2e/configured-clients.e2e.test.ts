@@ -154,6 +154,17 @@ describe('clients that nabo configure has set up', () => {
         assert.notEqual(await pull(NAME), 'pulled')
       })
 
+      it('asks it by digest alone where the entry of somebody else says so, which configure warns of', async () => {
+        const file = join(configDir, 'registries.conf')
+        await writeFile(file, '[[registry]]\nlocation = "docker.io"\nmirror-by-digest-only = true\n')
+        assert.match(await configure(), /^warning: mirror-by-digest-only = true in line 3 of .* keeps pulls by tag /m)
+        const before = daemon.requests().length
+        assert.notEqual(await pull(NAME), 'pulled')
+        assert.equal(daemon.requests().length, before)
+        assert.equal(await pull(`docker.io/org/app@${image.manifest.descriptor.digest}`), 'pulled')
+        assert.ok(daemon.requests().length > before)
+      })
+
       it('keeps the mirrors that a file of somebody else names for the registry, behind Nabo', async () => {
         const other = '[[registry]]\nlocation = "docker.io"\n\n[[registry.mirror]]\nlocation = "127.0.0.1:1/nobody"\n'
         await mkdir(join(configDir, 'registries.conf.d'))

@@ -1,4 +1,4 @@
-// Two versions of containerd, so that each change is tried with the old and the new one; `npm run test:matrix` tries more with all three.
+// Two versions of containerd, so that each change is tried with the old and the new one; `npm run test:matrix` tries more with every version.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 

@@ -3,9 +3,13 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 
 import { Child } from './child.ts'
-import { type ContainerdVersion, findTool } from './debian-tool.ts'
+import { findTool, printedBy } from './debian-tool.ts'
 import { type CommandResult, execute } from './netns/commands.ts'
 import { eventually } from './poll.ts'
+
+/** Debian's suites carry the first three; the others are built from their Go modules. */
+const VERSIONS = ['1.6', '1.7', '2.1', '2.2', '2.3', '2.4'] as const
+export type ContainerdVersion = (typeof VERSIONS)[number]
 
 /** One containerd to try things with. */
 export interface ContainerdVariant {
@@ -53,14 +57,26 @@ export interface Containerd {
   kill(): Promise<void>
 }
 
-const VARIANT = /^(1\.6|1\.7|2\.1)?(\+parallel)?$/
+const PARALLEL = '+parallel'
+/** A version takes two to three minutes of two cores; the modules come from the network. */
+const BUILD_MS = 45 * 60_000
 
-/** What `NABO_TEST_CONTAINERD` says, as `npm run test:matrix` sets it: `1.6`, `1.7`, `2.1` or `2.1+parallel`. */
+/** What `NABO_TEST_CONTAINERD` says, as `npm run test:matrix` sets it: a version (`2.2`), with `+parallel` or without. */
 export function chosenVariant(text = process.env['NABO_TEST_CONTAINERD'] ?? ''): ContainerdVariant {
-  const match = VARIANT.exec(text)
-  if (match === null) throw new Error(`NABO_TEST_CONTAINERD is ${text}: 1.6, 1.7, 2.1 or 2.1+parallel is expected`)
-  const version = match[1] as ContainerdVersion | undefined
-  return { ...(version === undefined ? {} : { version }), parallelFetch: match[2] !== undefined }
+  const parallelFetch = text.endsWith(PARALLEL)
+  const name = parallelFetch ? text.slice(0, -PARALLEL.length) : text
+  const version = VERSIONS.find((each) => each === name)
+  if (version === undefined && name !== '')
+    throw new Error(
+      `NABO_TEST_CONTAINERD is ${text}: one of ${VERSIONS.join(', ')} is expected, perhaps with ${PARALLEL}`,
+    )
+  return { ...(version === undefined ? {} : { version }), parallelFetch }
+}
+
+/** The versions for tests that compare them: the chosen one alone, else those of Debian, so that `npm test` needs no Go. */
+export function comparedVersions(): readonly ContainerdVersion[] {
+  const { version } = chosenVariant()
+  return version === undefined ? ['1.6', '1.7', '2.1'] : [version]
 }
 
 /** A containerd, fetched once if need be, or why it cannot be had here: a reason to skip. Without a variant the one that is chosen. */
@@ -69,8 +85,23 @@ export async function findContainerd(
 ): Promise<FoundContainerd | { readonly skip: string }> {
   if (process.getuid?.() !== 0) return { skip: 'containerd needs root' }
   const { version, parallelFetch = false } = variant
-  const tool = await findTool(version === undefined ? 'containerd' : `containerd@${version}`)
+  const tool = await findVersion(version)
   return 'skip' in tool ? tool : { ...tool, parallelFetch }
+}
+
+async function findVersion(version: ContainerdVersion | undefined): ReturnType<typeof findTool> {
+  switch (version) {
+    case undefined:
+      return findTool('containerd')
+    case '1.6':
+    case '1.7':
+    case '2.1':
+      return findTool(`containerd@${version}`)
+    case '2.2':
+    case '2.3':
+    case '2.4':
+      return printedBy('containerd-programs.sh', version, BUILD_MS)
+  }
 }
 
 /** Starts a containerd that has nothing to do with the machine's own, and waits until it answers. Needs root. */

@@ -1,6 +1,7 @@
 import { type Check, error, ok, type Outcome, unknown, warning } from '../check.ts'
 import type { ContainerdConfig } from '../containerd-config.ts'
-import { registrySection } from '../containerd-settings.ts'
+import { DEFAULT_PATH, registrySection } from '../containerd-settings.ts'
+import { directoriesBeforeOurs, listsOurs, readingOfList } from '../directory-list.ts'
 import { whyUnread } from '../unread-config.ts'
 import { second } from '../../time/units.ts'
 import { hasContainerd, type Node } from '../node.ts'
@@ -8,6 +9,7 @@ import type { ContainerdLook } from '../../store/containerd/running-containerd.t
 
 /** Between the clock of the files and that of the processes. */
 const CLOCK_SLACK = second
+const MAX_SAID = 3
 const RESTART = 'restart containerd: systemctl restart containerd'
 
 /** Whether containerd reads hosts.toml files, by its file and by what the running one says. */
@@ -29,26 +31,33 @@ export const configPathCheck: Check = {
         `put ${node.settings.containerdConfig} right (config_path and registry.mirrors exclude each other), and ${RESTART}`,
       )
     const running = look.state === 'answers' && look.cri.state === 'shown' ? look.cri : undefined
-    return running === undefined ? await byFile(node, look, file) : await byRunning(node, running, file)
+    return running === undefined ? await byFile(node, look, file) : await byRunning(node, { look, running, file })
   },
 }
 
-async function byRunning(
-  node: Node,
-  running: { readonly configPath: string; readonly inlineMirrors: readonly string[] },
-  file: ContainerdConfig,
-): Promise<Outcome> {
+interface Running {
+  readonly look: ContainerdLook
+  readonly running: { readonly configPath: string; readonly inlineMirrors: readonly string[] }
+  readonly file: ContainerdConfig
+}
+
+async function byRunning(node: Node, { look, running, file }: Running): Promise<Outcome> {
   const { configDir } = node.settings
-  const saysSo = file.state === 'read' && (await lists(node, file.configPath))
-  if (await lists(node, running.configPath)) {
+  const saysSo =
+    file.state === 'read' &&
+    (await listsOurs(node, file.configPath)) &&
+    readingOfList(file.configPath, look, file) === 'each directory'
+  const unread = unreadList(node, running.configPath, look, file)
+  if (unread === undefined && (await listsOurs(node, running.configPath))) {
     if (file.state === 'read' && !saysSo)
       return warning(
         `containerd reads ${configDir}, but its file does not say so any more: the next start will forget it`,
         lineFor(node, file),
       )
-    return ok(`containerd reads ${configDir}`)
+    return (await readsOthersFirst(node, running.configPath, file)) ?? ok(`containerd reads ${configDir}`)
   }
   if (saysSo) return error(`the file says ${configDir}, but the running containerd has not read it`, RESTART)
+  if (unread !== undefined) return unread
   if (running.configPath !== '') return elsewhere(node, running.configPath)
   if (running.inlineMirrors.length > 0)
     return error(
@@ -58,7 +67,7 @@ async function byRunning(
   return error('containerd reads no hosts.toml: config_path is not set', lineFor(node, file))
 }
 
-/** The running one tells nothing of it: from 2.0 on, or when it cannot be asked. */
+/** The running one tells nothing of it: from 2.0 to 2.3, or when it cannot be asked. */
 async function byFile(node: Node, look: ContainerdLook, file: ContainerdConfig): Promise<Outcome> {
   const { configDir } = node.settings
   switch (file.state) {
@@ -81,20 +90,45 @@ async function byFile(node: Node, look: ContainerdLook, file: ContainerdConfig):
   }
   if (file.isMisplaced)
     return error('config_path stands where this version of containerd does not look', lineFor(node, file))
-  if (!(await lists(node, file.configPath))) {
+  const unread = unreadList(node, file.configPath, look, file)
+  if (unread !== undefined) return unread
+  if (!(await listsOurs(node, file.configPath))) {
     if (file.configPath !== '') return elsewhere(node, file.configPath)
     return error(`config_path is not set in ${file.files[0]}`, startedWith(look, node) ?? lineFor(node, file))
   }
-  // From 2.1 on the CRI pulls by the transfer service, which takes a list for the name of one directory (as of 2.3.4).
-  const takesOne = look.state === 'answers' && look.major === 2 && look.minor >= 1 && !file.pullsLocally
-  if (takesOne && file.configPath.includes(':'))
-    return error(
-      `containerd ${look.major}.${look.minor} takes ${file.configPath} for one directory, and reads no hosts.toml`,
-      lineFor(node, file),
-    )
   if (look.state === 'answers' && look.startedAt !== undefined && look.startedAt + CLOCK_SLACK < file.changedAt)
     return warning(`the file says ${configDir}, but it was changed after containerd had started`, RESTART)
-  return ok(`the file says that containerd reads ${configDir}`)
+  return (await readsOthersFirst(node, file.configPath, file)) ?? ok(`the file says that containerd reads ${configDir}`)
+}
+
+/** undefined if containerd reads every directory of the list, or if there is only one. */
+function unreadList(node: Node, configPath: string, look: ContainerdLook, file: ContainerdConfig): Outcome | undefined {
+  const version = look.state === 'answers' ? `${look.major}.${look.minor}` : 'from 2.1 on'
+  const list = `${configPath === DEFAULT_PATH ? 'its default list' : 'the list'} ${configPath}`
+  switch (readingOfList(configPath, look, file)) {
+    case 'each directory':
+      return undefined
+    case 'as one name':
+      return error(
+        `containerd ${version} takes ${list} for the name of one directory, and reads no hosts.toml`,
+        lineFor(node, file),
+      )
+    case 'unknown':
+      return unknown(
+        `containerd does not answer, and containerd ${version} takes ${list} for the name of one directory`,
+        lineFor(node, file),
+      )
+  }
+}
+
+async function readsOthersFirst(node: Node, configPath: string, file: ContainerdConfig): Promise<Outcome | undefined> {
+  const first = await directoriesBeforeOurs(node, configPath)
+  if (first.length === 0) return undefined
+  const { configDir } = node.settings
+  return warning(
+    `containerd reads ${first.slice(0, MAX_SAID).join(', ')} before ${configDir}, and goes past Nabo for what is set up there`,
+    lineFor(node, file),
+  )
 }
 
 function elsewhere(node: Node, configPath: string): Outcome {
@@ -115,10 +149,4 @@ function lineFor(node: Node, file: ContainerdConfig): string {
   const version = file.state === 'read' ? file.version : 2
   const head = file.state === 'missing' ? 'version = 2, ' : ''
   return `in ${containerdConfig}: ${head}below ${registrySection(version)} config_path = ${JSON.stringify(configDir)}; then ${RESTART}`
-}
-
-async function lists(node: Node, configPath: string): Promise<boolean> {
-  const paths = configPath.split(':').filter((path) => path !== '')
-  const isOurs = await Promise.all(paths.map((path) => node.isSameDirectory(node.settings.configDir, path)))
-  return isOurs.includes(true)
 }

@@ -35,6 +35,11 @@ const BOM = '\uFEFF'
 const OFF = '# nabo: off | '
 /** Behind each header that Nabo wrote: one without it between the marks is somebody else's. */
 const TAG = ' # nabo'
+/**
+ * How long containerd waits for a connection to Nabo, from 2.0.7 and 2.1 on; older versions ignore the key and wait 30 s. A connection on the same
+ * node is there in microseconds; where none comes, as with a dropped packet or a full backlog, each request goes on to the next host after this time.
+ */
+const DIAL_TIMEOUT = '200ms'
 const WORDS = '# Written by "nabo configure containerd"; "nabo restore containerd" takes it out again.'
 
 /** True for a text in which something is Nabo's. */
@@ -106,7 +111,11 @@ function partOf(settings: HostsSettings, otherwise: TomlTable): string[] {
   const { host, ...top } = otherwise
   const name = `host.${JSON.stringify(settings.mirrorUrl)}`
   const capabilities = settings.resolveTags ? '["pull", "resolve"]' : '["pull"]'
-  const own = [`[${name}]${TAG}`, `  capabilities = ${capabilities}`]
+  const own = [
+    `[${name}]${TAG}`,
+    `  capabilities = ${capabilities}`,
+    `  dial_timeout = ${JSON.stringify(DIAL_TIMEOUT)}`,
+  ]
   if (settings.token !== undefined)
     own.push(`  [${name}.header]${TAG}`, `    Nabo-Token = ${JSON.stringify(settings.token)}`)
   const others = settings.mode === 'replace' || !isTable(host) ? {} : { ...host }

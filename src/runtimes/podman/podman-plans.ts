@@ -5,6 +5,7 @@ import { isRegistry, looksLikeRegistry } from '../../oci/reference.ts'
 import { explained as explainedFile, FileError } from '../edited-file.ts'
 import { changing, explained, type MarkedFile, newFoldersOf, readMarked } from '../marked-file.ts'
 import type { FileChange, Plan } from '../text-file.ts'
+import { type ConfText, type MirrorLimit, mirrorUseIn } from './mirror-limits.ts'
 import { entriesOf, type RegistryEntry, withNabo } from './registries-conf.ts'
 
 export interface PodmanOptions {
@@ -51,13 +52,40 @@ export async function planConfigurePodman(options: PodmanOptions): Promise<Plan>
     }
   }
   const changes: FileChange[] = []
+  const confs: ConfText[] = []
   for (const [file, { mirrors, entries }] of additions) {
     const isEmpty = mirrors.size + entries.size === 0
     const newFolders = isEmpty ? undefined : await newFoldersOf(file)
     const text = explained(file.file.path, () => withNabo(file.unmarked, { mirrors, entries, insecure }, newFolders))
     changes.push(...changing(file, text))
+    confs.push({ path: file.file.path, text })
   }
-  return { changes, notes: [], files: files.map(({ file }) => file) }
+  const { limits } = mirrorUseIn(confs, (location) => location.startsWith(`${mirror}/`))
+  const notes = limits.filter(({ prefix }) => options.registries.includes(prefix)).map(warningOf)
+  return { changes, notes, files: files.map(({ file }) => file) }
+}
+
+/** The files of a directory, in the order in which clients read them. Throws FileError. */
+export async function readConfs(configDir: string): Promise<readonly ConfText[]> {
+  return (await readFiles(configDir)).map(({ file: { path, text } }) => ({ path, text }))
+}
+
+/** What a limit means for Nabo, in one sentence without its end. */
+export function meaningOf({ path, line, prefix, setting, keepsAway }: MirrorLimit): string {
+  const pulls = keepsAway === 'tags' ? 'pulls by tag' : 'pulls by digest'
+  return `${setting} in line ${line} of ${path} keeps ${pulls} from ${prefix} away from Nabo`
+}
+
+/** What to change about a limit. */
+export function remedyOf({ path, line, setting }: MirrorLimit): string {
+  const others = setting.startsWith('mirror-by')
+    ? '; a mirror that shall not be asked for tags gets pull-from-mirror = "digest-only"'
+    : ''
+  return `take ${setting} out of line ${line} of ${path}${others}`
+}
+
+function warningOf(limit: MirrorLimit): string {
+  return `warning: ${meaningOf(limit)}: ${remedyOf(limit)}`
 }
 
 /** What takes Nabo out of all files again. Throws FileError; nothing has been changed then. */

@@ -25,7 +25,7 @@ export function entriesOf(text: string): readonly RegistryEntry[] {
   const root = parseToml(text)
   if (root['registries'] !== undefined)
     throw new TomlTextError('it is in the first version of the format, [registries.search], which knows no mirrors')
-  return tablesOf(root).map((table) => {
+  return tablesIn(root, 'registry').map((table) => {
     const location = stringOf(table['location'])
     const prefix = stringOf(table['prefix']) || location
     return { prefix, location: location || prefix }
@@ -39,17 +39,17 @@ export function withNabo(unmarked: Unmarked, additions: ConfAdditions, newFolder
   const wanted = parseToml(text)
   const insertions: Insertion[] = []
   for (const [index, location] of mirrors) {
-    const entry = tablesOf(wanted)[index]
-    const before = entry?.['mirror'] ?? []
-    if (entry === undefined || !Array.isArray(before)) throw new TomlTextError('its mirrors are no list of tables')
-    if (tables(before).some((mirror) => mirror['location'] === location)) continue
-    entry['mirror'] = [mirrorOf(location, insecure), ...(before as unknown[])]
+    const entry = tablesIn(wanted, 'registry')[index]
+    if (entry === undefined) continue
+    const before = tablesIn(entry, 'mirror')
+    if (before.some((mirror) => mirror['location'] === location)) continue
+    entry['mirror'] = [mirrorOf(location, insecure), ...before]
     const insertion = insertionInto(text, index, location, insecure)
     if (insertion !== undefined) insertions.push(insertion)
   }
   if (entries.size > 0) {
     const added = [...entries].map(([registry, location]) => entryOf(registry, location, insecure))
-    wanted['registry'] = [...tablesOf(wanted), ...added]
+    wanted['registry'] = [...tablesIn(wanted, 'registry'), ...added]
     insertions.push({ at: text.length, lines: linesOf(entries, insecure) })
   }
   const result = withBlocks(text, insertions, newFolders)
@@ -71,7 +71,7 @@ function insertionInto(text: string, index: number, location: string, insecure: 
 }
 
 /** The header and all that belongs to the entry at a position. */
-function itemsOf(items: readonly TomlItem[], index: number): readonly TomlItem[] {
+export function itemsOf(items: readonly TomlItem[], index: number): readonly TomlItem[] {
   const starts = items.flatMap((item, at) => (item.kind === 'tables' && item.path.join(' ') === 'registry' ? [at] : []))
   const start = starts[index]
   if (start === undefined) return []
@@ -110,14 +110,11 @@ function entryOf(registry: string, location: string, insecure: boolean): TomlObj
   return { prefix: registry, location: registry, mirror: [mirrorOf(location, insecure)] }
 }
 
-function tablesOf(root: TomlObject): TomlObject[] {
-  const all = root['registry'] ?? []
-  if (!Array.isArray(all)) throw new TomlTextError('its registry is no list of tables')
-  return tables(all)
-}
-
-function tables(values: readonly unknown[]): TomlObject[] {
-  return values.filter((value): value is TomlObject => typeof value === 'object' && value !== null)
+/** Throws TomlTextError. */
+export function tablesIn(parent: TomlObject, key: 'registry' | 'mirror'): TomlObject[] {
+  const all = parent[key] ?? []
+  if (!Array.isArray(all)) throw new TomlTextError(`its ${key} is no list of tables`)
+  return all.filter((value): value is TomlObject => typeof value === 'object' && value !== null)
 }
 
 function stringOf(value: unknown): string {

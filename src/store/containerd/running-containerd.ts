@@ -31,13 +31,13 @@ export type ContainerdLook =
 export type CriLook =
   | { readonly state: 'off' }
   | { readonly state: 'broken'; readonly says: string }
-  /** From 2.0 on the CRI does not tell the settings for images. */
+  /** From 2.0 to 2.3 containerd does not tell the settings for images. */
   | { readonly state: 'hidden' }
   | {
       readonly state: 'shown'
       readonly configPath: string
       readonly discardsLayers: boolean
-      /** Registries with the mirrors of old that stand in the configuration itself. */
+      /** Registries with the mirrors of old that stand in the configuration itself; 2.4 does not tell them. */
       readonly inlineMirrors: readonly string[]
     }
 
@@ -57,6 +57,8 @@ const pluginsSchema = z.object({
   ),
 })
 const statusSchema = z.object({ info: z.record(z.string(), z.string()) })
+/** What the plugin for images exports from 2.4 on. */
+const exportsSchema = z.object({ RegistryConfigPath: z.string(), DiscardUnpackedLayers: z.enum(['true', 'false']) })
 const criSchema = z.object({
   registry: z
     .object({ configPath: z.string().default(''), mirrors: z.record(z.string(), z.unknown()).nullable().default({}) })
@@ -125,7 +127,7 @@ async function lookAtCri(ask: Ask, plugins: z.infer<typeof pluginsSchema>['plugi
   if (broken?.init_err !== undefined && broken.init_err !== null)
     return { state: 'broken', says: broken.init_err.message }
   if (parts.length === 0) return { state: 'off' }
-  if (major >= 2) return { state: 'hidden' }
+  if (major >= 2) return lookAtExports(parts.find(({ id }) => id === 'images')?.exports)
   const answer = await ask('criStatus', { verbose: true })
   const parsed = criSchema.safeParse(parseJson(statusSchema.parse(answer).info['config'] ?? ''))
   if (!parsed.success || parsed.data.registry === undefined) return { state: 'hidden' }
@@ -135,6 +137,13 @@ async function lookAtCri(ask: Ask, plugins: z.infer<typeof pluginsSchema>['plugi
     discardsLayers: parsed.data.containerd?.discardUnpackedLayers ?? false,
     inlineMirrors: Object.keys(parsed.data.registry.mirrors ?? {}),
   }
+}
+
+function lookAtExports(exported: unknown): CriLook {
+  const { success, data } = exportsSchema.safeParse(exported)
+  if (!success) return { state: 'hidden' }
+  const { RegistryConfigPath: configPath, DiscardUnpackedLayers: discards } = data
+  return { state: 'shown', configPath, discardsLayers: discards === 'true', inlineMirrors: [] }
 }
 
 /** Only where the number means the same process here. */

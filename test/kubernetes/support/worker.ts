@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 import type { Child } from '../../support/child.ts'
-import type { ContainerdVersion } from '../../support/debian-tool.ts'
+import type { ContainerdVersion } from '../../support/containerd.ts'
 import type { ControlGroups } from '../../support/cri/control-groups.ts'
 import { fileTree } from '../../support/file-tree.ts'
 import { KubernetesNode } from '../../support/cri/kubernetes-node.ts'
@@ -243,7 +243,7 @@ export function podNetworkOf(host: NetHost): string {
 function configOf(version: ContainerdVersion, { snapshotter, cni }: { snapshotter: string; cni: string }): string {
   const disabled = ['io.containerd.nri.v1.nri', 'io.containerd.internal.v1.opt', 'io.containerd.internal.v1.tracing']
   const head = `disabled_plugins = ${JSON.stringify(disabled)}`
-  if (version !== '2.1')
+  if (version.startsWith('1.'))
     return `version = 2
 ${head}
 [plugins."io.containerd.grpc.v1.cri"]

@@ -17,12 +17,13 @@ describe("Nabo's part of a hosts.toml", () => {
   it('is all there is in a file that is new, with what holds without one', () => {
     assert.equal(
       withNabo('', SETTINGS, { server: 'https://registry-1.docker.io' }, { created: 1 }),
-      `# nabo: begin lines=5 sum=aeea81ae created=1
+      `# nabo: begin lines=6 sum=686e7fb6 created=1
 # Written by "nabo configure containerd"; "nabo restore containerd" takes it out again.
 server = "https://registry-1.docker.io"
 
 [host."http://127.0.0.1:7950"] # nabo
   capabilities = ["pull", "resolve"]
+  dial_timeout = "200ms"
 # nabo: end
 `,
     )
@@ -75,7 +76,11 @@ ca = "ca.pem"
     const second = edit(first, { mirrorUrl: 'http://127.0.0.1:1', resolveTags: false, token: 'quo"te' })
     assert.deepEqual(hostsIn(second), ['http://127.0.0.1:1', 'https://c'])
     const own = (parse(second)['host'] as Record<string, unknown>)['http://127.0.0.1:1']
-    assert.deepEqual(JSON.parse(JSON.stringify(own)), { capabilities: ['pull'], header: { 'Nabo-Token': 'quo"te' } })
+    assert.deepEqual(JSON.parse(JSON.stringify(own)), {
+      capabilities: ['pull'],
+      dial_timeout: '200ms',
+      header: { 'Nabo-Token': 'quo"te' },
+    })
     const outside = (edited: string) => edited.replace(/# nabo: begin[^]*# nabo: end\n/, '|')
     assert.equal(outside(second), outside(first))
     assert.equal(edit(second), first)

@@ -54,6 +54,20 @@ describe('configure and restore of Podman', () => {
     ])
   }
 
+  it('warns, with file and line, of what keeps pulls from its registries away from Nabo', async () => {
+    const digests = `${HUB.replace('\n\n', '\nmirror-by-digest-only = true\n\n')}[[registry]]\nlocation = "quay.io"\nmirror-by-digest-only = true\n`
+    await write('registries.conf', `unqualified-search-registries = ["docker.io"]\n${digests}`)
+    const file = join(configDir, 'registries.conf')
+    const expected = [
+      `warning: mirror-by-digest-only = true in line 4 of ${file} keeps pulls by tag from docker.io away from Nabo: take mirror-by-digest-only = true out of line 4 of ${file}; a mirror that shall not be asked for tags gets pull-from-mirror = "digest-only"`,
+    ]
+    assert.deepEqual((await planConfigurePodman(options())).notes, expected)
+    await configure()
+    // The line that an editor shows, beside the lines of Nabo.
+    assert.deepEqual((await planConfigurePodman(options())).notes, expected)
+    assert.deepEqual((await planConfigurePodman(options({ registries: ['ghcr.io'] }))).notes, [])
+  })
+
   it('puts a tree back as it was, byte for byte, after any settings', async () => {
     await write('registries.conf', `unqualified-search-registries = ["docker.io"]\n${HUB}`)
     await write('registries.conf.d/50-mine.conf', '[[registry]]\nprefix = "ghcr.io"\nlocation = "ghcr.io"')
