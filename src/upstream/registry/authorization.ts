@@ -6,6 +6,7 @@ import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
 import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
+import { scopesOf } from './scopes.ts'
 import type { TokenCache } from './token-cache.ts'
 
 /** Who asks whom for what. */
@@ -79,7 +80,7 @@ export class Authorization {
       credential === shown
         ? {}
         : { withheld: `${address.url.host} sends for a token to ${realm.host}, which is not in its domain` }
-    const scope = `repository:${repository.name}:pull`
+    const scope = scopesOf(challenge.scope, repository, shown !== undefined)
     const request = { registry: address.registry, realm, service, scope, credential: shown, namedBy: address.url }
     try {
       const token = await this.#options.tokens.get(request, options)
@@ -91,17 +92,27 @@ export class Authorization {
     }
   }
 
-  /** Takes note of a 401. False if it does not say what is wanted, so that there is no use in asking again. */
+  /**
+   * Takes note of a 401. False if there is no use in asking again: it does not say what is wanted, and no earlier 401 did. At the end of a
+   * token's life some registries leave the challenge out; the last one then still says where to get a token.
+   */
   refused(asker: Asker, sent: Authorized, challenge: string | undefined): boolean {
     if (sent.header !== undefined) {
       this.#options.tokens.reject(sent.header.replace(/^Bearer /, ''))
       if (!sent.anonymous && asker.credential !== undefined) this.#options.credentialRefused?.(asker.credential)
     }
-    if (challenge === undefined) return false
+    if (challenge === undefined || parseChallenge(challenge) === undefined)
+      return isToken(asker, sent) && this.#challenges.has(keyOf(asker))
     // Keep only what the parser reads, as a copy: a slice would keep the whole header in memory.
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
     return true
   }
+}
+
+/** True for a header with a token that a realm gave, which can give another one. */
+function isToken({ credential }: Asker, { header }: Authorized): boolean {
+  const isOwn = credential !== undefined && 'registryToken' in credential
+  return header?.startsWith('Bearer ') === true && !isOwn
 }
 
 /** A registry's refusal as a verdict on the asker; `failed` where the asker's credential was kept back. */

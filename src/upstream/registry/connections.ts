@@ -4,11 +4,12 @@ import { type SecureContext } from 'node:tls'
 
 import { LRUCache } from 'lru-cache'
 import { atMost } from '../../async/at-most.ts'
-import { Agent, type Dispatcher, ProxyAgent, buildConnector } from 'undici'
+import { Agent, type Dispatcher, Pool, ProxyAgent, buildConnector } from 'undici'
 
 import { isLocalAddress } from '../../oci/local-registry.ts'
 import { isLocalhostOr, isPrivateAddress } from './private-address.ts'
 import type { ChooseProxy } from './proxies.ts'
+import { SocketHistories } from './socket-histories.ts'
 
 /** Resolves names and classifies IP addresses. */
 export interface Network {
@@ -54,10 +55,11 @@ const MAX_ORIGINS = 5000
 /** The kept connections to registries, their token realms and their CDNs. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  /** By trusted certificate authorities, refused addresses and proxy. */
+  /** By trusted certificate authorities, refused addresses, proxy, and whether connections are kept. */
   readonly #agents = new Map<string, Dispatcher>()
   /** True for an origin that was only ever met at private addresses. Evicts the origin whose last connection is the oldest. */
   readonly #origins = new LRUCache<string, boolean>(atMost(MAX_ORIGINS))
+  readonly #sockets = new SocketHistories()
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -65,20 +67,27 @@ export class Connections {
 
   /**
    * For a request to `url` on behalf of `registry`. Throws AddressRefusedError for a literal address that `reach` excludes; requests
-   * fail with it if the name resolves to such an address. A proxy resolves names itself, so only literal addresses are checked.
+   * fail with it if the name resolves to such an address. A proxy resolves names itself, so only literal addresses are checked. With
+   * `isNew` the request gets a connection of its own, which is not kept.
    */
-  dispatcher(registry: string, url: URL, reach: Reach): Dispatcher {
+  dispatcher(registry: string, url: URL, reach: Reach, { isNew = false }: { isNew?: boolean } = {}): Dispatcher {
     if (reach !== 'anything' && isLocalhostOr(refusedBy(reach, this.#options.network), url.hostname))
       throw new AddressRefusedError(reach)
     const proxy = this.#options.proxyFor(url)
     const authority = this.#options.authorities.get(registry)
-    const key = JSON.stringify([authority === undefined ? '' : registry, proxy === undefined ? reach : proxy.href])
+    const trust = authority === undefined ? '' : registry
+    const key = JSON.stringify([trust, proxy === undefined ? reach : proxy.href, isNew])
     let agent = this.#agents.get(key)
     if (agent === undefined) {
-      agent = proxy === undefined ? this.#direct(authority, reach) : this.#through(proxy, authority)
+      agent = proxy === undefined ? this.#direct(authority, reach, isNew) : this.#through(proxy, authority, isNew)
       this.#agents.set(key, agent)
     }
     return agent
+  }
+
+  /** True if a request that began at `requestedAt` (`performance.now()`) may only have met a kept connection that was already given up. */
+  wasStale(error: unknown, requestedAt: number): boolean {
+    return this.#sockets.isStale(error, requestedAt)
   }
 
   /** True if a URL's host is private itself, as far as the connections to it have shown. What is not known is public. */
@@ -90,12 +99,12 @@ export class Connections {
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()))
   }
 
-  #direct(authority: SecureContext | undefined, reach: Reach): Dispatcher {
+  #direct(authority: SecureContext | undefined, reach: Reach, isNew: boolean): Dispatcher {
     const { network } = this.#options
     const lookup = reach === 'anything' ? network.lookup : lookupWithin(reach, network)
-    const connect = buildConnector({ ...this.#tls(authority), lookup })
+    const connect = this.#sockets.watching(buildConnector({ ...this.#tls(authority), lookup }))
     return new Agent({
-      ...this.#limits(),
+      ...this.#limits(isNew),
       connect: (options, callback) =>
         connect(options, (...result) => {
           const [error, socket] = result
@@ -108,18 +117,26 @@ export class Connections {
     })
   }
 
-  #through(proxy: URL, authority: SecureContext | undefined): Dispatcher {
+  #through(proxy: URL, authority: SecureContext | undefined, isNew: boolean): Dispatcher {
     return new ProxyAgent({
-      ...this.#limits(),
+      ...this.#limits(isNew),
       uri: proxy.href,
       connectTimeout: this.#options.connectTimeout,
       requestTls: this.#tls(authority),
+      factory: (origin, options: Pool.Options) => {
+        const { connect } = options
+        return new Pool(origin, {
+          ...options,
+          ...this.#limits(isNew),
+          ...(typeof connect === 'function' ? { connect: this.#sockets.watching(connect) } : {}),
+        })
+      },
     })
   }
 
   /** HTTP/1.1: one connection a blob, and the kernel's flow control instead of a window of 64 KiB. */
-  #limits() {
-    return { maxHeaderSize: MAX_HEADER_BYTES, allowH2: false }
+  #limits(isNew: boolean) {
+    return { maxHeaderSize: MAX_HEADER_BYTES, allowH2: false, pipelining: isNew ? 0 : 1 }
   }
 
   #tls(secureContext: SecureContext | undefined) {

@@ -135,14 +135,7 @@ class RedirectingClient implements HttpClient {
     { reach, status }: { reach: Reach; status: number | undefined },
   ): Promise<HttpResponse> {
     try {
-      const { statusCode, headers, body } = await request(url, {
-        method: asked.method,
-        headers: asked.headers,
-        body: asked.body ?? null,
-        signal: asked.signal,
-        dispatcher: this.#connections.dispatcher(asked.registry, url, reach),
-        ...this.#timeouts,
-      })
+      const { statusCode, headers, body } = await this.#sendTwice(url, asked, reach)
       // A body that ends badly after its reader has gone is nobody's error.
       body.on('error', () => {})
       return {
@@ -159,6 +152,29 @@ class RedirectingClient implements HttpClient {
       if (cause instanceof AddressRefusedError)
         throw new UpstreamError('failed', refusalText(cause.reach, url, asked.registry), { cause, status })
       throw new UpstreamError('unreachable', `${url.host} cannot be reached`, { cause })
+    }
+  }
+
+  /**
+   * Once more on a new connection if a kept one ends before the first byte of an answer: its peer may have closed it while it was idle. A POST
+   * is sent once, since the peer may have acted on it (RFC 9110 9.2.2).
+   */
+  async #sendTwice(url: URL, asked: HttpRequest, reach: Reach): Promise<Dispatcher.ResponseData> {
+    const send = (isNew: boolean) =>
+      request(url, {
+        method: asked.method,
+        headers: asked.headers,
+        body: asked.body ?? null,
+        signal: asked.signal,
+        dispatcher: this.#connections.dispatcher(asked.registry, url, reach, { isNew }),
+        ...this.#timeouts,
+      })
+    const startedAt = performance.now()
+    try {
+      return await send(false)
+    } catch (error) {
+      if (asked.method === 'POST' || asked.signal.aborted || !this.#connections.wasStale(error, startedAt)) throw error
+      return await send(true)
     }
   }
 }

@@ -1,0 +1,94 @@
+// Registries that ask for tokens in their own way, and the connections to them, through whole daemons.
+import assert from 'node:assert/strict'
+import type { Socket } from 'node:net'
+import { afterEach, describe, it } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+
+import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+import { makeImage } from '../support/image-maker.ts'
+import { OddServer } from '../support/registry-clients.ts'
+
+const REGISTRY = 'registry.example'
+
+describe('a daemon in front of a registry that wants tokens', () => {
+  const image = makeImage({ layers: [{ size: 5000, seed: 'tokens' }] })
+  let daemons: TestDaemon[] = []
+  afterEach(async () => {
+    for (const daemon of daemons) await daemon.stop()
+    daemons = []
+  })
+
+  const run = async (url: string, ...flags: readonly string[]) => {
+    const daemon = await runDaemon(['--fallback', 'all', '--upstream', `${REGISTRY}=${url}`, ...flags])
+    daemons.push(daemon)
+    return daemon
+  }
+  const get = async ({ mirror }: TestDaemon, path: string, headers: Record<string, string> = {}, method = 'GET') => {
+    const accept = { accept: image.root.descriptor.mediaType, ...headers }
+    const response = await fetch(`${mirror}/v2/${path}?ns=${REGISTRY}`, { method, headers: accept })
+    return { status: response.status, text: await response.text() }
+  }
+  /** Answers for any name with the one image. */
+  const show: OddServer['answer'] = ({ method, url = '' }, response) => {
+    const kept = [image.root, ...image.blobs].find(({ descriptor }) => url.includes(descriptor.digest)) ?? image.root
+    const { digest, mediaType } = kept.descriptor
+    const headers = { 'content-type': mediaType, 'content-length': kept.bytes.length, 'docker-content-digest': digest }
+    response.writeHead(200, headers).end(method === 'HEAD' ? undefined : kept.bytes)
+  }
+  const tokenRequests = ({ seen }: OddServer) => seen.filter((line) => line.includes('/token'))
+
+  it('asks for the scope that its challenge names', async () => {
+    const scope = 'repository:remote/org/app:pull'
+    await using odd = await OddServer.start((request, response) => {
+      const url = new URL(request.url ?? '', odd.url)
+      if (url.pathname === '/token') response.end(JSON.stringify({ token: url.searchParams.getAll('scope').join('+') }))
+      else if (request.headers.authorization === `Bearer ${scope}`) show(request, response)
+      else
+        response
+          .writeHead(401, {
+            'www-authenticate': `Bearer realm="${odd.url}/token",scope="${scope.replace('pull', 'pull,push')}"`,
+          })
+          .end()
+    })
+    const { status, text } = await get(await run(odd.url), 'org/app/manifests/1')
+    assert.equal(status, 200, text)
+    assert.equal(tokenRequests(odd).length, 1)
+  })
+
+  it('gets another token when one ends, though the registry does not say where', async () => {
+    let valid = 1
+    await using odd = await OddServer.start((request, response) => {
+      if (request.url?.startsWith('/token') === true) return void response.end(JSON.stringify({ token: `t${valid}` }))
+      const { authorization } = request.headers
+      if (authorization === `Bearer t${valid}`) return show(request, response)
+      const challenge = { 'www-authenticate': `Bearer realm="${odd.url}/token"` }
+      response.writeHead(401, authorization === undefined ? challenge : {}).end()
+    })
+    const daemon = await run(odd.url)
+    assert.equal((await get(daemon, 'org/app/manifests/1')).status, 200)
+    valid = 2
+    const { status, text } = await get(daemon, `org/app/blobs/${image.layers[0]?.descriptor.digest}`)
+    assert.equal(status, 200, text)
+    assert.equal(tokenRequests(odd).length, 2)
+  })
+
+  it('asks once more on a new connection when a kept one ends without an answer', async () => {
+    const isUsed = new WeakSet<Socket>()
+    let ended = 0
+    await using odd = await OddServer.start((request, response) => {
+      if (isUsed.has(request.socket)) {
+        ended += 1
+        return void request.socket.destroy()
+      }
+      isUsed.add(request.socket)
+      show(request, response)
+    })
+    const daemon = await run(odd.url)
+    assert.equal((await get(daemon, `org/app/manifests/${image.root.descriptor.digest}`)).status, 200)
+    // The client takes a connection for idle some turns later.
+    await pause(20)
+    const { status, text } = await get(daemon, 'org/other/manifests/1', {}, 'HEAD')
+    assert.equal(status, 200, text)
+    assert.equal(ended, 1)
+  })
+})
