@@ -91,4 +91,44 @@ describe('a daemon in front of a registry that wants tokens', () => {
     assert.equal(status, 200, text)
     assert.equal(ended, 1)
   })
+
+  it('follows a registry to another one that wants a token, and calls the image public by the name that was asked', async () => {
+    await using other = await OddServer.start((request, response) => {
+      if (request.url?.startsWith('/token') === true) response.end(JSON.stringify({ token: 'for-anybody' }))
+      else if (request.headers.authorization === 'Bearer for-anybody') show(request, response)
+      else response.writeHead(401, { 'www-authenticate': `Bearer realm="${other.url}/token",service="s"` }).end()
+    }, '127.0.0.2')
+    await using odd = await OddServer.start((request, response) =>
+      response.writeHead(307, { location: `${other.url}${request.url}` }).end(),
+    )
+    const daemon = await run(odd.url)
+    for (const path of ['manifests/1', ...image.blobs.map(({ descriptor }) => `blobs/${descriptor.digest}`)]) {
+      const { status, text } = await get(daemon, `org/app/${path}`)
+      assert.equal(status, 200, text)
+    }
+    assert.equal(tokenRequests(other).length, 1)
+    const asked = odd.seen.length
+    // From the store, to everybody, without another question.
+    const kept = await get(daemon, `org/app/blobs/${image.layers[0]?.descriptor.digest}`)
+    assert.equal(kept.status, 200)
+    assert.equal(odd.seen.length, asked)
+  })
+
+  it('calls nothing private where the other registry refuses', async () => {
+    await using other = await OddServer.start((request, response) => {
+      if (request.url?.startsWith('/token') === true) response.end(JSON.stringify({ token: 'for-anybody' }))
+      else response.writeHead(401, { 'www-authenticate': `Bearer realm="${other.url}/token"` }).end()
+    }, '127.0.0.2')
+    await using odd = await OddServer.start((request, response) =>
+      response.writeHead(307, { location: `${other.url}${request.url}` }).end(),
+    )
+    const daemon = await run(odd.url)
+    const authorization = `Basic ${Buffer.from('ann:of-the-first').toString('base64')}`
+    for (const headers of [{}, { authorization }]) {
+      const { status, text } = await get(daemon, 'org/app/manifests/1', headers)
+      assert.equal(status, 404, text)
+      assert.match(text, /sends on to 127\.0\.0\.2:\d+, where Nabo sends no credentials/)
+    }
+    assert.ok(other.seen.every((line) => / (?:-|Bearer for-anybody)$/.test(line)))
+  })
 })

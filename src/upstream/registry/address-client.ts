@@ -10,6 +10,7 @@ import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
+import { notShown } from './redirect-tokens.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
 export interface RegistryRequest {
@@ -56,6 +57,8 @@ interface AskOptions extends UpstreamOptions {
 const TOKEN_ERROR = /\berror="?(invalid_request|invalid_token|insufficient_scope)\b/
 const MAX_AUTH_ROUNDS = 2
 const MAX_LINKS_REFUSED = 1
+/** How often one request is sent again with a token for a place that its registry sends on to: one redirect may lead to the next. */
+const MAX_REDIRECT_ROUNDS = 2
 const MAX_ERROR_BYTES = 16 * 1024
 
 /** Asks one address of a registry with the right token and credentials. */
@@ -90,17 +93,24 @@ export class AddressClient {
     if (isCounted)
       await quota?.mayGet(seatOf(asker), (signal) => this.#probe(asker, asked, { ...options, signal }), { signal })
     let linksRefused = 0
+    let redirectRounds = 0
     for (let round = 0; ;) {
       health.status = 'waiting'
       const authorized = await authorization.of(asker, { signal })
       const response = await this.#send(asker, asked, authorized, options)
       const { status } = response
       if (response.url.origin !== address.url.origin && (status === 401 || status === 403)) {
-        // A CDN speaks of the signature in its URL, not of our rights: the registry gives a new one.
         await discard(response)
+        const { url } = response
+        if (status === 401 && authorization.redirects.refused(asker, url, response.header('www-authenticate'))) {
+          redirectRounds += 1
+          if (redirectRounds > MAX_REDIRECT_ROUNDS) throw notShown(asker, url, `it answered ${status}`)
+          continue
+        }
+        // A CDN speaks of the signature in its URL, not of our rights: the registry gives a new one.
         linksRefused += 1
         if (linksRefused > MAX_LINKS_REFUSED)
-          throw new UpstreamError('failed', `${response.url.host} answered ${status}`, { status })
+          throw new UpstreamError('failed', `${url.host} answered ${status}`, { status })
         continue
       }
       if ([200, 206, 404].includes(status)) {
@@ -140,6 +150,7 @@ export class AddressClient {
         method: asked.method,
         headers: header === undefined ? asked.headers : { ...asked.headers, authorization: header },
         signal,
+        authorizeAt: (target) => this.#options.authorization.redirects.of(asker, target, { signal }),
         onAnswer: (status) => {
           health.status = status
         },

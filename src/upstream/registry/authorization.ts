@@ -6,6 +6,7 @@ import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
 import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
+import { RedirectTokens } from './redirect-tokens.ts'
 import { scopesOf } from './scopes.ts'
 import type { TokenCache } from './token-cache.ts'
 
@@ -37,12 +38,15 @@ const NOTHING: Authorized = { header: undefined, anonymous: true }
 
 /** What registries want to see before they answer. */
 export class Authorization {
+  /** For the places that registries send on to. */
+  readonly redirects: RedirectTokens
   readonly #options: AuthorizationOptions
   /** The header that the last answer to an asker had, so that the next request need not be refused first. */
   readonly #challenges = new LRUCache<string, string>(atMost(MAX_CHALLENGES))
 
   constructor(options: AuthorizationOptions) {
     this.#options = options
+    this.redirects = new RedirectTokens(options.tokens)
   }
 
   /**

@@ -30,6 +30,8 @@ export interface HttpRequest {
   readonly signal: AbortSignal
   /** Who named the URL, if that was a registry: a public one may not name a private place. */
   readonly namedBy?: URL | undefined
+  /** The `Authorization` header for a URL in another origin that a redirect names; none if absent or undefined. */
+  readonly authorizeAt?: (target: URL) => Promise<string | undefined>
   /** Told of the status of the URL itself, before redirects are followed. */
   readonly onAnswer?: (status: number) => void
 }
@@ -111,7 +113,10 @@ class RedirectingClient implements HttpClient {
       if (location === undefined) return response
       await discard(response)
       status = response.status
-      if (location.origin !== url.origin) headers = withoutAuthorization(headers)
+      if (location.origin !== url.origin) {
+        const authorization = await asked.authorizeAt?.(location)
+        headers = { ...withoutAuthorization(headers), ...(authorization === undefined ? {} : { authorization }) }
+      }
       // A registry that is private itself may send on within its network, until the public is met.
       if (!this.#connections.isPrivate(url)) reach = 'public'
       url = location
