@@ -17,6 +17,7 @@ import {
   parseRegistryFile,
   parseRegistrySet,
   parseSize,
+  parseTokenRealm,
   parseUpstream,
 } from './parse.ts'
 import type { ServeFlags } from './serve-config.ts'
@@ -171,6 +172,13 @@ const FLAGS: readonly Flag[] = [
     about: "a registry's certificate authority, PEM",
     parse: parseRegistryFile,
     repeatable: 'map',
+  },
+  {
+    flags: '--token-realm <registry=host>',
+    about:
+      'a host in another domain where tokens for a registry are asked for, and which gets the credentials of that registry',
+    parse: parseTokenRealm,
+    repeatable: 'list',
   },
   { flags: '--credentials-file <path>', about: 'a Docker config.json with credentials for upstreams' },
   {

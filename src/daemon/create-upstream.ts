@@ -13,6 +13,7 @@ import { Authorization } from '../upstream/registry/authorization.ts'
 import { readProxies } from '../upstream/registry/proxies.ts'
 import { RegistrySession } from '../upstream/registry/registry-session.ts'
 import { TokenCache } from '../upstream/registry/token-cache.ts'
+import { TokenRealms } from '../upstream/registry/token-realms.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 export interface OwnedUpstream {
@@ -39,8 +40,10 @@ export async function createUpstream(
     proxyFor: readProxies(process.env),
     isNamed: (registry) => config.upstream.has(registry),
   })
+  const realms = new TokenRealms(config.tokenRealm, log)
   const authorization = new Authorization({
     tokens: new TokenCache(http),
+    realms,
     credentialRefused: (refused) => credentials.refused(refused),
   })
   const client = new AddressClient({ http, authorization, findCredential: credentials.find, observe, quota, log })
@@ -55,7 +58,7 @@ export async function createUpstream(
   return {
     upstream: new RegistryClient(session, { bandwidth, mayGet }),
     addresses: () => addresses.views(),
-    reach: (registry, options) => reachAddresses(http, addresses.of(registry), options),
+    reach: (registry, options) => reachAddresses(http, addresses.of(registry), { ...options, realms }),
     close,
   }
 }

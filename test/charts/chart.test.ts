@@ -66,6 +66,7 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
       { registry: 'registry.example.com:5000', configMap: 'ca', key: 'ca.pem' },
       { registry: 'other.example.com', secret: 'other' },
     ],
+    tokenRealms: { 'registry.example.com:5000': ['gitlab.example.org', 'auth.example.org:8443'] },
     privateImages: 'share',
     tagPolicy: 'peers',
     configure: { mode: 'replace', resolveTags: false },

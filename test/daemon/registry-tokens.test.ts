@@ -5,10 +5,12 @@ import { afterEach, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+import { examine } from '../support/doctor.ts'
 import { makeImage } from '../support/image-maker.ts'
 import { OddServer } from '../support/registry-clients.ts'
 
 const REGISTRY = 'registry.example'
+const ANN = `Basic ${Buffer.from('ann:secret').toString('base64')}`
 
 describe('a daemon in front of a registry that wants tokens', () => {
   const image = makeImage({ layers: [{ size: 5000, seed: 'tokens' }] })
@@ -130,5 +132,39 @@ describe('a daemon in front of a registry that wants tokens', () => {
       assert.match(text, /sends on to 127\.0\.0\.2:\d+, where Nabo sends no credentials/)
     }
     assert.ok(other.seen.every((line) => / (?:-|Bearer for-anybody)$/.test(line)))
+  })
+
+  it('sends credentials to a token server in another domain if --token-realm says so, and says so where it does not', async () => {
+    await using auth = await OddServer.start((request, response) => {
+      const isAnn = request.headers.authorization === ANN
+      response.end(JSON.stringify({ token: isAnn ? 'of-ann' : 'of-nobody' }))
+    }, '127.0.0.2')
+    const challenge = `Bearer realm="${auth.url}/token",service="s",scope="repository:org/app:pull"`
+    await using odd = await OddServer.start((request, response) => {
+      if (request.headers.authorization === 'Bearer of-ann') show(request, response)
+      else response.writeHead(401, { 'www-authenticate': challenge }).end()
+    })
+    const upstream = ['--fallback', REGISTRY, '--upstream', `${REGISTRY}=${odd.url}`]
+    const realm = ['--token-realm', `${REGISTRY}=${new URL(auth.url).host}`]
+    const flag = new RegExp(`--token-realm ${REGISTRY}=127\\.0\\.0\\.2:\\d+`)
+
+    const daemon = await run(odd.url)
+    for (let count = 0; count < 2; count += 1) {
+      const { status, text } = await get(daemon, 'org/app/manifests/1', { authorization: ANN })
+      assert.equal(status, 404, text)
+      assert.match(text, flag)
+    }
+    assert.ok(auth.seen.every((line) => line.endsWith(' -')))
+    const said = daemon.lines.filter(({ level, msg }) => level === 40 && flag.test(String(msg)))
+    assert.equal(said.length, 1)
+    const found = (await examine(upstream, { checks: ['upstream'] })).get('upstream')
+    assert.equal(found?.level, 'warning')
+    assert.match(found.says, /sends for tokens to 127\.0\.0\.2:\d+, which is in another domain/)
+    assert.match(found.fix ?? '', flag)
+
+    const { status, text } = await get(await run(odd.url, ...realm), 'org/app/manifests/1', { authorization: ANN })
+    assert.equal(status, 200, text)
+    assert.ok(auth.seen.some((line) => line.endsWith(ANN)))
+    assert.equal((await examine([...upstream, ...realm], { checks: ['upstream'] })).get('upstream')?.level, 'ok')
   })
 })

@@ -53,6 +53,11 @@
 {{- range $index, $ca := .Values.registryCAs }}
 - '--registry-ca={{ $ca.registry }}=/etc/nabo/registry-ca/{{ $index }}/ca.crt'
 {{- end }}
+{{- range $registry, $hosts := .Values.tokenRealms }}
+{{- range $hosts }}
+- '--token-realm={{ $registry }}={{ . }}'
+{{- end }}
+{{- end }}
 - '--registries={{ include "nabo.registrySet" .Values.registries }}'
 - '--fallback={{ include "nabo.registrySet" .Values.fallback }}'
 {{- range $registry, $urls := .Values.upstreams }}

@@ -1,9 +1,9 @@
-import { type Repository, canonicalRegistry } from '../../oci/reference.ts'
+import type { Repository } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
-import type { Address } from './addresses.ts'
+import { type Address, credentialNameOf } from './addresses.ts'
 import { type Asker, asVerdict, type Authorization, type Authorized } from './authorization.ts'
 import { discard, readSmallBody } from './bodies.ts'
 import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
@@ -181,7 +181,7 @@ export class AddressClient {
     if (options.as === 'anonymous') return undefined
     // Those of a pull are for the registry that the client named.
     if (typeof options.as === 'object') return address.isOwn ? options.as : undefined
-    const registry = address.isOwn ? repository.registry : canonicalRegistry(address.url.host)
+    const registry = credentialNameOf(address)
     return abortable(this.#options.findCredential({ ...repository, registry }, options), options.signal)
   }
 }

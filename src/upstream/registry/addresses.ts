@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
-import { DOCKER_HUB } from '../../oci/reference.ts'
+import { DOCKER_HUB, canonicalRegistry } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { realmBelongsTo } from './challenge.ts'
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts'
@@ -71,6 +71,11 @@ export class Addresses {
       }),
     }))
   }
+}
+
+/** The name under which credentials for an address are kept: a mirror in another domain has its own. */
+export function credentialNameOf({ isOwn, registry, url }: Address): string {
+  return isOwn ? registry : canonicalRegistry(url.host)
 }
 
 /** Registries on this machine speak plain HTTP, as every client assumes. */

@@ -4,11 +4,12 @@ import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
 import type { Address } from './addresses.ts'
-import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo, realmOf } from './challenge.ts'
+import { MAX_CHALLENGE_LENGTH, parseChallenge, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
 import { RedirectTokens } from './redirect-tokens.ts'
 import { scopesOf } from './scopes.ts'
 import type { TokenCache } from './token-cache.ts'
+import { TokenRealms } from './token-realms.ts'
 
 /** Who asks whom for what. */
 export interface Asker {
@@ -28,6 +29,8 @@ export interface Authorized {
 
 export interface AuthorizationOptions {
   readonly tokens: TokenCache
+  /** Only those in the domains of registries get credentials if absent. */
+  readonly realms?: Pick<TokenRealms, 'trusts' | 'withhold'>
   /** Called for a credential that a registry or its token realm refused. */
   readonly credentialRefused?: ((credential: Credential) => void) | undefined
 }
@@ -41,11 +44,13 @@ export class Authorization {
   /** For the places that registries send on to. */
   readonly redirects: RedirectTokens
   readonly #options: AuthorizationOptions
+  readonly #realms: Pick<TokenRealms, 'trusts' | 'withhold'>
   /** The header that the last answer to an asker had, so that the next request need not be refused first. */
   readonly #challenges = new LRUCache<string, string>(atMost(MAX_CHALLENGES))
 
   constructor(options: AuthorizationOptions) {
     this.#options = options
+    this.#realms = options.realms ?? new TokenRealms([])
     this.redirects = new RedirectTokens(options.tokens)
   }
 
@@ -78,12 +83,9 @@ export class Authorization {
     }
     const realm = realmOf(challenge, address.url)
     const { service } = challenge
-    // Anybody may be asked for a token without credentials; with them only the registry's own domain is.
-    const shown = realmBelongsTo(realm, address.url) ? credential : undefined
-    const withheld =
-      credential === shown
-        ? {}
-        : { withheld: `${address.url.host} sends for a token to ${realm.host}, which is not in its domain` }
+    // Anybody may be asked for a token without credentials; with them only the registry's own domain is, and what the operator allows.
+    const shown = credential !== undefined && this.#realms.trusts(realm, address) ? credential : undefined
+    const withheld = credential === shown ? {} : { withheld: this.#realms.withhold(realm, address) }
     const scope = scopesOf(challenge.scope, repository, shown !== undefined)
     const request = { registry: address.registry, realm, service, scope, credential: shown, namedBy: address.url }
     try {

@@ -4,12 +4,15 @@ import type { Address } from './addresses.ts'
 import { readSmallBody } from './bodies.ts'
 import { parseChallenge, realmOf } from './challenge.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
+import { flagFor, type TokenRealms } from './token-realms.ts'
 
 /** What came of asking one address of a registry for `/v2/`, which counts for no quota. */
 export interface ReachedAddress {
   readonly host: string
   /** undefined if it answers as a registry may. */
   readonly failure?: string
+  /** Its token server, which is in another domain and gets no credentials, and the flag that allows it. */
+  readonly withheld?: { readonly tokenServer: string; readonly flag: string }
   /** It is the mirror of a Nabo, which refuses to be an upstream. */
   readonly isNabo: boolean
   /** Its `Date` header. */
@@ -22,25 +25,35 @@ const MAX_BODY = 16 * 1024
 export function reachAddresses(
   http: HttpClient,
   addresses: readonly Address[],
-  options: { signal: AbortSignal },
+  options: { signal: AbortSignal; realms: Pick<TokenRealms, 'trusts'> },
 ): Promise<readonly ReachedAddress[]> {
   return Promise.all(addresses.map((address) => reach(http, address, options)))
 }
 
-/** A registry that answers, but with what no image can be had by. */
-function failureOf(response: HttpResponse, url: URL): { failure?: string } {
+/** A registry that answers, but with what no image can be had by, or no private one. */
+function troubleOf(
+  response: HttpResponse,
+  address: Address,
+  realms: Pick<TokenRealms, 'trusts'>,
+): Pick<ReachedAddress, 'failure' | 'withheld'> {
   if (response.status >= 500) return { failure: `it answered ${response.status}` }
   const challenge = response.status === 401 ? parseChallenge(response.header('www-authenticate') ?? '') : undefined
   if (challenge?.scheme !== 'bearer') return {}
   try {
-    realmOf(challenge, url)
-    return {}
+    const realm = realmOf(challenge, address.url)
+    if (realms.trusts(realm, address)) return {}
+    return { withheld: { tokenServer: realm.host, flag: flagFor(realm, address).flag } }
   } catch (error) {
     return { failure: errorText(error) }
   }
 }
 
-async function reach(http: HttpClient, { registry, url }: Address, { signal }: { signal: AbortSignal }) {
+async function reach(
+  http: HttpClient,
+  address: Address,
+  { signal, realms }: { signal: AbortSignal; realms: Pick<TokenRealms, 'trusts'> },
+) {
+  const { registry, url } = address
   const { host } = url
   try {
     const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
@@ -51,7 +64,7 @@ async function reach(http: HttpClient, { registry, url }: Address, { signal }: {
     return {
       host,
       isNabo,
-      ...failureOf(response, url),
+      ...troubleOf(response, address, realms),
       ...(date === undefined ? {} : { date }),
     }
   } catch (error) {
