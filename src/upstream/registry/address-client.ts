@@ -192,10 +192,15 @@ function seatOf({ address, credential }: Asker) {
     host: address.url.host,
     credentialId: credential && credentialId(credential),
     account:
-      credential !== undefined && 'username' in credential && credential.username !== ''
+      credential !== undefined && 'username' in credential && isPrintable(credential.username)
         ? credential.username
         : undefined,
   }
+}
+
+/** The name of an account is shown, and told to other nodes: one that is no plain text counts as none. */
+function isPrintable(username: string): boolean {
+  return /^[\x20-\x7e]+$/.test(username)
 }
 
 /** Whom a registry counts is shown: one that sends back the secret it was sent names nobody. */
@@ -204,7 +209,7 @@ function withoutSecrets(
   credential: Credential | undefined,
   authorization: string | undefined,
 ): string | undefined {
-  const { username: _, ...values } = { username: '', ...credential }
+  const { username: _, encoding: __, ...values } = { username: '', encoding: undefined, ...credential }
   const secrets = [...Object.values(values), ...(authorization?.split(' ').slice(1) ?? [])]
   return text !== undefined && secrets.some((secret) => secret !== '' && text.includes(secret)) ? undefined : text
 }

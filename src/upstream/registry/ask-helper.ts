@@ -90,7 +90,6 @@ function credentialOf(output: string, program: string): Credential | undefined {
   }
   if (answer.Secret === '') return undefined
   if (answer.Username === TOKEN_USER) return { identityToken: answer.Secret, username: '' }
-  if (answer.Username === '') throw new HelperError(`${program} named no user`)
   return { username: answer.Username, password: answer.Secret }
 }
 

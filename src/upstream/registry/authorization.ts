@@ -107,11 +107,12 @@ export class Authorization {
       this.#options.tokens.reject(sent.header.replace(/^Bearer /, ''))
       if (!sent.anonymous && asker.credential !== undefined) this.#options.credentialRefused?.(asker.credential)
     }
-    if (challenge === undefined || parseChallenge(challenge) === undefined)
+    const parsed = parseChallenge(challenge ?? '')
+    if (challenge === undefined || parsed === undefined)
       return isToken(asker, sent) && this.#challenges.has(keyOf(asker))
     // Keep only what the parser reads, as a copy: a slice would keep the whole header in memory.
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
-    return true
+    return parsed.scheme === 'bearer' || (asker.credential !== undefined && sent.header === undefined)
   }
 }
 

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 
 import { DOCKER_HUB, type Repository, canonicalRegistry, repositoryKey } from '../../oci/reference.ts'
+import { decodeBasic } from '../basic-credential.ts'
+import type { PullCredential } from '../upstream.ts'
 import { type Credential, isBearerToken } from './credential.ts'
 
 /** Where the credential for some repositories is: in the file itself, or with a helper that is asked for `server`. */
@@ -76,15 +78,15 @@ function credentialOf(entry: Entry): Credential | undefined {
   if (registrytoken !== '') return isBearerToken(registrytoken) ? { registryToken: registrytoken } : undefined
   const login = loginOf(entry)
   if (identitytoken !== '') return { identityToken: identitytoken, username: login?.username ?? '' }
-  return login === undefined || login.username === '' ? undefined : login
+  return login
 }
 
-function loginOf(entry: Entry): { username: string; password: string } | undefined {
-  if (entry.username !== undefined && entry.password !== undefined)
-    return { username: entry.username, password: entry.password }
-  const decoded = Buffer.from(entry.auth ?? '', 'base64').toString('utf8')
-  const colon = decoded.indexOf(':')
-  return colon < 0 ? undefined : { username: decoded.slice(0, colon), password: decoded.slice(colon + 1) }
+function loginOf({ auth = '', username, password }: Entry): PullCredential | undefined {
+  if (username !== undefined && password !== undefined)
+    return `${username}${password}` === '' ? undefined : { username, password }
+  const login = decodeBasic(auth)
+  // Old versions of Docker filled up the text with NUL.
+  return login && { ...login, password: login.password.replaceAll(/^\0+|\0+$/g, '') }
 }
 
 /** `https://index.docker.io/v1/` is what `docker login` writes for Docker Hub; others write such paths for other registries. */

@@ -80,7 +80,6 @@ describe('credential helpers', () => {
     for (const [helper, reason] of [
       ['fails', 'docker-credential-fails failed: exit code 3'],
       ['lies', 'docker-credential-lies wrote what is no answer'],
-      ['nameless', 'docker-credential-nameless named no user'],
       ['talks', 'docker-credential-talks wrote more than 65536 bytes'],
       ['locked', 'docker-credential-locked cannot be run: EACCES'],
       ['missing', 'docker-credential-missing is not on the PATH'],

@@ -135,10 +135,7 @@ describe('a Docker config.json', () => {
       [{ auths: { 'r.example': { auth: [secret] } } }, 'is not a Docker config.json'],
       [{ credHelpers: { 'r.example': { secret } } }, 'is not a Docker config.json'],
       [{ auths: { 'r.example': { auth: base64(secret) } } }, 'has an entry that cannot be read: auths["r.example"]'],
-      [
-        { auths: { 'r.example': { auth: base64(`:${secret}`) } } },
-        'has an entry that cannot be read: auths["r.example"]',
-      ],
+      [{ auths: { 'r.example': { auth: base64(':') } } }, 'has an entry that cannot be read: auths["r.example"]'],
       [{ auths: { 'r.example': { username: 'ann' } } }, 'has an entry that cannot be read: auths["r.example"]'],
       [{ auths: { r: { registrytoken: `${secret}\nx: y` } } }, 'has an entry that cannot be read: auths["r"]'],
       [{ credsStore: `../${secret}` }, 'has a name of a helper that cannot be one: credsStore'],

@@ -1,0 +1,113 @@
+// Credentials of every form, of clients and of the node, through whole daemons.
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, afterEach, before, describe, it } from 'node:test'
+
+import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+import { makeImage } from '../support/image-maker.ts'
+import { eventually } from '../support/poll.ts'
+import { SmallRegistry } from '../support/small-registry.ts'
+
+const REGISTRY = 'registry.example'
+/** The form of a Google service account's key, which is a password there. */
+const KEY = JSON.stringify(
+  { type: 'service_account', private_key: `-----BEGIN PRIVATE KEY-----\n${'MII\n'.repeat(400)}` },
+  null,
+  2,
+)
+const PASSWORDS: readonly (readonly [string, string])[] = [
+  ['ann', 'plain'],
+  ['_json_key', KEY],
+  ['', 'a token alone'],
+  ['a token alone', ''],
+  ['ann', ':a:b\r\n\t:'],
+  ['Jörg', 'Passwörter 🔑'],
+]
+
+describe('credentials', () => {
+  const image = makeImage({ layers: [{ size: 20_000, seed: 'credentials' }] })
+  let directory: string
+  let daemons: TestDaemon[] = []
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'nabo-credentials-'))
+  })
+  after(() => rm(directory, { recursive: true, force: true }))
+  afterEach(async () => {
+    for (const daemon of daemons) await daemon.stop()
+    daemons = []
+  })
+
+  const run = async (...flags: readonly string[]) => {
+    const daemon = await runDaemon(['--fallback', 'all', ...flags])
+    daemons.push(daemon)
+    return daemon
+  }
+  const start = async (user: string, password: string) => {
+    const registry = await SmallRegistry.start({ users: { [user]: password } })
+    registry.publish('org/app', '1', image)
+    registry.allow('org/app', [user])
+    return registry
+  }
+  /** As containerd does: it sends its credentials once it is asked for them. Counts the answers with 401. */
+  const pull = async ({ mirror }: TestDaemon, login?: string) => {
+    let refused = 0
+    const paths = ['manifests/1', ...image.blobs.map(({ descriptor }) => `blobs/${descriptor.digest}`)]
+    for (const path of paths) {
+      const ask = (headers: Record<string, string> = {}) =>
+        fetch(`${mirror}/v2/org/app/${path}?ns=${REGISTRY}`, {
+          headers: { accept: image.root.descriptor.mediaType, ...headers },
+        })
+      let response = await ask()
+      if (response.status === 401 && login !== undefined) {
+        refused += 1
+        await response.arrayBuffer()
+        response = await ask({ authorization: `Basic ${Buffer.from(login).toString('base64')}` })
+      }
+      assert.equal(response.status, 200, `${path}: ${await response.clone().text()}`)
+      await response.arrayBuffer()
+    }
+    return refused
+  }
+
+  it('of a pull may hold anything, and cost what a plain password costs', async () => {
+    const costs: unknown[] = []
+    for (const [user, password] of PASSWORDS) {
+      await using registry = await start(user, password)
+      const first = await run('--upstream', `${REGISTRY}=${registry.url}`)
+      const second = await run('--upstream', `${REGISTRY}=${registry.url}`, '--bootstrap', `static:${first.router}`)
+      await eventually('both know each other', async () =>
+        (await Promise.all(daemons.map((one) => one.status()))).every(({ peers }) => peers === 1),
+      )
+      const refused = [await pull(first, `${user}:${password}`)]
+      await eventually('the first one announces it', async () => {
+        const { blobs, index } = await first.status()
+        return blobs === image.blobs.length + 1 && index.peersInSync === 1
+      })
+      const served = () => registry.requests('GET', 'blobs').filter(({ status }) => status === 200).length
+      assert.equal(served(), image.blobs.length)
+      refused.push(await pull(second, `${user}:${password}`))
+      // The second node has its layers from the first one.
+      assert.equal(served(), image.blobs.length)
+      costs.push({ refused, requests: registry.seen.length })
+      for (const daemon of daemons.splice(0)) await daemon.stop()
+    }
+    for (const cost of costs) assert.deepEqual(cost, costs[0])
+  })
+
+  it('of the node may hold anything', async () => {
+    for (const [index, [user, password]] of PASSWORDS.entries()) {
+      await using registry = await start(user, password)
+      const file = join(directory, `config-${index}.json`)
+      for (const entry of [
+        { username: user, password },
+        { auth: Buffer.from(`${user}:${password}`).toString('base64') },
+      ]) {
+        await writeFile(file, JSON.stringify({ auths: { [REGISTRY]: entry } }))
+        const daemon = await run('--upstream', `${REGISTRY}=${registry.url}`, '--credentials-file', file)
+        assert.equal(await pull(daemon), 0)
+      }
+    }
+  })
+})
