@@ -71,6 +71,9 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
     tagPolicy: 'peers',
     configure: { mode: 'replace', resolveTags: false },
   },
+  'with credential helpers of the nodes': {
+    credentials: { existingSecret: 'registry-config', helpersDir: '/opt/credential-helpers' },
+  },
   'without touching the nodes': { configure: { enabled: false }, mirrorToken: { existingSecret: 'token' } },
   'with other ports': {
     ports: { mirror: 30_000, peer: 30_001, router: 30_002, admin: 30_003, metrics: 30_004 },
@@ -119,6 +122,10 @@ function assertSound(objects: readonly KubernetesObject[]): void {
     const path = flagOf(daemon, flag)
     if (path !== undefined) assert.ok(isMounted(daemon, path), `nothing is mounted for --${flag}=${path}`)
   }
+  const search = daemon.env?.find(({ name }) => name === 'PATH')?.value
+  for (const directory of search?.split(':').filter((directory) => directory !== '/usr/bin') ?? [])
+    assert.ok(isMounted(daemon, `${directory}/docker-credential-lab`), `nothing is mounted for ${directory}`)
+  assert.equal(search !== undefined, volumes.has('credential-helpers'))
   for (const arg of flagsOf(daemon).filter((text) => text.startsWith('--registry-ca='))) {
     const path = arg.slice(arg.lastIndexOf('=') + 1)
     assert.ok(isMounted(daemon, path), `nothing is mounted for ${path}`)

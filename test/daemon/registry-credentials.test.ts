@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 
+import { says, writeHelper } from '../support/credential-helper.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
@@ -51,12 +52,12 @@ describe('credentials', () => {
     return registry
   }
   /** As containerd does: it sends its credentials once it is asked for them. Counts the answers with 401. */
-  const pull = async ({ mirror }: TestDaemon, login?: string) => {
+  const pull = async ({ mirror }: TestDaemon, login?: string, ns = REGISTRY) => {
     let refused = 0
     const paths = ['manifests/1', ...image.blobs.map(({ descriptor }) => `blobs/${descriptor.digest}`)]
     for (const path of paths) {
       const ask = (headers: Record<string, string> = {}) =>
-        fetch(`${mirror}/v2/org/app/${path}?ns=${REGISTRY}`, {
+        fetch(`${mirror}/v2/org/app/${path}?ns=${ns}`, {
           headers: { accept: image.root.descriptor.mediaType, ...headers },
         })
       let response = await ask()
@@ -108,6 +109,23 @@ describe('credentials', () => {
         const daemon = await run('--upstream', `${REGISTRY}=${registry.url}`, '--credentials-file', file)
         assert.equal(await pull(daemon), 0)
       }
+    }
+  })
+
+  it('of the node may be with a helper on the PATH, which is named by wildcards and asked once', async () => {
+    await using registry = await start('AWS', 'of-the-helper')
+    const name = '123.dkr.ecr.eu-west-1.amazonaws.com'
+    const helper = await writeHelper(directory, 'lab', says('AWS', 'of-the-helper'))
+    const file = join(directory, 'helpers.json')
+    await writeFile(file, JSON.stringify({ credHelpers: { '*.dkr.ecr.*.amazonaws.com': 'lab' } }))
+    const path = process.env['PATH'] ?? ''
+    process.env['PATH'] = `${path}:${directory}`
+    try {
+      const daemon = await run('--upstream', `${name}=${registry.url}`, '--credentials-file', file)
+      assert.equal(await pull(daemon, undefined, name), 0)
+      assert.deepEqual(await helper.asked(), [`get ${name}`])
+    } finally {
+      process.env['PATH'] = path
     }
   })
 })

@@ -109,6 +109,10 @@ comes more than once stands with blanks between. What extraEnv names is left to 
 {{- range .Values.extraEnv }}
 {{- $taken = append $taken .name }}
 {{- end }}
+{{- if and .Values.credentials.helpersDir (not (has "PATH" $taken)) }}
+- name: PATH
+  value: /usr/bin:/opt/nabo/credential-helpers
+{{- end }}
 {{- range $names }}
 {{- if not (has . $taken) }}
 - name: {{ . }}

@@ -52,6 +52,12 @@
       - key: {{ $.Values.credentials.key }}
         path: config.json
 {{- end }}
+{{- with .Values.credentials.helpersDir }}
+- name: credential-helpers
+  hostPath:
+    path: {{ . }}
+    type: Directory
+{{- end }}
 {{- with .Values.mirrorToken.existingSecret }}
 - name: mirror-token
   secret:
@@ -106,6 +112,11 @@
 {{- if .Values.credentials.existingSecret }}
 - name: credentials
   mountPath: /etc/nabo/credentials
+  readOnly: true
+{{- end }}
+{{- if .Values.credentials.helpersDir }}
+- name: credential-helpers
+  mountPath: /opt/nabo/credential-helpers
   readOnly: true
 {{- end }}
 {{- if .Values.configure.enabled }}
