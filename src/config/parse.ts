@@ -172,6 +172,22 @@ export function parseRegistryFile(text: string): readonly [string, string] {
   return [registryName(text.slice(0, equals)), text.slice(equals + 1)]
 }
 
+export function parseIp(text: string): string {
+  if (isIP(text) === 0) throw new InvalidArgumentError('an IP address is expected.')
+  return text
+}
+
+/** Turns the sentence of a parser's error into one that commander shows. */
+export function sentence<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text)
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
+    }
+  }
+}
+
 function registryName(text: string): string {
   const registry = canonicalRegistry(text.trim())
   if (!isRegistry(registry))

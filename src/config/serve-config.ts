@@ -77,6 +77,9 @@ export interface ServeConfig {
   /** Token servers in other domains than their registries that get credentials all the same. */
   readonly tokenRealm: readonly TokenRealm[]
   readonly credentialsFile?: string
+  /** The kubelet's `CredentialProviderConfig`, and the directory of the programs that it names. */
+  readonly credentialProviderConfig?: string
+  readonly credentialProviderBinDir?: string
   readonly privateImages: 'verify' | 'share' | 'skip'
   readonly mirrorTokenFile?: string
   readonly tagPolicy: TagPolicy

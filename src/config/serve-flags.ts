@@ -1,6 +1,4 @@
-import { isIP } from 'node:net'
-
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 
 import { DEFAULT_ROUTER_PORT, parseBootstrap, parseDnsServer } from '../overlay/bootstrap/parse-bootstrap.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
@@ -12,6 +10,7 @@ import {
   parseCount,
   parseDuration,
   parseHostName,
+  parseIp,
   parseListenAddress,
   parseMirrorSource,
   parseRegistryFile,
@@ -19,6 +18,7 @@ import {
   parseSize,
   parseTokenRealm,
   parseUpstream,
+  sentence,
 } from './parse.ts'
 import type { ServeFlags } from './serve-config.ts'
 import { withoutUserinfo } from './userinfo.ts'
@@ -92,7 +92,7 @@ const FLAGS: readonly Flag[] = [
     flags: '--advertise-addr <ip>',
     about:
       'what peers are told (default: the addresses of --peer-addr, or those of the default routes if it names none)',
-    parse: ip,
+    parse: parseIp,
     repeatable: 'list',
     // How Kubernetes' downward API writes the addresses of a dual-stack node.
     separator: /[\s,]+/,
@@ -181,6 +181,15 @@ const FLAGS: readonly Flag[] = [
     repeatable: 'list',
   },
   { flags: '--credentials-file <path>', about: 'a Docker config.json with credentials for upstreams' },
+  {
+    flags: '--credential-provider-config <path>',
+    about:
+      "the kubelet's CredentialProviderConfig: programs that are asked for credentials that --credentials-file does not have",
+  },
+  {
+    flags: '--credential-provider-bin-dir <path>',
+    about: 'the directory of the programs of --credential-provider-config',
+  },
   {
     flags: '--private-images <how>',
     about:
@@ -296,20 +305,4 @@ function withDefaultListeners(config: ServeFlags): ServeFlags {
 
 function listenerDefaults(port: number): string {
   return `default: [${EVERY_ADDRESS}]:${port} with a cluster secret, else ${LOOPBACK}:${port}`
-}
-
-/** Turns the sentence of a parser's error into one that commander shows. */
-function sentence<T>(parse: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return parse(text)
-    } catch (error) {
-      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
-    }
-  }
-}
-
-function ip(text: string): string {
-  if (isIP(text) === 0) throw new InvalidArgumentError('an IP address is expected.')
-  return text
 }

@@ -2,7 +2,8 @@ import type { ServeConfig } from '../config/serve-config.ts'
 import { includesRegistry } from '../delivery/access/registry-policy.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
-import { NO_CREDENTIALS, readCredentials } from '../upstream/registry/credentials.ts'
+import { readProviders } from '../upstream/registry/credential-providers.ts'
+import { type Credentials, inOrder, readCredentials } from '../upstream/registry/credentials.ts'
 import { createHttpClient } from '../upstream/registry/http-client.ts'
 import { type ReachedAddress, reachAddresses } from '../upstream/registry/reach.ts'
 import { RegistryClient } from '../upstream/registry/registry-client.ts'
@@ -31,8 +32,7 @@ export async function createUpstream(
   parts: { observe: ObserveRequest; quota: QuotaGate; log: Log },
 ): Promise<OwnedUpstream> {
   const { observe, quota, log } = parts
-  const credentials =
-    config.credentialsFile === undefined ? NO_CREDENTIALS : await readCredentials(config.credentialsFile, { log })
+  const credentials = await readSources(config, log)
   const http = await createHttpClient({
     headerTimeout: config.upstreamTimeout,
     idleTimeout: config.upstreamTimeout,
@@ -61,4 +61,19 @@ export async function createUpstream(
     reach: (registry, options) => reachAddresses(http, addresses.of(registry), { ...options, realms }),
     close,
   }
+}
+
+/** The credentials file comes before the kubelet's providers. */
+async function readSources(config: ServeConfig, log: Log): Promise<Credentials> {
+  const { credentialsFile, credentialProviderConfig, credentialProviderBinDir: directory } = config
+  const sources: Credentials[] = []
+  if (credentialsFile !== undefined) sources.push(await readCredentials(credentialsFile, { log }))
+  if ((credentialProviderConfig === undefined) !== (directory === undefined))
+    throw new Error(
+      'only one of --credential-provider-config, a file, and --credential-provider-bin-dir, the directory of its programs, is set: set both',
+    )
+  if (credentialProviderConfig !== undefined && directory !== undefined) {
+    sources.push(await readProviders(credentialProviderConfig, { directory, log }))
+  }
+  return inOrder(sources)
 }

@@ -45,7 +45,7 @@ export function createUseCases(
   const { chosen, peers, provenance, upstream, believesPeers, log } = parts
   const { store, cache, quarantine } = chosen
   const policy = registryPolicy(config)
-  const hasCredentials = config.credentialsFile !== undefined
+  const hasCredentials = config.credentialsFile !== undefined || config.credentialProviderConfig !== undefined
   const publicProofs = new PublicProofs({
     upstream,
     cluster: believesPeers ? clusterProofs(config, parts) : undefined,

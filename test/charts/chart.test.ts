@@ -74,6 +74,14 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
   'with credential helpers of the nodes': {
     credentials: { existingSecret: 'registry-config', helpersDir: '/opt/credential-helpers' },
   },
+  'with the credential providers of the kubelet': {
+    credentials: {
+      providers: {
+        configFile: '/etc/eks/image-credential-provider/config.json',
+        binDir: '/etc/eks/image-credential-provider',
+      },
+    },
+  },
   'without touching the nodes': { configure: { enabled: false }, mirrorToken: { existingSecret: 'token' } },
   'with other ports': {
     ports: { mirror: 30_000, peer: 30_001, router: 30_002, admin: 30_003, metrics: 30_004 },
@@ -114,6 +122,8 @@ function assertSound(objects: readonly KubernetesObject[]): void {
   for (const flag of [
     'cluster-secret-file',
     'credentials-file',
+    'credential-provider-config',
+    'credential-provider-bin-dir',
     'mirror-token-file',
     'containerd-socket',
     'content-path',

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 
 import { says, writeHelper } from '../support/credential-helper.ts'
+import { providerConfig, replies, writeProvider } from '../support/credential-provider.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { makeImage } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
@@ -127,5 +128,26 @@ describe('credentials', () => {
     } finally {
       process.env['PATH'] = path
     }
+  })
+
+  it("of the node may come from the kubelet's credential providers, which are asked once for a pull", async () => {
+    await using registry = await start('ann', 'of-the-provider')
+    const auth = { '*.example': { username: 'ann', password: 'of-the-provider' } }
+    const provider = await writeProvider(directory, 'lab-provider', replies({ cacheKeyType: 'Image', auth }))
+    const config = join(directory, 'providers.json')
+    await writeFile(config, providerConfig({ name: 'lab-provider' }))
+    const file = join(directory, 'other.json')
+    await writeFile(file, JSON.stringify({ auths: { 'other.example': { username: 'bob', password: 'x' } } }))
+    const daemon = await run(
+      ...['--upstream', `${REGISTRY}=${registry.url}`, '--credentials-file', file],
+      ...['--credential-provider-config', config, '--credential-provider-bin-dir', directory],
+    )
+    assert.equal(await pull(daemon), 0)
+    assert.deepEqual(await provider.asked(), [`${REGISTRY}/org/app`])
+    for (const flags of [
+      ['--credential-provider-config', config],
+      ['--credential-provider-bin-dir', directory],
+    ])
+      await assert.rejects(run(...flags), /only one of --credential-provider-config.* is set: set both/)
   })
 })

@@ -47,6 +47,13 @@
 {{- if .Values.credentials.existingSecret }}
 - '--credentials-file=/etc/nabo/credentials/config.json'
 {{- end }}
+{{- if ne (empty .Values.credentials.providers.configFile) (empty .Values.credentials.providers.binDir) }}
+{{- fail "credentials.providers needs both configFile and binDir" }}
+{{- end }}
+{{- with .Values.credentials.providers.configFile }}
+- '--credential-provider-config=/etc/nabo/credential-providers/{{ base . }}'
+- '--credential-provider-bin-dir=/opt/nabo/credential-providers'
+{{- end }}
 {{- if .Values.mirrorToken.existingSecret }}
 - '--mirror-token-file=/etc/nabo/mirror-token/token'
 {{- end }}

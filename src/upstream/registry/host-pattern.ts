@@ -1,4 +1,4 @@
-import { canonicalRegistry } from '../../oci/reference.ts'
+import { canonicalRegistry, type Repository } from '../../oci/reference.ts'
 
 /**
  * Matches registries as the kubelet does: the same number of labels and the same port, where `*` within a label stands for any characters.
@@ -39,4 +39,10 @@ function matchesLabel(pattern: string, label: string): boolean {
     at = found + part.length
   }
   return at <= label.length - last.length
+}
+
+/** Matches a repository as the kubelet matches `matchImages`: the host by {@link matchesHost}, and the rest by the beginning of its text. */
+export function matchesImage(pattern: string, { registry, name }: Repository): boolean {
+  const [host = ''] = pattern.split('/', 1)
+  return matchesHost(host, registry) && `/${name}`.startsWith(pattern.slice(host.length))
 }
