@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
+import { canonicalRegistry } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
 import { type Address, credentialNameOf } from './addresses.ts'
@@ -33,8 +34,11 @@ export class TokenRealms {
     if (realmBelongsTo(realm, address.url)) return true
     if (realm.protocol === 'http:' && address.url.protocol === 'https:') return false
     const withPort = `${realm.hostname}:${realm.port === '' ? DEFAULT_PORTS[realm.protocol] : realm.port}`
-    const registry = credentialNameOf(address)
-    return this.#allowed.some((one) => one.registry === registry && (one.host === realm.host || one.host === withPort))
+    // The host that --upstream names for a registry gets the credentials in any case: its token server may be named for it as well.
+    const registries = [credentialNameOf(address), canonicalRegistry(address.url.host)]
+    return this.#allowed.some(
+      ({ registry, host }) => registries.includes(registry) && (host === realm.host || host === withPort),
+    )
   }
 
   /** Why a credential was kept back, in words for whoever may change it. Logs it the first time. */

@@ -39,6 +39,10 @@ describe('a token server in another domain', () => {
     ] as const) {
       assert.equal(realms.trusts(new URL(realm), address), trusts, `${realm} for ${address.url.host}`)
     }
+    const [proxied] = new Addresses(new Map([['docker.io', [new URL('https://harbor.test')]]])).of('docker.io')
+    assert.ok(proxied !== undefined)
+    for (const registry of ['docker.io', 'harbor.test'])
+      assert.ok(new TokenRealms([{ registry, host: 'auth.test' }]).trusts(new URL('https://auth.test/'), proxied))
     const ofMirror = new TokenRealms([{ registry: 'mirror.test', host: 'auth.test' }])
     assert.equal(ofMirror.trusts(new URL('https://auth.test/'), mirror), true)
     assert.equal(ofMirror.trusts(new URL('https://auth.test/'), own), false)
