@@ -2,7 +2,8 @@ import { Command, Option } from 'commander'
 
 import { environmentName } from './flag-option.ts'
 import type { ServeFlags } from './serve-config.ts'
-import { addServeFlags, SERVE_FLAGS, serveFlagsOf } from './serve-flags.ts'
+import { SERVE_FLAGS } from './serve-flag-table.ts'
+import { addServeFlags, serveFlagsOf } from './serve-flags.ts'
 
 /** The values of flags as their user wrote them, by flag: `--peer-addr` → `10.0.0.1:7951`. Defaults are left out. */
 export type GivenFlags = Readonly<Record<string, readonly string[]>>

@@ -7,7 +7,7 @@ import { parseRegistryUrl, registryApi, RegistryUrlError } from '../oci/registry
 import type { RegistrySet } from '../delivery/access/registry-policy.ts'
 import { type HostPort, canonicalHost, parseHostPort } from '../overlay/host-port.ts'
 import { hour, minute, second } from '../time/units.ts'
-import type { AdvertisedPort, MirrorSource } from './serve-config.ts'
+import type { AdvertisedPort, MirrorSource, TokenRealm } from './serve-config.ts'
 
 /** Parsers of flag values. Each throws InvalidArgumentError with a sentence that says what is expected. */
 
@@ -165,6 +165,17 @@ export function parseRegistryClientCert(text: string): readonly [string, { cert:
   if (equals <= 0 || cert === '' || key === '' || rest.length > 0)
     throw new InvalidArgumentError('<registry>=<certificate file>[,<key file>] is expected.')
   return [registryName(text.slice(0, equals)), { cert, key }]
+}
+
+/** `registry.example.com=gitlab.example.org[:port]`. */
+export function parseTokenRealm(text: string): TokenRealm {
+  const equals = text.indexOf('=')
+  const host = text.slice(equals + 1).toLowerCase()
+  if (equals <= 0 || !isRegistry(host))
+    throw new InvalidArgumentError(
+      '<registry>=<host>[:<port>] is expected, without https://, such as registry.example.com=gitlab.example.org.',
+    )
+  return { registry: registryName(text.slice(0, equals)), host: new URL(`https://${host}`).host }
 }
 
 /** `<registry>=<file>`. */

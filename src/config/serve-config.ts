@@ -19,6 +19,12 @@ export interface AdvertisedPort {
 /** Clients of the mirror: a network, or the default gateways of this machine. */
 export type MirrorSource = 'gateway' | { readonly address: string; readonly prefix: number }
 
+/** A token server in another domain than its registry: a host, with its port if it is not the default one. */
+export interface TokenRealm {
+  readonly registry: string
+  readonly host: string
+}
+
 /** The listeners that can be on the advertised addresses. */
 export type AdvertisedListener = 'peerAddr' | 'routerAddr' | 'metricsAddr'
 
@@ -74,7 +80,12 @@ export interface ServeConfig {
   readonly upstream: ReadonlyMap<string, readonly URL[]>
   readonly registryCa: ReadonlyMap<string, string>
   readonly registryClientCert: ReadonlyMap<string, { readonly cert: string; readonly key: string }>
+  /** Token servers in other domains than their registries that get credentials all the same. */
+  readonly tokenRealm: readonly TokenRealm[]
   readonly credentialsFile?: string
+  /** The kubelet's `CredentialProviderConfig`, and the directory of the programs that it names. */
+  readonly credentialProviderConfig?: string
+  readonly credentialProviderBinDir?: string
   readonly privateImages: 'verify' | 'share' | 'skip'
   readonly mirrorTokenFile?: string
   readonly tagPolicy: TagPolicy

@@ -121,10 +121,8 @@ export async function buildParts(
     },
     registryLabels,
   )
-  const refusedRequests = () => cluster.authentication.verifier.refused
-  const refusedNodes = () => cluster.refusedNodes.total
   observeListeners(metrics.registry, binder, sources)
-  observeStrangers(metrics.registry, { peer: strangers, router: pending }, refusedRequests, refusedNodes)
+  observeStrangers(metrics.registry, { peer: strangers, router: pending }, () => cluster)
   const quota = createQuota(log, teardown)
   const trust = new SystemTrust(process.env, log)
   const owned = await createUpstream(config, {

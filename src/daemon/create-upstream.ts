@@ -5,7 +5,8 @@ import type { SystemTrust } from '../http-client/system-trust.ts'
 import { looksLikeRegistry } from '../oci/reference.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
-import { NO_CREDENTIALS, readCredentials } from '../upstream/registry/credentials.ts'
+import { readProviders } from '../upstream/registry/credential-providers.ts'
+import { type Credentials, inOrder, readCredentials } from '../upstream/registry/credentials.ts'
 import { createHttpClient } from '../upstream/registry/http-client.ts'
 import { type ReachedAddress, reachAddresses } from '../upstream/registry/reach.ts'
 import { RegistryClient } from '../upstream/registry/registry-client.ts'
@@ -17,6 +18,7 @@ import { readProxies } from '../upstream/registry/proxies.ts'
 import { RegistrySession } from '../upstream/registry/registry-session.ts'
 import { type CertificatesView, RegistryTls } from '../upstream/registry/tls/registry-tls.ts'
 import { TokenCache } from '../upstream/registry/token-cache.ts'
+import { TokenRealms } from '../upstream/registry/token-realms.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { findContainerdCertificates } from './containerd-certificates.ts'
 
@@ -39,8 +41,7 @@ export async function createUpstream(
   parts: { observe: ObserveRequest; quota: QuotaGate; trust: SystemTrust; log: Log },
 ): Promise<OwnedUpstream> {
   const { observe, quota, trust, log } = parts
-  const credentials =
-    config.credentialsFile === undefined ? NO_CREDENTIALS : await readCredentials(config.credentialsFile, { log })
+  const credentials = await readSources(config, log)
   const addresses = new Addresses(config.upstream, log)
   const tls = await RegistryTls.create({
     trust,
@@ -58,8 +59,10 @@ export async function createUpstream(
     proxyFor: readProxies(process.env),
     isNamed: (registry) => config.upstream.has(registry),
   })
+  const realms = new TokenRealms(config.tokenRealm, log)
   const authorization = new Authorization({
     tokens: new TokenCache(http),
+    realms,
     credentialRefused: (refused) => credentials.refused(refused),
   })
   const client = new AddressClient({ http, authorization, findCredential: credentials.find, observe, quota, log })
@@ -73,7 +76,7 @@ export async function createUpstream(
   return {
     upstream: new RegistryClient(session, { bandwidth, mayGet }),
     addresses: () => addresses.views(),
-    reach: (registry, options) => reachAddresses(http, addresses.of(registry), options),
+    reach: (registry, options) => reachAddresses(http, addresses.of(registry), { ...options, realms }),
     certificates: async () => tls.view(await registriesToShow(config)),
     close,
   }
@@ -86,4 +89,19 @@ async function registriesToShow(config: ServeConfig): Promise<readonly string[]>
   const inFlags = [...(typeof fallback === 'string' ? [] : fallback), ...upstream.keys()]
   const all = new Set([...inFlags, ...registryCa.keys(), ...registryClientCert.keys(), ...inDirectory])
   return [...all].filter((registry) => includesRegistry(registries, registry)).slice(0, MAX_SHOWN)
+}
+
+/** The credentials file comes before the kubelet's providers. */
+async function readSources(config: ServeConfig, log: Log): Promise<Credentials> {
+  const { credentialsFile, credentialProviderConfig, credentialProviderBinDir: directory } = config
+  const sources: Credentials[] = []
+  if (credentialsFile !== undefined) sources.push(await readCredentials(credentialsFile, { log }))
+  if ((credentialProviderConfig === undefined) !== (directory === undefined))
+    throw new Error(
+      'only one of --credential-provider-config, a file, and --credential-provider-bin-dir, the directory of its programs, is set: set both',
+    )
+  if (credentialProviderConfig !== undefined && directory !== undefined) {
+    sources.push(await readProviders(credentialProviderConfig, { directory, log }))
+  }
+  return inOrder(sources)
 }

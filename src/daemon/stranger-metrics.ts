@@ -9,12 +9,17 @@ interface Strangers {
   readonly refused: Readonly<Record<StrangerRefusal, number>>
 }
 
+/** What this node has refused since its start, by reason. */
+interface Refusals {
+  readonly authentication: { readonly verifier: { readonly refused: Readonly<Record<ProofRefusal, number>> } }
+  readonly refusedNodes: { readonly total: Readonly<Record<Mismatch, number>> }
+}
+
 /** Registers the metrics of connections that have not proved membership, of requests whose proof does not hold, and of nodes that could not join. */
 export function observeStrangers(
   registry: Registry,
   listeners: Readonly<Record<'peer' | 'router', Strangers>>,
-  requests: () => Readonly<Record<ProofRefusal, number>>,
-  nodes: () => Readonly<Record<Mismatch, number>>,
+  cluster: () => Refusals,
 ): void {
   const entries = Object.entries(listeners)
   const refused = new Counter({
@@ -44,7 +49,8 @@ export function observeStrangers(
     registers: [],
     collect() {
       this.reset()
-      for (const [reason, count] of Object.entries(requests())) this.inc({ reason }, count)
+      for (const [reason, count] of Object.entries(cluster().authentication.verifier.refused))
+        this.inc({ reason }, count)
     },
   })
   const mismatched = new Counter({
@@ -54,7 +60,7 @@ export function observeStrangers(
     registers: [],
     collect() {
       this.reset()
-      for (const [reason, count] of Object.entries(nodes())) this.inc({ reason }, count)
+      for (const [reason, count] of Object.entries(cluster().refusedNodes.total)) this.inc({ reason }, count)
     },
   })
   for (const metric of [refused, open, unproved, mismatched] as Metric[]) registry.registerMetric(metric)

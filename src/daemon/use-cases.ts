@@ -46,7 +46,7 @@ export function createUseCases(
   const { chosen, provenance, upstream, believesPeers, log } = parts
   const { store, cache, quarantine } = chosen
   const policy = registryPolicy(config)
-  const hasCredentials = config.credentialsFile !== undefined
+  const hasCredentials = config.credentialsFile !== undefined || config.credentialProviderConfig !== undefined
   const publicProofs = new PublicProofs({
     upstream,
     cluster: believesPeers ? clusterProofs(config, parts) : undefined,

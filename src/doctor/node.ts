@@ -62,6 +62,8 @@ export interface UpstreamLook {
   readonly host: string
   /** Why images cannot be had there; undefined if they can, as far as is known. */
   readonly failure?: string
+  /** Its token server, which is in another domain and gets no credentials, and the flag that allows it. */
+  readonly withheld?: { readonly tokenServer: string; readonly flag: string }
   /** It is a mirror of Nabo, perhaps this node's own. */
   readonly isNabo?: boolean
   /** How far its clock is ahead of ours, in milliseconds. */

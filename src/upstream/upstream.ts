@@ -61,6 +61,8 @@ export interface UpstreamBlobOptions extends SizedOptions {
 export interface PullCredential {
   readonly username: string
   readonly password: string
+  /** Set if the bytes that were sent are not UTF-8: each character of the two texts is one byte. */
+  readonly encoding?: 'latin1'
 }
 
 export interface UpstreamTag {

@@ -70,9 +70,21 @@ const COMBINATIONS: Readonly<Record<string, object>> = {
     ],
     registryClientCerts: [{ registry: 'other.example.com', secret: 'client' }],
     hostCertificates: '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
+    tokenRealms: { 'registry.example.com:5000': ['gitlab.example.org', 'auth.example.org:8443'] },
     privateImages: 'share',
     tagPolicy: 'peers',
     configure: { mode: 'replace', resolveTags: false },
+  },
+  'with credential helpers of the nodes': {
+    credentials: { existingSecret: 'registry-config', helpersDir: '/opt/credential-helpers' },
+  },
+  'with the credential providers of the kubelet': {
+    credentials: {
+      providers: {
+        configFile: '/etc/eks/image-credential-provider/config.json',
+        binDir: '/etc/eks/image-credential-provider',
+      },
+    },
   },
   'without touching the nodes': { configure: { enabled: false }, mirrorToken: { existingSecret: 'token' } },
   'with other ports': {
@@ -114,6 +126,8 @@ function assertSound(objects: readonly KubernetesObject[]): void {
   for (const flag of [
     'cluster-secret-file',
     'credentials-file',
+    'credential-provider-config',
+    'credential-provider-bin-dir',
     'mirror-token-file',
     'containerd-socket',
     'content-path',
@@ -122,6 +136,10 @@ function assertSound(objects: readonly KubernetesObject[]): void {
     const path = flagOf(daemon, flag)
     if (path !== undefined) assert.ok(isMounted(daemon, path), `nothing is mounted for --${flag}=${path}`)
   }
+  const search = daemon.env?.find(({ name }) => name === 'PATH')?.value
+  for (const directory of search?.split(':').filter((directory) => directory !== '/usr/bin') ?? [])
+    assert.ok(isMounted(daemon, `${directory}/docker-credential-lab`), `nothing is mounted for ${directory}`)
+  assert.equal(search !== undefined, volumes.has('credential-helpers'))
   for (const arg of flagsOf(daemon).filter((text) => /^--registry-(?:ca|client-cert)=/.test(text))) {
     for (const path of arg.slice(arg.lastIndexOf('=') + 1).split(','))
       assert.ok(isMounted(daemon, path), `nothing is mounted for ${path}`)

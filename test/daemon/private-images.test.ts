@@ -17,17 +17,17 @@ const accept = MANIFEST_ACCEPT.join(', ')
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
 const ann = basic('ann:kept-to-herself')
 const carl = basic('carl:his-own')
-const wrong = [basic('ann:guessed'), basic('nobody:at-all'), basic('bob:knows-nothing')]
-/** What is no credential for a mirror. */
-const none = [
-  undefined,
-  'Bearer kept-to-herself',
-  'Basic',
-  'Basic !!!',
-  basic(':x'),
+const wrong = [
+  basic('ann:guessed'),
+  basic('nobody:at-all'),
+  basic('bob:knows-nothing'),
+  basic(':kept-to-herself'),
   basic('ann:'),
+  basic('ann:kept-to-herself\n'),
   basic('a\u0000b:c'),
 ]
+/** What is no credential for a mirror. */
+const none = [undefined, 'Bearer kept-to-herself', 'Basic', 'Basic !!!', basic(':')]
 const hidden = 'org/hidden'
 
 describe('an image that is not public', () => {

@@ -47,6 +47,13 @@
 {{- if .Values.credentials.existingSecret }}
 - '--credentials-file=/etc/nabo/credentials/config.json'
 {{- end }}
+{{- if ne (empty .Values.credentials.providers.configFile) (empty .Values.credentials.providers.binDir) }}
+{{- fail "credentials.providers needs both configFile and binDir" }}
+{{- end }}
+{{- with .Values.credentials.providers.configFile }}
+- '--credential-provider-config=/etc/nabo/credential-providers/{{ base . }}'
+- '--credential-provider-bin-dir=/opt/nabo/credential-providers'
+{{- end }}
 {{- if .Values.mirrorToken.existingSecret }}
 - '--mirror-token-file=/etc/nabo/mirror-token/token'
 {{- end }}
@@ -55,6 +62,11 @@
 {{- end }}
 {{- range $index, $client := .Values.registryClientCerts }}
 - '--registry-client-cert={{ $client.registry }}=/etc/nabo/registry-client-cert/{{ $index }}/tls.crt,/etc/nabo/registry-client-cert/{{ $index }}/tls.key'
+{{- end }}
+{{- range $registry, $hosts := .Values.tokenRealms }}
+{{- range $hosts }}
+- '--token-realm={{ $registry }}={{ . }}'
+{{- end }}
 {{- end }}
 - '--registries={{ include "nabo.registrySet" .Values.registries }}'
 {{- range .Values.include }}
@@ -112,6 +124,10 @@ comes more than once stands with blanks between. What extraEnv names is left to 
 {{- $taken := list }}
 {{- range .Values.extraEnv }}
 {{- $taken = append $taken .name }}
+{{- end }}
+{{- if and .Values.credentials.helpersDir (not (has "PATH" $taken)) }}
+- name: PATH
+  value: /usr/bin:/opt/nabo/credential-helpers
 {{- end }}
 {{- range $names }}
 {{- if not (has . $taken) }}

@@ -52,6 +52,24 @@
       - key: {{ $.Values.credentials.key }}
         path: config.json
 {{- end }}
+{{- with .Values.credentials.helpersDir }}
+- name: credential-helpers
+  hostPath:
+    path: {{ . }}
+    type: Directory
+{{- end }}
+{{- with .Values.credentials.providers.configFile }}
+- name: credential-provider-config
+  hostPath:
+    path: {{ dir . }}
+    type: Directory
+{{- end }}
+{{- with .Values.credentials.providers.binDir }}
+- name: credential-providers
+  hostPath:
+    path: {{ . }}
+    type: Directory
+{{- end }}
 {{- with .Values.mirrorToken.existingSecret }}
 - name: mirror-token
   secret:
@@ -118,6 +136,19 @@
 {{- if .Values.credentials.existingSecret }}
 - name: credentials
   mountPath: /etc/nabo/credentials
+  readOnly: true
+{{- end }}
+{{- if .Values.credentials.helpersDir }}
+- name: credential-helpers
+  mountPath: /opt/nabo/credential-helpers
+  readOnly: true
+{{- end }}
+{{- if .Values.credentials.providers.configFile }}
+- name: credential-provider-config
+  mountPath: /etc/nabo/credential-providers
+  readOnly: true
+- name: credential-providers
+  mountPath: /opt/nabo/credential-providers
   readOnly: true
 {{- end }}
 {{- if .Values.configure.enabled }}

@@ -58,9 +58,9 @@ export class CallerProofs {
 
   /** The caller with this credential. Checks no rights. */
   identify(credential: PullCredential): Caller {
-    const { username, password } = credential
+    const { username, password, encoding } = credential
     const id = createHmac('sha256', this.#key)
-      .update(JSON.stringify([username, password]))
+      .update(JSON.stringify([username, password, encoding]))
       .digest('base64url')
     return { id, credential }
   }

@@ -12,6 +12,7 @@ import { HeadSupport, isUnsupported } from './head-support.ts'
 import { Health } from './health.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
+import { notShown } from './redirect-tokens.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
 export interface RegistryRequest {
@@ -54,6 +55,8 @@ interface AskOptions extends UpstreamOptions {
 const TOKEN_ERROR = /\berror="?(invalid_request|invalid_token|insufficient_scope)\b/
 const MAX_AUTH_ROUNDS = 2
 const MAX_LINKS_REFUSED = 1
+/** How often one request is sent again with a token for a place that its registry sends on to: one redirect may lead to the next. */
+const MAX_REDIRECT_ROUNDS = 2
 const MAX_ERROR_BYTES = 16 * 1024
 
 /** Asks one address of a registry with the right token and credentials. */
@@ -130,17 +133,24 @@ export class AddressClient {
     if (isCounted)
       await quota?.mayGet(seatOf(asker), (signal) => this.#probe(asker, asked, { ...options, signal }), { signal })
     let linksRefused = 0
+    let redirectRounds = 0
     for (let round = 0; ;) {
       health.status = 'waiting'
       const authorized = await authorization.of(asker, { signal })
       const response = await this.#send(asker, asked, authorized, options)
       const { status } = response
       if (response.url.origin !== address.url.origin && (status === 401 || status === 403)) {
-        // A CDN speaks of the signature in its URL, not of our rights: the registry gives a new one.
         await discard(response)
+        const { url } = response
+        if (status === 401 && authorization.redirects.refused(asker, url, response.header('www-authenticate'))) {
+          redirectRounds += 1
+          if (redirectRounds > MAX_REDIRECT_ROUNDS) throw notShown(asker, url, `it answered ${status}`)
+          continue
+        }
+        // A CDN speaks of the signature in its URL, not of our rights: the registry gives a new one.
         linksRefused += 1
         if (linksRefused > MAX_LINKS_REFUSED)
-          throw new UpstreamError('failed', `${response.url.host} answered ${status}`, { status })
+          throw new UpstreamError('failed', `${url.host} answered ${status}`, { status })
         continue
       }
       if ([200, 206, 404].includes(status)) {
@@ -188,6 +198,7 @@ export class AddressClient {
         onSent: () => {
           health.status = 'waiting'
         },
+        authorizeAt: (target) => this.#options.authorization.redirects.of(asker, target, { signal }),
         onAnswer: (status) => {
           health.status = status
         },
@@ -241,10 +252,15 @@ function seatOf({ address, credential }: Asker) {
     host: address.name,
     credentialId: credential && credentialId(credential),
     account:
-      credential !== undefined && 'username' in credential && credential.username !== ''
+      credential !== undefined && 'username' in credential && isPrintable(credential.username)
         ? credential.username
         : undefined,
   }
+}
+
+/** The name of an account is shown, and told to other nodes: one that is no plain text counts as none. */
+function isPrintable(username: string): boolean {
+  return /^[\x20-\x7e]+$/.test(username)
 }
 
 /** Whom a registry counts is shown: one that sends back the secret it was sent names nobody. */
@@ -253,7 +269,7 @@ function withoutSecrets(
   credential: Credential | undefined,
   authorization: string | undefined,
 ): string | undefined {
-  const { username: _, ...values } = { username: '', ...credential }
+  const { username: _, encoding: __, ...values } = { username: '', encoding: undefined, ...credential }
   const secrets = [...Object.values(values), ...(authorization?.split(' ').slice(1) ?? [])]
   return text !== undefined && secrets.some((secret) => secret !== '' && text.includes(secret)) ? undefined : text
 }

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
-import { DOCKER_HUB, type Repository } from '../../oci/reference.ts'
+import { DOCKER_HUB, type Repository, canonicalRegistry } from '../../oci/reference.ts'
 import { type RegistryApi, registryApi } from '../../oci/registry-url.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { realmBelongsTo } from './challenge.ts'
@@ -88,6 +88,11 @@ export class Addresses {
 /** The name of a repository at an address. */
 export function nameAt({ prefix }: Address, { name }: Repository): string {
   return `${prefix}${name}`
+}
+
+/** The name under which credentials for an address are kept: a mirror in another domain has its own. */
+export function credentialNameOf({ isOwn, registry, url }: Address): string {
+  return isOwn ? registry : canonicalRegistry(url.host)
 }
 
 /** Where a registry is without --upstream. Those on this machine speak plain HTTP, as every client assumes. */

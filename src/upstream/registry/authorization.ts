@@ -4,9 +4,12 @@ import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { UpstreamError } from '../upstream.ts'
 import { type Address, nameAt } from './addresses.ts'
-import { MAX_CHALLENGE_LENGTH, parseChallenge, realmBelongsTo, realmOf } from './challenge.ts'
+import { MAX_CHALLENGE_LENGTH, parseChallenge, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
+import { RedirectTokens } from './redirect-tokens.ts'
+import { scopesOf } from './scopes.ts'
 import type { TokenCache } from './token-cache.ts'
+import { TokenRealms } from './token-realms.ts'
 
 /** Who asks whom for what. */
 export interface Asker {
@@ -26,6 +29,8 @@ export interface Authorized {
 
 export interface AuthorizationOptions {
   readonly tokens: TokenCache
+  /** Only those in the domains of registries get credentials if absent. */
+  readonly realms?: Pick<TokenRealms, 'trusts' | 'withhold'>
   /** Called for a credential that a registry or its token realm refused. */
   readonly credentialRefused?: ((credential: Credential) => void) | undefined
 }
@@ -36,12 +41,17 @@ const NOTHING: Authorized = { header: undefined, anonymous: true }
 
 /** What registries want to see before they answer. */
 export class Authorization {
+  /** For the places that registries send on to. */
+  readonly redirects: RedirectTokens
   readonly #options: AuthorizationOptions
+  readonly #realms: Pick<TokenRealms, 'trusts' | 'withhold'>
   /** The header that the last answer to an asker had, so that the next request need not be refused first. */
   readonly #challenges = new LRUCache<string, string>(atMost(MAX_CHALLENGES))
 
   constructor(options: AuthorizationOptions) {
     this.#options = options
+    this.#realms = options.realms ?? new TokenRealms([])
+    this.redirects = new RedirectTokens(options.tokens)
   }
 
   /**
@@ -73,13 +83,11 @@ export class Authorization {
     }
     const realm = realmOf(challenge, address.url)
     const { service } = challenge
-    // Anybody may be asked for a token without credentials; with them only the registry's own domain is.
-    const shown = realmBelongsTo(realm, address.url) ? credential : undefined
-    const withheld =
-      credential === shown
-        ? {}
-        : { withheld: `${address.url.host} sends for a token to ${realm.host}, which is not in its domain` }
-    const scope = `repository:${nameAt(address, repository)}:pull`
+    // Anybody may be asked for a token without credentials; with them only the registry's own domain is, and what the operator allows.
+    const shown = credential !== undefined && this.#realms.trusts(realm, address) ? credential : undefined
+    const withheld = credential === shown ? {} : { withheld: this.#realms.withhold(realm, address) }
+    const there = { ...repository, name: nameAt(address, repository) }
+    const scope = scopesOf(challenge.scope, there, shown !== undefined)
     const request = { registry: address.registry, realm, service, scope, credential: shown, namedBy: address.url }
     try {
       const token = await this.#options.tokens.get(request, options)
@@ -91,17 +99,28 @@ export class Authorization {
     }
   }
 
-  /** Takes note of a 401. False if it does not say what is wanted, so that there is no use in asking again. */
+  /**
+   * Takes note of a 401. False if there is no use in asking again: it does not say what is wanted, and no earlier 401 did. At the end of a
+   * token's life some registries leave the challenge out; the last one then still says where to get a token.
+   */
   refused(asker: Asker, sent: Authorized, challenge: string | undefined): boolean {
     if (sent.header !== undefined) {
       this.#options.tokens.reject(sent.header.replace(/^Bearer /, ''))
       if (!sent.anonymous && asker.credential !== undefined) this.#options.credentialRefused?.(asker.credential)
     }
-    if (challenge === undefined) return false
+    const parsed = parseChallenge(challenge ?? '')
+    if (challenge === undefined || parsed === undefined)
+      return isToken(asker, sent) && this.#challenges.has(keyOf(asker))
     // Keep only what the parser reads, as a copy: a slice would keep the whole header in memory.
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
-    return true
+    return parsed.scheme === 'bearer' || (asker.credential !== undefined && sent.header === undefined)
   }
+}
+
+/** True for a header with a token that a realm gave, which can give another one. */
+function isToken({ credential }: Asker, { header }: Authorized): boolean {
+  const isOwn = credential !== undefined && 'registryToken' in credential
+  return header?.startsWith('Bearer ') === true && !isOwn
 }
 
 /** A registry's refusal as a verdict on the asker; `failed` where the asker's credential was kept back. */

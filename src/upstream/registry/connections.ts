@@ -3,12 +3,13 @@ import type { LookupFunction } from 'node:net'
 
 import { LRUCache } from 'lru-cache'
 import { atMost } from '../../async/at-most.ts'
-import { Agent, type Dispatcher, ProxyAgent, buildConnector } from 'undici'
+import { Agent, type Dispatcher, Pool, ProxyAgent, buildConnector } from 'undici'
 
 import { isLocalAddress } from '../../oci/local-registry.ts'
 import { isLocalhostOr, isPrivateAddress } from './private-address.ts'
 import type { ChooseProxy } from './proxies.ts'
 import type { TlsSettings } from './tls/registry-tls.ts'
+import { SocketHistories } from './socket-histories.ts'
 
 /** Resolves names and classifies IP addresses. */
 export interface Network {
@@ -54,32 +55,40 @@ const MAX_AGENTS = 100
 /** The kept connections to registries, their token realms and their CDNs. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  /** By certificates, refused addresses and proxy. One that is evicted ends when its requests have ended. */
+  /** By certificates, refused addresses, proxy, and whether connections are kept. One that is evicted ends when its requests have ended. */
   readonly #agents = new LRUCache<string, Dispatcher>({
     ...atMost(MAX_AGENTS),
     dispose: (agent, _key, reason) => reason === 'evict' && void agent.close().catch(() => {}),
   })
   /** True for an origin that was only ever met at private addresses. Evicts the origin whose last connection is the oldest. */
   readonly #origins = new LRUCache<string, boolean>(atMost(MAX_ORIGINS))
+  readonly #sockets = new SocketHistories()
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
   }
 
   /**
-   * For a request to `url`. Throws AddressRefusedError for a literal address that `reach` excludes; requests with it if the name resolves to such an address. A proxy resolves names itself, so only literal addresses are checked.
+   * For a request to `url`. Throws AddressRefusedError for a literal address that `reach` excludes; requests fail with it if the name resolves to
+   * such an address. A proxy resolves names itself, so only literal addresses are checked. With `isNew` the request gets a connection of its own,
+   * which is not kept.
    */
-  dispatcher(url: URL, reach: Reach, tls: TlsSettings): Dispatcher {
+  dispatcher(url: URL, reach: Reach, tls: TlsSettings, { isNew = false }: { isNew?: boolean } = {}): Dispatcher {
     if (reach !== 'anything' && isLocalhostOr(refusedBy(reach, this.#options.network), url.hostname))
       throw new AddressRefusedError(reach)
     const proxy = this.#options.proxyFor(url)
-    const key = JSON.stringify([tls.key, proxy === undefined ? reach : proxy.href])
+    const key = JSON.stringify([tls.key, proxy === undefined ? reach : proxy.href, isNew])
     let agent = this.#agents.get(key)
     if (agent === undefined) {
-      agent = proxy === undefined ? this.#direct(tls, reach) : this.#through(proxy, tls)
+      agent = proxy === undefined ? this.#direct(tls, reach, isNew) : this.#through(proxy, tls, isNew)
       this.#agents.set(key, agent)
     }
     return agent
+  }
+
+  /** True if a request that began at `requestedAt` (`performance.now()`) may only have met a kept connection that was already given up. */
+  wasStale(error: unknown, requestedAt: number): boolean {
+    return this.#sockets.isStale(error, requestedAt)
   }
 
   /** True if a URL's host is private itself, as far as the connections to it have shown. What is not known is public. */
@@ -91,12 +100,12 @@ export class Connections {
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()))
   }
 
-  #direct(tls: TlsSettings, reach: Reach): Dispatcher {
+  #direct(tls: TlsSettings, reach: Reach, isNew: boolean): Dispatcher {
     const { network } = this.#options
     const lookup = reach === 'anything' ? network.lookup : lookupWithin(reach, network)
-    const connect = buildConnector({ ...this.#tls(tls), lookup })
+    const connect = this.#sockets.watching(buildConnector({ ...this.#tls(tls), lookup }))
     return new Agent({
-      ...this.#limits(),
+      ...this.#limits(isNew),
       connect: (options, callback) =>
         connect(options, (...result) => {
           const [error, socket] = result
@@ -109,18 +118,26 @@ export class Connections {
     })
   }
 
-  #through(proxy: URL, tls: TlsSettings): Dispatcher {
+  #through(proxy: URL, tls: TlsSettings, isNew: boolean): Dispatcher {
     return new ProxyAgent({
-      ...this.#limits(),
+      ...this.#limits(isNew),
       uri: proxy.href,
       connectTimeout: this.#options.connectTimeout,
       requestTls: this.#tls(tls),
+      factory: (origin, options: Pool.Options) => {
+        const { connect } = options
+        return new Pool(origin, {
+          ...options,
+          ...this.#limits(isNew),
+          ...(typeof connect === 'function' ? { connect: this.#sockets.watching(connect) } : {}),
+        })
+      },
     })
   }
 
   /** HTTP/1.1: one connection a blob, and the kernel's flow control instead of a window of 64 KiB. */
-  #limits() {
-    return { maxHeaderSize: MAX_HEADER_BYTES, allowH2: false }
+  #limits(isNew: boolean) {
+    return { maxHeaderSize: MAX_HEADER_BYTES, allowH2: false, pipelining: isNew ? 0 : 1 }
   }
 
   #tls({ secureContext, verifies }: TlsSettings) {

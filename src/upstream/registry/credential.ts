@@ -1,14 +1,10 @@
 import { createHash } from 'node:crypto'
 
 import type { Repository } from '../../oci/reference.ts'
+import type { PullCredential } from '../upstream.ts'
 
 /** What a registry lets somebody in with. */
-export type Credential = PasswordCredential | IdentityToken | RegistryToken
-
-export interface PasswordCredential {
-  readonly username: string
-  readonly password: string
-}
+export type Credential = PullCredential | IdentityToken | RegistryToken
 
 /** An OAuth2 refresh token: only ever sent to the token realm, which gives access tokens for it. */
 export interface IdentityToken {
@@ -34,13 +30,13 @@ export type FindCredential = (
  */
 export function credentialId(credential: Credential): string {
   return createHash('sha256')
-    .update(JSON.stringify(credential, ['username', 'password', 'identityToken', 'registryToken']))
+    .update(JSON.stringify(credential, ['username', 'password', 'encoding', 'identityToken', 'registryToken']))
     .digest('base64url')
 }
 
 /** The `Authorization` header that says a user and a password (RFC 7617). */
-export function basicHeader(credential: PasswordCredential): string {
-  return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`
+export function basicHeader({ username, password, encoding }: PullCredential): string {
+  return `Basic ${Buffer.from(`${username}:${password}`, encoding ?? 'utf8').toString('base64')}`
 }
 
 /** True for what a header can carry as a bearer token: anything else would break the request that it is in. */

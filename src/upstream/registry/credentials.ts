@@ -44,5 +44,21 @@ export async function readCredentials(path: string, options: CredentialsOptions)
   }
 }
 
-/** For a node that has no credentials of its own. */
-export const NO_CREDENTIALS: Credentials = { find: async () => undefined, refused: () => {}, close: () => {} }
+/** The first credential that one of several sources has, in their order. */
+export function inOrder(sources: readonly Credentials[]): Credentials {
+  return {
+    find: async (repository, options) => {
+      for (const source of sources) {
+        const credential = await source.find(repository, options)
+        if (credential !== undefined) return credential
+      }
+      return undefined
+    },
+    refused: (credential) => {
+      for (const source of sources) source.refused(credential)
+    },
+    close: () => {
+      for (const source of sources) source.close()
+    },
+  }
+}

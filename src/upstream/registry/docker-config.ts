@@ -1,12 +1,23 @@
 import { z } from 'zod'
 
 import { DOCKER_HUB, type Repository, canonicalRegistry, repositoryKey } from '../../oci/reference.ts'
+import { decodeBasic } from '../basic-credential.ts'
+import type { PullCredential } from '../upstream.ts'
 import { type Credential, isBearerToken } from './credential.ts'
+import { isHostPattern, matchesHost } from './host-pattern.ts'
 
 /** Where the credential for some repositories is: in the file itself, or with a helper that is asked for `server`. */
 export type CredentialPlace =
   | { readonly type: 'file'; readonly credential: Credential }
   | { readonly type: 'helper'; readonly helper: string; readonly server: string }
+
+/** A place whose key has wildcards in its host. */
+interface PatternPlace {
+  readonly host: string
+  /** The beginning of a repository's name; empty for all. */
+  readonly path: string
+  readonly placeFor: (registry: string) => CredentialPlace
+}
 
 /** The credentials of a Docker `config.json`. */
 export interface DockerConfig {
@@ -35,7 +46,8 @@ const configSchema = z.object({
 
 /**
  * Reads a Docker `config.json`. The longest key that is a prefix of the repository wins, as in Podman's and Kubernetes' reading of
- * it; of one key in both places the helper does; `credsStore` has what no key names. Throws an Error that says what is wrong
+ * it; of one key in both places the helper does; `credsStore` has what no key names. Keys with wildcards in the host (`*.example.com`, as the
+ * kubelet has them) come after all others, in the kubelet's order: that of their text, backwards. Throws an Error that says what is wrong
  * with the file in words that go after its name, and never quotes more of it than a key.
  */
 export function parseDockerConfig(text: string): DockerConfig {
@@ -43,27 +55,43 @@ export function parseDockerConfig(text: string): DockerConfig {
   if (!parsed.success) throw new Error('is not a Docker config.json')
   const { auths, credHelpers, credsStore } = parsed.data
   const places = new Map<string, CredentialPlace>()
+  const patterns = new Map<string, PatternPlace>()
+  const add = (prefix: string, placeFor: PatternPlace['placeFor']) => {
+    const [host = '', ...path] = prefix.split('/')
+    if (isHostPattern(host)) patterns.set(prefix, { host, path: path.join('/'), placeFor })
+    else places.set(prefix, placeFor(prefix))
+  }
   for (const [key, entry] of Object.entries(auths)) {
     // What `docker login` leaves behind when the credential itself is with a helper.
     if (Object.values(entry).every((value) => value === '')) continue
     const credential = credentialOf(entry)
     if (credential === undefined) throw new Error(`has an entry that cannot be read: auths[${JSON.stringify(key)}]`)
-    places.set(prefixOf(key), { type: 'file', credential })
+    add(prefixOf(key), () => ({ type: 'file', credential }))
   }
   for (const [key, name] of Object.entries(credHelpers)) {
-    const prefix = prefixOf(key)
-    places.set(prefix, helperPlace(name, prefix, `credHelpers[${JSON.stringify(key)}]`))
+    const where = `credHelpers[${JSON.stringify(key)}]`
+    helperPlace(name, '', where)
+    add(prefixOf(key), (server) => helperPlace(name, server, where))
   }
   if (credsStore !== '') helperPlace(credsStore, '', 'credsStore')
+  const inOrder = [...patterns].toSorted(([a], [b]) => (a < b ? 1 : -1)).map(([, pattern]) => pattern)
   return {
     placeOf: (repository) => {
       for (let key = repositoryKey(repository); key !== ''; key = key.slice(0, Math.max(key.lastIndexOf('/'), 0))) {
         const place = places.get(key)
         if (place !== undefined) return place
       }
+      const pattern = inOrder.find(
+        ({ host, path }) => matchesHost(host, repository.registry) && isBelow(repository, path),
+      )
+      if (pattern !== undefined) return pattern.placeFor(repository.registry)
       return credsStore === '' ? undefined : helperPlace(credsStore, repository.registry, 'credsStore')
     },
   }
+}
+
+function isBelow({ name }: Repository, path: string): boolean {
+  return path === '' || name === path || name.startsWith(`${path}/`)
 }
 
 function helperPlace(helper: string, prefix: string, where: string): CredentialPlace {
@@ -76,15 +104,15 @@ function credentialOf(entry: Entry): Credential | undefined {
   if (registrytoken !== '') return isBearerToken(registrytoken) ? { registryToken: registrytoken } : undefined
   const login = loginOf(entry)
   if (identitytoken !== '') return { identityToken: identitytoken, username: login?.username ?? '' }
-  return login === undefined || login.username === '' ? undefined : login
+  return login
 }
 
-function loginOf(entry: Entry): { username: string; password: string } | undefined {
-  if (entry.username !== undefined && entry.password !== undefined)
-    return { username: entry.username, password: entry.password }
-  const decoded = Buffer.from(entry.auth ?? '', 'base64').toString('utf8')
-  const colon = decoded.indexOf(':')
-  return colon < 0 ? undefined : { username: decoded.slice(0, colon), password: decoded.slice(colon + 1) }
+function loginOf({ auth = '', username, password }: Entry): PullCredential | undefined {
+  if (username !== undefined && password !== undefined)
+    return `${username}${password}` === '' ? undefined : { username, password }
+  const login = decodeBasic(auth)
+  // Old versions of Docker filled up the text with NUL.
+  return login && { ...login, password: login.password.replaceAll(/^\0+|\0+$/g, '') }
 }
 
 /** `https://index.docker.io/v1/` is what `docker login` writes for Docker Hub; others write such paths for other registries. */

@@ -32,6 +32,8 @@ export interface HttpRequest {
   readonly namedBy?: URL | undefined
   /** Called when the request has a connection to the URL itself. */
   readonly onSent?: () => void
+  /** The `Authorization` header for a URL in another origin that a redirect names; none if absent or undefined. */
+  readonly authorizeAt?: (target: URL) => Promise<string | undefined>
   /** Told of the status of the URL itself, before redirects are followed. */
   readonly onAnswer?: (status: number) => void
 }
@@ -97,7 +99,10 @@ class RedirectingClient implements HttpClient {
       if (location === undefined) return response
       await discard(response)
       status = response.status
-      if (location.origin !== url.origin) headers = withoutAuthorization(headers)
+      if (location.origin !== url.origin) {
+        const authorization = await asked.authorizeAt?.(location)
+        headers = { ...withoutAuthorization(headers), ...(authorization === undefined ? {} : { authorization }) }
+      }
       // A registry that is private itself may send on within its network, until the public is met.
       if (!this.#connections.isPrivate(url)) reach = 'public'
       url = location
@@ -121,16 +126,7 @@ class RedirectingClient implements HttpClient {
     { reach, status }: { reach: Reach; status: number | undefined },
   ): Promise<HttpResponse> {
     try {
-      const tls = (await this.#tls?.settings(asked.registry, url)) ?? USUAL_TLS
-      const dispatcher = this.#connections.dispatcher(url, reach, tls)
-      const { statusCode, headers, body } = await request(url, {
-        method: asked.method,
-        headers: asked.headers,
-        body: asked.body ?? null,
-        signal: asked.signal,
-        dispatcher: asked.onSent === undefined ? dispatcher : onSent(dispatcher, asked.onSent),
-        ...this.#timeouts,
-      })
+      const { statusCode, headers, body } = await this.#sendTwice(url, asked, reach)
       // A body that ends badly after its reader has gone is nobody's error.
       body.on('error', () => {})
       return {
@@ -163,6 +159,32 @@ class RedirectingClient implements HttpClient {
         fix: failure.fix,
       }))
     return failure
+  }
+
+  /**
+   * Once more on a new connection if a kept one ends before the first byte of an answer: its peer may have closed it while it was idle. A POST
+   * is sent once, since the peer may have acted on it (RFC 9110 9.2.2).
+   */
+  async #sendTwice(url: URL, asked: HttpRequest, reach: Reach): Promise<Dispatcher.ResponseData> {
+    const tls = (await this.#tls?.settings(asked.registry, url)) ?? USUAL_TLS
+    const send = (isNew: boolean) => {
+      const dispatcher = this.#connections.dispatcher(url, reach, tls, { isNew })
+      return request(url, {
+        method: asked.method,
+        headers: asked.headers,
+        body: asked.body ?? null,
+        signal: asked.signal,
+        dispatcher: asked.onSent === undefined ? dispatcher : onSent(dispatcher, asked.onSent),
+        ...this.#timeouts,
+      })
+    }
+    const startedAt = performance.now()
+    try {
+      return await send(false)
+    } catch (error) {
+      if (asked.method === 'POST' || asked.signal.aborted || !this.#connections.wasStale(error, startedAt)) throw error
+      return await send(true)
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import type { Address } from './addresses.ts'
 import { mediaTypeOf, readSmallBody } from './bodies.ts'
 import { parseChallenge, realmOf } from './challenge.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
+import { flagFor, type TokenRealms } from './token-realms.ts'
 
 /** What came of asking one address of a registry for `/v2/`, which counts for no quota. */
 export interface ReachedAddress {
@@ -11,6 +12,8 @@ export interface ReachedAddress {
   readonly host: string
   /** undefined if it answers as a registry may. */
   readonly failure?: string
+  /** Its token server, which is in another domain and gets no credentials, and the flag that allows it. */
+  readonly withheld?: { readonly tokenServer: string; readonly flag: string }
   /** It is the mirror of a Nabo, which refuses to be an upstream. */
   readonly isNabo: boolean
   /** Its `Date` header. */
@@ -23,15 +26,18 @@ const MAX_BODY = 16 * 1024
 export function reachAddresses(
   http: HttpClient,
   addresses: readonly Address[],
-  options: { signal: AbortSignal },
+  options: { signal: AbortSignal; realms: Pick<TokenRealms, 'trusts'> },
 ): Promise<readonly ReachedAddress[]> {
   return Promise.all(addresses.map((address) => reach(http, address, options)))
 }
 
-/** A registry that answers, but with what no image can be had by. */
-function failureOf(response: HttpResponse, address: Address): { failure?: string } {
+/** A registry that answers, but with what no image can be had by, or no private one. */
+function troubleOf(
+  response: HttpResponse,
+  address: Address,
+  realms: Pick<TokenRealms, 'trusts'>,
+): Pick<ReachedAddress, 'failure' | 'withheld'> {
   const { status } = response
-  const { url } = address
   if (status >= 500) return { failure: `it answered ${status}` }
   const isPage = status === 200 && /^text\/html$/i.test(mediaTypeOf(response) ?? '')
   if (isPage || status === 404) {
@@ -42,8 +48,9 @@ function failureOf(response: HttpResponse, address: Address): { failure?: string
   const challenge = response.status === 401 ? parseChallenge(response.header('www-authenticate') ?? '') : undefined
   if (challenge?.scheme !== 'bearer') return {}
   try {
-    realmOf(challenge, url)
-    return {}
+    const realm = realmOf(challenge, address.url)
+    if (realms.trusts(realm, address)) return {}
+    return { withheld: { tokenServer: realm.host, flag: flagFor(realm, address).flag } }
   } catch (error) {
     return { failure: errorText(error) }
   }
@@ -56,7 +63,11 @@ function pathFailure({ api, prefix, url }: Address, said: string): string | unde
   return `it ${said} for ${api.pathname}, so no registry is there; if its repositories' names begin with ${path.slice(1)}/, write ${url.origin}/v2${path}`
 }
 
-async function reach(http: HttpClient, address: Address, { signal }: { signal: AbortSignal }) {
+async function reach(
+  http: HttpClient,
+  address: Address,
+  { signal, realms }: { signal: AbortSignal; realms: Pick<TokenRealms, 'trusts'> },
+) {
   const { registry, api, name: host } = address
   try {
     const response = await http.request(api, { registry, method: 'GET', headers: {}, signal })
@@ -66,7 +77,7 @@ async function reach(http: HttpClient, address: Address, { signal }: { signal: A
     return {
       host,
       isNabo,
-      ...failureOf(response, address),
+      ...troubleOf(response, address, realms),
       ...(date === undefined ? {} : { date }),
     }
   } catch (error) {

@@ -11,6 +11,7 @@ export interface TokenRequest {
   readonly registry: string
   readonly realm: URL
   readonly service: string | undefined
+  /** One or more, with blanks between them. */
   readonly scope: string
   /** The registry's address that named the realm: a public one may not name a private place. */
   readonly namedBy?: URL
@@ -66,7 +67,8 @@ function get(
 ): Promise<HttpResponse> {
   const url = new URL(request.realm)
   if (request.service !== undefined) url.searchParams.set('service', request.service)
-  url.searchParams.set('scope', request.scope)
+  url.searchParams.delete('scope')
+  for (const scope of request.scope.split(' ')) url.searchParams.append('scope', scope)
   const { registry, namedBy } = request
   return http.request(url, { registry, method: 'GET', headers, signal: options.signal, namedBy })
 }

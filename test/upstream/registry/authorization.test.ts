@@ -86,3 +86,37 @@ describe('a credential', () => {
     for (const seen of odd.seen) assert.match(seen, / -$/)
   })
 })
+
+describe('a challenge', () => {
+  const clients = new RegistryClients()
+  afterEach(() => clients.close())
+
+  it('is used again where a 401 to a token has none that can be read, once for each request', async () => {
+    for (const later of [undefined, 'Negotiate', 'Digest realm="r"']) {
+      let tokens = 0
+      await using odd = await OddServer.start(({ url, headers }, response) => {
+        if (url?.startsWith('/token') === true) {
+          tokens += 1
+          return void response.end(JSON.stringify({ token: `t${tokens}` }))
+        }
+        const challenge = headers.authorization === undefined ? `Bearer realm="${odd.url}/token"` : later
+        response.writeHead(401, challenge === undefined ? {} : { 'www-authenticate': challenge }).end()
+      })
+      const { client } = await clients.create({ endpoints: [odd.url] })
+      await assert.rejects(client.headManifest(hidden, '1', { signal }), isUpstreamError('denied'))
+      assert.equal(tokens, 1)
+      await assert.rejects(client.headManifest(hidden, '1', { signal }), isUpstreamError('denied'))
+      // The kept token, and one that took its place.
+      assert.equal(tokens, 2)
+    }
+  })
+
+  it('is not there for what was never asked for', async () => {
+    for (const challenge of [{}, { 'www-authenticate': 'Negotiate' }]) {
+      await using odd = await OddServer.start((_, response) => response.writeHead(401, challenge).end())
+      const { client } = await clients.create({ endpoints: [odd.url] })
+      await assert.rejects(client.headManifest(hidden, '1', { signal }), isUpstreamError('denied'))
+      assert.equal(odd.seen.length, 1)
+    }
+  })
+})

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 
-import { CredentialHelpers, type CredentialHelpersOptions } from '../../../src/upstream/registry/credential-helpers.ts'
+import { CredentialHelpers } from '../../../src/upstream/registry/credential-helpers.ts'
+import type { CredentialProgramsOptions } from '../../../src/upstream/registry/credential-programs.ts'
 import { says, writeHelper } from '../../support/credential-helper.ts'
 import { eventually } from '../../support/poll.ts'
 import { type RecordedLog, recordedLog } from '../../support/recorded-log.ts'
@@ -29,7 +30,7 @@ describe('credential helpers', () => {
     await rm(directory, { recursive: true, force: true })
   })
 
-  function make(options: Partial<CredentialHelpersOptions> = {}): CredentialHelpers {
+  function make(options: Partial<CredentialProgramsOptions> = {}): CredentialHelpers {
     const helpers = new CredentialHelpers({ log, env: { PATH: directory }, patience: 60_000, ...options })
     made.push(helpers)
     return helpers
@@ -80,10 +81,12 @@ describe('credential helpers', () => {
     for (const [helper, reason] of [
       ['fails', 'docker-credential-fails failed: exit code 3'],
       ['lies', 'docker-credential-lies wrote what is no answer'],
-      ['nameless', 'docker-credential-nameless named no user'],
       ['talks', 'docker-credential-talks wrote more than 65536 bytes'],
       ['locked', 'docker-credential-locked cannot be run: EACCES'],
-      ['missing', 'docker-credential-missing is not on the PATH'],
+      [
+        'missing',
+        'docker-credential-missing is not on the PATH, or needs an interpreter or a library that is not there',
+      ],
     ] as const) {
       log.lines.length = 0
       for (let i = 0; i < 3; i += 1) assert.equal(await helpers.get(helper, 'r.example', { signal }), undefined)

@@ -135,10 +135,7 @@ describe('a Docker config.json', () => {
       [{ auths: { 'r.example': { auth: [secret] } } }, 'is not a Docker config.json'],
       [{ credHelpers: { 'r.example': { secret } } }, 'is not a Docker config.json'],
       [{ auths: { 'r.example': { auth: base64(secret) } } }, 'has an entry that cannot be read: auths["r.example"]'],
-      [
-        { auths: { 'r.example': { auth: base64(`:${secret}`) } } },
-        'has an entry that cannot be read: auths["r.example"]',
-      ],
+      [{ auths: { 'r.example': { auth: base64(':') } } }, 'has an entry that cannot be read: auths["r.example"]'],
       [{ auths: { 'r.example': { username: 'ann' } } }, 'has an entry that cannot be read: auths["r.example"]'],
       [{ auths: { r: { registrytoken: `${secret}\nx: y` } } }, 'has an entry that cannot be read: auths["r"]'],
       [{ credsStore: `../${secret}` }, 'has a name of a helper that cannot be one: credsStore'],
@@ -150,5 +147,64 @@ describe('a Docker config.json', () => {
         JSON.stringify(content),
       )
     }
+  })
+
+  it('may have wildcards in the labels of a host, as the kubelet has them', () => {
+    const entry = (user: string) => ({ auth: base64(`${user}:x`) })
+    for (const [key, registry, matches] of [
+      ['*.example.com', 'a.example.com', true],
+      ['https://*.example.com/', 'a.example.com', true],
+      ['*.EXAMPLE.com', 'a.example.com', true],
+      ['*.example.com', 'example.com', false],
+      ['*.example.com', 'a.b.example.com', false],
+      ['*.*.example.com', 'a.b.example.com', true],
+      ['*.example.com', 'a.example.com:5000', false],
+      ['*.example.com:5000', 'a.example.com:5000', true],
+      ['*.example.com:5000', 'a.example.com', false],
+      ['*.example.com:*', 'a.example.com:5000', false],
+      ['*.dkr.ecr.*.amazonaws.com', '123.dkr.ecr.eu-west-1.amazonaws.com', true],
+      ['app*.example.com', 'app7.example.com', true],
+      ['app*.example.com', 'map7.example.com', false],
+      ['a*b*c.example.com', 'a-bb-c.example.com', true],
+      ['ab*bc.example.com', 'abc.example.com', false],
+      ['*.io', 'docker.io', true],
+      ['*', 'localhost', true],
+      ['*', 'r.example', false],
+    ] as const) {
+      assert.equal(
+        userFor({ [key]: entry('ann') }, registry, 'team/app'),
+        matches ? 'ann' : undefined,
+        `${key} ${registry}`,
+      )
+    }
+  })
+
+  it('gives keys without wildcards first, then those with them, backwards', () => {
+    const entry = (user: string) => ({ auth: base64(`${user}:x`) })
+    const auths = {
+      '*.example.com': entry('any'),
+      '*.example.com/team': entry('team'),
+      'r.example.com': entry('own'),
+      'a*.example.com': entry('a'),
+    }
+    for (const [registry, name, user] of [
+      ['r.example.com', 'team/app', 'own'],
+      ['b.example.com', 'team/app', 'team'],
+      ['b.example.com', 'team', 'team'],
+      ['b.example.com', 'teams/app', 'any'],
+      ['a1.example.com', 'team/app', 'a'],
+      ['other.test', 'team/app', undefined],
+    ] as const) {
+      assert.equal(userFor(auths, registry, name), user, `${registry}/${name}`)
+    }
+  })
+
+  it('asks a helper that is named by wildcards for the registry of the image', () => {
+    const content = { credHelpers: { '*.dkr.ecr.*.amazonaws.com': 'ecr-login' }, credsStore: 'desktop' }
+    assert.equal(
+      helperFor(content, '123.dkr.ecr.eu-west-1.amazonaws.com'),
+      'ecr-login 123.dkr.ecr.eu-west-1.amazonaws.com',
+    )
+    assert.equal(helperFor(content, 'ghcr.io'), 'desktop ghcr.io')
   })
 })

@@ -16,6 +16,7 @@ import { RegistrySession } from '../../../src/upstream/registry/registry-session
 import { TokenCache } from '../../../src/upstream/registry/token-cache.ts'
 import { UpstreamError } from '../../../src/upstream/upstream.ts'
 import { startConnectProxy } from '../../support/connect-proxy.ts'
+import { TokenRealms } from '../../../src/upstream/registry/token-realms.ts'
 import { isUpstreamError } from '../../support/is-upstream-error.ts'
 import { OddServer, readAll } from '../../support/registry-clients.ts'
 
@@ -209,7 +210,7 @@ describe('a registry that no --upstream names', () => {
 
   it('says why when its addresses are looked at', async () => {
     const { http, addresses } = await create(local.url)
-    const [looked] = await reachAddresses(http, addresses.of(REGISTRY), { signal })
+    const [looked] = await reachAddresses(http, addresses.of(REGISTRY), { signal, realms: new TokenRealms([]) })
     assert.match(looked?.failure ?? '', /is not contacted for registry\.test/)
   })
 

@@ -111,7 +111,10 @@ describe('a registry that misbehaves', () => {
       const { client } = await clients.create({ endpoints: [server.url] })
       await assert.rejects(
         client.headManifest(app, '1', { signal, as: ann }),
-        isUpstreamError('failed', /the credentials were not sent, since .* which is not in its domain; without them/),
+        isUpstreamError(
+          'failed',
+          /the credentials were not sent, since .* which is not in its domain \(--token-realm .* allows it\); without them/,
+        ),
       )
       await assert.rejects(client.headManifest(app, '1', { signal, as: 'anonymous' }), isUpstreamError('denied'))
     }
