@@ -110,8 +110,10 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [{ ready, reasons, store, adminSocket, self, refusedNodes, content, ...status }, { peers }] =
-      await Promise.all([admin.call(ADMIN_API.status, {}, options), admin.call(ADMIN_API.peers, {}, options)])
+    const [
+      { ready, reasons, store, adminSocket, self, refusedNodes, credentialTroubles, content, ...status },
+      { peers },
+    ] = await Promise.all([admin.call(ADMIN_API.status, {}, options), admin.call(ADMIN_API.peers, {}, options)])
     const { mirror, peer, router, admin: own, metrics } = status
     const listeners = { mirror, peer, router, admin: own, metrics }
     return {
@@ -124,6 +126,7 @@ async function lookAtDaemon(
       ...(adminSocket && { adminSocket }),
       self,
       refusedNodes,
+      credentialTroubles,
       peers,
     }
   } catch (error) {

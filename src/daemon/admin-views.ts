@@ -16,6 +16,7 @@ import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 import { errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
 import { VERSION } from '../version.ts'
+import type { OwnedUpstream } from './create-upstream.ts'
 import type { ChosenStore } from './create-store.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
 import type { Metrics } from './metrics.ts'
@@ -28,6 +29,7 @@ export interface Viewed {
   readonly chosen: ChosenStore
   readonly overlay: Overlay
   readonly refusedNodes: RefusedNodes
+  readonly owned: Pick<OwnedUpstream, 'credentialTroubles'>
   readonly index: ReplicatedIndex
   readonly swarm: ReplicatedSwarm
   readonly transfers: Transfers
@@ -61,6 +63,9 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     ...(isOperator ? { mirrored: mirroredView(config) } : {}),
     peers: overlay.peers().length,
     refusedNodes: viewed.refusedNodes.recent(),
+    credentialTroubles: viewed.owned
+      .credentialTroubles()
+      .map((trouble) => (isOperator || trouble.type !== 'refused' ? trouble : { ...trouble, account: '' })),
     blobs: countBlobs(chosen),
     content: {
       place: chosen.place,

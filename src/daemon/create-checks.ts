@@ -37,7 +37,13 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
   const daemon = async (): Promise<DaemonLook> => {
     const { store, self, mirror, peer, admin, metrics } = summary
     const listeners = { mirror, peer, router: config.routerAddr.map(formatHostPort), admin, metrics }
-    const about = { storedBytes: chosen.usedBytes(), self, peers: overlay.peers(), refusedNodes: refusedNodes.recent() }
+    const about = {
+      storedBytes: chosen.usedBytes(),
+      self,
+      peers: overlay.peers(),
+      refusedNodes: refusedNodes.recent(),
+      credentialTroubles: owned.credentialTroubles(),
+    }
     return { state: 'running', ready: true, reasons: [], store, listeners, ...about }
   }
   return new NodeChecks({
@@ -46,7 +52,8 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     // That it listens is known, and whether it is ready is said by itself.
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
     late: ['peers', 'reachable'],
-    local: ALL_CHECKS.filter(({ isDecisive }) => isDecisive === true).map(({ id }) => id),
+    // That of credentials looks at what requests have shown, and costs nothing.
+    local: ALL_CHECKS.filter(({ id, isDecisive }) => isDecisive === true || id === 'credentials').map(({ id }) => id),
     // Said at the start, or on first use.
     quiet: ['certificates', ...(config.clusterSecretFile === undefined ? ['secret'] : [])],
     log,

@@ -6,7 +6,13 @@ import { looksLikeRegistry } from '../oci/reference.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Bandwidth } from '../mover/bandwidth.ts'
 import { readProviders } from '../upstream/registry/credential-providers.ts'
-import { type Credentials, inOrder, readCredentials } from '../upstream/registry/credentials.ts'
+import { type CredentialTrouble, CredentialTroubles } from '../upstream/registry/credential-troubles.ts'
+import {
+  type Credentials,
+  type CredentialsOptions,
+  inOrder,
+  readCredentials,
+} from '../upstream/registry/credentials.ts'
 import { createHttpClient } from '../upstream/registry/http-client.ts'
 import { type ReachedAddress, reachAddresses } from '../upstream/registry/reach.ts'
 import { RegistryClient } from '../upstream/registry/registry-client.ts'
@@ -28,6 +34,8 @@ export interface OwnedUpstream {
   addresses(): AddressView[]
   /** Asks each address of a registry whether it is there. */
   reach(registry: string, options: { signal: AbortSignal }): Promise<readonly ReachedAddress[]>
+  /** What is wrong with this node's own credentials, as far as its requests have shown. */
+  credentialTroubles(): readonly CredentialTrouble[]
   /** The certificates for the registries of the flags and of containerd's directory. */
   certificates(): Promise<CertificatesView>
   close(): Promise<void>
@@ -41,7 +49,8 @@ export async function createUpstream(
   parts: { observe: ObserveRequest; quota: QuotaGate; trust: SystemTrust; log: Log },
 ): Promise<OwnedUpstream> {
   const { observe, quota, trust, log } = parts
-  const credentials = await readSources(config, log)
+  const troubles = new CredentialTroubles()
+  const credentials = await readSources(config, { log, troubles })
   const addresses = new Addresses(config.upstream, log)
   const tls = await RegistryTls.create({
     trust,
@@ -63,9 +72,20 @@ export async function createUpstream(
   const authorization = new Authorization({
     tokens: new TokenCache(http),
     realms,
-    credentialRefused: (refused) => credentials.refused(refused),
+    credentialRefused: (asker, credential, isWrong) => {
+      if (isWrong) troubles.refused(asker)
+      credentials.refused(credential)
+    },
   })
-  const client = new AddressClient({ http, authorization, findCredential: credentials.find, observe, quota, log })
+  const client = new AddressClient({
+    http,
+    authorization,
+    findCredential: credentials.find,
+    observe,
+    quota,
+    troubles,
+    log,
+  })
   const session = new RegistrySession(addresses, client)
   const bandwidth = config.upstreamBandwidth === undefined ? undefined : new Bandwidth(config.upstreamBandwidth)
   const mayGet = (registry: string) => includesRegistry(config.fallback, registry)
@@ -77,6 +97,7 @@ export async function createUpstream(
     upstream: new RegistryClient(session, { bandwidth, mayGet }),
     addresses: () => addresses.views(),
     reach: (registry, options) => reachAddresses(http, addresses.of(registry), { ...options, realms }),
+    credentialTroubles: () => troubles.list(),
     certificates: async () => tls.view(await registriesToShow(config)),
     close,
   }
@@ -92,16 +113,16 @@ async function registriesToShow(config: ServeConfig): Promise<readonly string[]>
 }
 
 /** The credentials file comes before the kubelet's providers. */
-async function readSources(config: ServeConfig, log: Log): Promise<Credentials> {
+async function readSources(config: ServeConfig, options: CredentialsOptions): Promise<Credentials> {
   const { credentialsFile, credentialProviderConfig, credentialProviderBinDir: directory } = config
   const sources: Credentials[] = []
-  if (credentialsFile !== undefined) sources.push(await readCredentials(credentialsFile, { log }))
+  if (credentialsFile !== undefined) sources.push(await readCredentials(credentialsFile, options))
   if ((credentialProviderConfig === undefined) !== (directory === undefined))
     throw new Error(
       'only one of --credential-provider-config, a file, and --credential-provider-bin-dir, the directory of its programs, is set: set both',
     )
   if (credentialProviderConfig !== undefined && directory !== undefined) {
-    sources.push(await readProviders(credentialProviderConfig, { directory, log }))
+    sources.push(await readProviders(credentialProviderConfig, { ...options, directory }))
   }
   return inOrder(sources)
 }

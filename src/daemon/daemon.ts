@@ -125,6 +125,7 @@ function observe(parts: Parts, useCases: UseCases): void {
     quota: parts.quota,
     staleTags: useCases.staleTags,
     addresses: () => parts.owned.addresses(),
+    credentialTroubles: () => parts.owned.credentialTroubles(),
     registryLabels: parts.registryLabels,
   })
 }

@@ -3,6 +3,7 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 import type { StaleTags } from '../delivery/tags/stale-tags.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { AddressView } from '../upstream/registry/addresses.ts'
+import type { CredentialTrouble } from '../upstream/registry/credential-troubles.ts'
 import type { Quota } from './quota.ts'
 import type { RegistryLabels } from './registry-labels.ts'
 
@@ -10,7 +11,7 @@ import type { RegistryLabels } from './registry-labels.ts'
 const MAX_QUOTAS = 20
 
 /**
- * Adds the metrics of quotas, circuit breakers, and tags that were answered without their upstream. Registries that
+ * Adds the metrics of quotas, circuit breakers, credentials, and tags that were answered without their upstream. Registries that
  * `registryLabels` does not name are left out of gauges: a quota or a breaker of several registries has no value, and alerts watch them.
  */
 export function observeUpstreams(
@@ -19,12 +20,14 @@ export function observeUpstreams(
     quota: Quota
     staleTags: Readonly<StaleTags>
     addresses: () => readonly AddressView[]
+    credentialTroubles: () => readonly CredentialTrouble[]
     registryLabels: Pick<RegistryLabels, 'names'>
   },
 ): void {
   const { quota, staleTags, registryLabels } = parts
   const registers = [registry]
   observeBreakers(registry, () => parts.addresses().filter((view) => registryLabels.names(view.registry)))
+  observeCredentials(registry, parts.credentialTroubles)
   const quotaGauge = (name: string, help: string, read: (view: QuotaView) => number) =>
     new Gauge({
       name,
@@ -74,6 +77,22 @@ export function observeUpstreams(
       collect() {
         this.set({ which: 'last' }, staleTags.lastAge)
         this.set({ which: 'max' }, staleTags.maxAge)
+      },
+    }),
+  )
+}
+
+function observeCredentials(registry: Registry, troubles: () => readonly CredentialTrouble[]): void {
+  registry.registerMetric(
+    new Gauge({
+      name: 'nabo_credential_troubles',
+      help: "Troubles with this node's own credentials that its last requests have shown, by reason: refused (a registry does not take an account), program (a credential helper or provider gives no answer), file (a file of credentials cannot be used).",
+      labelNames: ['reason'],
+      registers: [],
+      collect() {
+        const all = troubles()
+        for (const reason of ['refused', 'program', 'file'] as const)
+          this.set({ reason }, all.filter(({ type }) => type === reason).length)
       },
     }),
   )

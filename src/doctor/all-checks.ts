@@ -4,6 +4,7 @@ import { clockCheck } from './checks/clock.ts'
 import { configPathCheck } from './checks/config-path.ts'
 import { containerdCheck } from './checks/containerd.ts'
 import { contentCheck } from './checks/content.ts'
+import { credentialsCheck } from './checks/credentials.ts'
 import { hostsTomlCheck } from './checks/hosts-toml.ts'
 import { imagesCheck } from './checks/images.ts'
 import { loopCheck } from './checks/loop.ts'
@@ -35,6 +36,7 @@ export const ALL_CHECKS: readonly Check[] = [
   reachableCheck,
   clockCheck,
   upstreamCheck,
+  credentialsCheck,
   certificatesCheck,
   quotaCheck,
   loopCheck,

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import type { FlagDifference } from '../config/given-flags.ts'
 import type { ServeConfig } from '../config/serve-config.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
+import type { CredentialTrouble } from '../upstream/registry/credential-troubles.ts'
 import type { CertificatesView } from '../upstream/registry/tls/registry-tls.ts'
 import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
 import type { RefusedNode } from '../overlay/refused-nodes.ts'
@@ -23,6 +24,8 @@ export type DoctorSettings = Pick<
   | 'contentPath'
   | 'cacheDir'
   | 'cacheSize'
+  | 'credentialsFile'
+  | 'credentialProviderConfig'
   | 'clusterSecretFile'
   | 'mirrorTokenFile'
   | 'registries'
@@ -53,6 +56,7 @@ export type DaemonLook =
       readonly peers: readonly { readonly id: string; readonly address: string }[]
       /** Nodes that could not join the cluster in the last minutes, or whose cluster this node could not join. */
       readonly refusedNodes: readonly RefusedNode[]
+      readonly credentialTroubles: readonly CredentialTrouble[]
     }
 
 /** How one address of a registry is doing. */

@@ -119,7 +119,8 @@ describe('the metrics of upstreams', () => {
     }
     const registry = new Registry()
     const quota = { book, gate: new QuotaGate(book) }
-    observeUpstreams(registry, { quota, staleTags: new StaleTags(), addresses: () => [], registryLabels })
+    const nothing = { addresses: () => [], credentialTroubles: () => [] }
+    observeUpstreams(registry, { quota, staleTags: new StaleTags(), ...nothing, registryLabels })
     const lines = (await registry.metrics()).split('\n').filter((line) => line.startsWith('nabo_quota_remaining{'))
     const expected = Array.from({ length: 20 }, (_, n) => [
       `nabo_quota_remaining{registry="ghcr.io",source="account ${n + 1}"} ${n + 1}`,

@@ -64,6 +64,7 @@ describe('the doctor at a node with one fault', () => {
       metrics: [],
     },
     storedBytes: 0,
+    credentialTroubles: [],
     self: { address: '10.0.0.1:7951' },
     refusedNodes,
     peers: peers.map((peer, at) => (typeof peer === 'string' ? { id: `peer ${at}`, address: peer } : peer)),

@@ -118,7 +118,7 @@ export class MirrorClient {
     const { code, message: said } = errorIn(body)
     if (status === 401) {
       return this.#options.credential === undefined
-        ? 'the image is not public: give a user and password with --creds-stdin'
+        ? `the image does not exist, or is not public: check its name; for a private image give a user and password with --creds-stdin${said === undefined ? '' : ` (${said})`}`
         : `the registry does not take these credentials${said === undefined ? '' : `: ${said}`}`
     }
     // Its other listeners say so.

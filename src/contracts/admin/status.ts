@@ -40,6 +40,12 @@ const swarm = z.object({
   recalls: count,
 })
 
+const credentialTrouble = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('refused'), registry: z.string(), address: z.string(), account: z.string() }),
+  z.object({ type: z.literal('program'), program: z.string(), reason: z.string() }),
+  z.object({ type: z.literal('file'), reason: z.string() }),
+])
+
 const transfer = z.object({
   digest: z.string(),
   repository: z.string().optional(),
@@ -82,6 +88,8 @@ const schema = z.object({
   peers: count,
   /** Nodes of Nabo that could not join in the last minutes, by what differs: their cluster secret, or their version of the protocol. */
   refusedNodes: list(z.object({ host: z.string(), mismatch: z.enum(['secret', 'version']) })),
+  /** What is wrong with this node's own credentials, as its last requests have shown. Without account names on TCP. */
+  credentialTroubles: list(credentialTrouble),
   index,
   swarm,
   transferCount: count,

@@ -8,6 +8,7 @@ import { type Asker, asVerdict, type Authorization, type Authorized } from './au
 import { discard, readSmallBody } from './bodies.ts'
 import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
+import type { CredentialTroubles } from './credential-troubles.ts'
 import { HeadSupport, isUnsupported } from './head-support.ts'
 import { Health } from './health.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
@@ -44,6 +45,8 @@ export interface AddressClientOptions {
   readonly observe: ObserveRequest
   /** Nobody counts pulls if absent. */
   readonly quota?: Pick<QuotaGate, 'mayGet' | 'observe' | 'refusalOf'> | undefined
+  /** Told of credentials that a registry takes. */
+  readonly troubles?: Pick<CredentialTroubles, 'accepted'> | undefined
   readonly log?: Pick<Log, 'warn'> | undefined
 }
 
@@ -78,8 +81,9 @@ export class AddressClient {
     options: AskOptions,
   ): Promise<RegistryAnswer> {
     const credential = await this.#credentialAt(address, repository, options)
-    const asker = { address, repository, credential }
-    return credential === undefined || typeof options.as === 'object'
+    const isNodes = typeof options.as !== 'object'
+    const asker = { address, repository, credential, isNodes }
+    return credential === undefined || !isNodes
       ? this.#askOrGet(asker, asked, options)
       : this.#nodeOrNobody.ask(asker, (as) => this.#askOrGet(as, asked, options))
   }
@@ -154,12 +158,16 @@ export class AddressClient {
         continue
       }
       if ([200, 206, 404].includes(status)) {
+        if (!authorized.anonymous) this.#options.troubles?.accepted(asker)
         return { response, method: asked.method, address: address.name, anonymous: authorized.anonymous }
       }
       round += 1
-      if (status === 401 && round < MAX_AUTH_ROUNDS) {
+      // Also the last time: what gave the credential is told that it was refused.
+      const isWorthAsking =
+        status === 401 && authorization.refused(asker, authorized, response.header('www-authenticate'))
+      if (isWorthAsking && round < MAX_AUTH_ROUNDS) {
         await discard(response)
-        if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
+        continue
       }
       const error = asVerdict(await refusal(response, isCounted, health), authorized)
       throw (status === 429 && isCounted ? quota?.refusalOf(seatOf(asker)) : undefined) ?? error

@@ -16,6 +16,8 @@ export interface Asker {
   readonly address: Address
   readonly repository: Repository
   readonly credential: Credential | undefined
+  /** Whether the credential is this node's own, and not a client's. */
+  readonly isNodes?: boolean
 }
 
 export interface Authorized {
@@ -31,8 +33,11 @@ export interface AuthorizationOptions {
   readonly tokens: TokenCache
   /** Only those in the domains of registries get credentials if absent. */
   readonly realms?: Pick<TokenRealms, 'trusts' | 'withhold'>
-  /** Called for a credential that a registry or its token realm refused. */
-  readonly credentialRefused?: ((credential: Credential) => void) | undefined
+  /**
+   * Called for a credential that a registry or its token realm refused. `isWrong`: whoever it belongs to, since not a token but user and
+   * password were refused, and with 401, which says nothing of the repository.
+   */
+  readonly credentialRefused?: ((asker: Asker, credential: Credential, isWrong: boolean) => void) | undefined
 }
 
 /** Cap on kept challenges of up to {@link MAX_CHALLENGE_LENGTH} characters each. */
@@ -94,7 +99,7 @@ export class Authorization {
       return { header: `Bearer ${token}`, anonymous: shown === undefined, ...withheld }
     } catch (error) {
       const denied = error instanceof UpstreamError && error.reason === 'denied'
-      if (denied && shown !== undefined) this.#options.credentialRefused?.(shown)
+      if (denied && shown !== undefined) this.#options.credentialRefused?.(asker, shown, error.status === 401)
       throw denied ? asVerdict(error, withheld) : error
     }
   }
@@ -106,7 +111,9 @@ export class Authorization {
   refused(asker: Asker, sent: Authorized, challenge: string | undefined): boolean {
     if (sent.header !== undefined) {
       this.#options.tokens.reject(sent.header.replace(/^Bearer /, ''))
-      if (!sent.anonymous && asker.credential !== undefined) this.#options.credentialRefused?.(asker.credential)
+      const { credential } = asker
+      const isWrong = sent.header.startsWith('Basic ')
+      if (!sent.anonymous && credential !== undefined) this.#options.credentialRefused?.(asker, credential, isWrong)
     }
     const parsed = parseChallenge(challenge ?? '')
     if (challenge === undefined || parsed === undefined)

@@ -5,10 +5,13 @@ import { Semaphore } from '../../async/semaphore.ts'
 import { type Log, errorText } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
+import type { CredentialTroubles } from './credential-troubles.ts'
 import { CredentialProgramError } from './run-program.ts'
 
 export interface CredentialProgramsOptions {
   readonly log: Log
+  /** Told of programs that give no answer, and of those that do again. */
+  readonly troubles?: Pick<CredentialTroubles, 'note' | 'clear'> | undefined
   /** The environment of the programs; this process's own if absent. */
   readonly env?: NodeJS.ProcessEnv
   /** How long a program may take, and how long a pull waits for it before it goes on without; in milliseconds. */
@@ -139,7 +142,7 @@ export class CredentialPrograms<T> {
 
   async #ask(question: Question<T>, controller: AbortController): Promise<T | undefined> {
     const generation = this.#generation
-    const { log, env = process.env, timeout = TIMEOUT } = this.#options
+    const { log, troubles, env = process.env, timeout = TIMEOUT } = this.#options
     const signal = AbortSignal.any([controller.signal, this.#stopping.signal])
     const askedAt = this.#now()
     let answer: Answer<T> = { value: undefined }
@@ -155,6 +158,9 @@ export class CredentialPrograms<T> {
         { ...question.about, reason: failure },
         `${question.kind} gave no answer: pulls go on without credentials`,
       )
+    const { program, key } = question
+    if (failure === undefined) troubles?.clear(`program ${key}`)
+    else troubles?.note(`program ${key}`, { type: 'program', program, reason: failure })
     const { value, life = value === undefined ? KEEP.none : KEEP.found, keepUnder = question.key } = answer
     const until = this.#now() + (failure === undefined ? life : KEEP.failure)
     if (generation === this.#generation) this.#kept.set(keepUnder, { value, askedAt, until, failure })

@@ -1,5 +1,6 @@
 import type { Log } from '../../telemetry/log.ts'
 import type { Credential, FindCredential } from './credential.ts'
+import type { CredentialTroubles } from './credential-troubles.ts'
 import { CredentialHelpers } from './credential-helpers.ts'
 import { type DockerConfig, parseDockerConfig } from './docker-config.ts'
 import { RereadFile } from './reread-file.ts'
@@ -15,6 +16,8 @@ export interface Credentials {
 
 export interface CredentialsOptions {
   readonly log: Log
+  /** Told of helpers and of a file that cannot be used. */
+  readonly troubles?: Pick<CredentialTroubles, 'note' | 'clear'> | undefined
   /** The environment of credential helpers; this process's own if absent. */
   readonly env?: NodeJS.ProcessEnv
   /** How long the file counts as unchanged, in milliseconds. */

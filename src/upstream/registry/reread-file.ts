@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { type Log, errorText } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
+import type { CredentialTroubles } from './credential-troubles.ts'
 
 export interface RereadFileOptions<T> {
   /** What the file is, in the sentences that are logged: `the credentials file`. */
@@ -11,6 +12,8 @@ export interface RereadFileOptions<T> {
   readonly parse: (text: string) => T
   readonly changed?: () => void
   readonly log: Log
+  /** Told of a file that cannot be used any more, and of one that can again. */
+  readonly troubles?: Pick<CredentialTroubles, 'note' | 'clear'> | undefined
   /** How long what was read counts as fresh, in milliseconds. */
   readonly interval?: number
 }
@@ -64,7 +67,7 @@ export class RereadFile<T> {
   }
 
   async #check(): Promise<void> {
-    const { what, log, changed } = this.#options
+    const { what, log, changed, troubles } = this.#options
     const stamp = await stampOf(this.#path)
     if (stamp === this.#stamp) return
     try {
@@ -73,9 +76,11 @@ export class RereadFile<T> {
       if ((await stampOf(this.#path)) !== stamp) return
       this.#value = value
       log.info({ file: this.#path }, `${what} has changed and was read again`)
+      troubles?.clear(`file ${this.#path}`)
       changed?.()
     } catch (error) {
       if ((await stampOf(this.#path)) !== stamp) return
+      troubles?.note(`file ${this.#path}`, { type: 'file', reason: errorText(error) })
       log.warn({ reason: errorText(error) }, `${what} has changed and cannot be used: what it said before stays`)
     }
     this.#stamp = stamp

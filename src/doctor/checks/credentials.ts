@@ -1,0 +1,44 @@
+import type { CredentialTrouble } from '../../upstream/registry/credential-troubles.ts'
+import { listed } from '../listed.ts'
+import { type Check, ok, warning } from '../check.ts'
+
+/** Whether registries take this node's own credentials, and the programs and files that they come from can be used. */
+export const credentialsCheck: Check = {
+  id: 'credentials',
+  title: 'credentials',
+  async run(node) {
+    const { credentialsFile, credentialProviderConfig } = node.settings
+    if (credentialsFile === undefined && credentialProviderConfig === undefined) return undefined
+    const daemon = await node.daemon()
+    if (daemon.state !== 'running') return undefined
+    const troubles = daemon.credentialTroubles
+    if (troubles.length === 0) return ok('no registry has refused credentials of this node lately')
+    const fixes = new Set(troubles.map((trouble) => fixOf(trouble, credentialsFile ?? credentialProviderConfig ?? '')))
+    return warning(listed(troubles.map(textOf)), [...fixes].join('; '))
+  },
+}
+
+function textOf(trouble: CredentialTrouble): string {
+  switch (trouble.type) {
+    case 'refused': {
+      const what = trouble.account === '' ? 'the token' : `the account ${trouble.account}`
+      const where = trouble.address === trouble.registry ? trouble.registry : `${trouble.registry} (${trouble.address})`
+      return `${where} refuses ${what} of this node`
+    }
+    case 'program':
+      return `${trouble.program} gives no credentials: ${trouble.reason}`
+    case 'file':
+      return `${trouble.reason}, so what it said before is used`
+  }
+}
+
+function fixOf(trouble: CredentialTrouble, file: string): string {
+  switch (trouble.type) {
+    case 'refused':
+      return `put user and password right in ${file}, which is read again within seconds`
+    case 'program':
+      return "install the program where the daemon's PATH finds it, and run it by hand as the daemon's user"
+    case 'file':
+      return `put ${file} right`
+  }
+}

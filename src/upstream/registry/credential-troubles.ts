@@ -1,0 +1,58 @@
+import { LRUCache } from 'lru-cache'
+
+import { atMost } from '../../async/at-most.ts'
+import { hour } from '../../time/units.ts'
+import type { Asker } from './authorization.ts'
+
+/** Why credentials of this node do not work. No text holds a secret. */
+export type CredentialTrouble =
+  /** The registry, or its token server, does not take the user and password. `account` is empty for a token. */
+  | { readonly type: 'refused'; readonly registry: string; readonly address: string; readonly account: string }
+  /** A credential helper or provider gives no answer. */
+  | { readonly type: 'program'; readonly program: string; readonly reason: string }
+  /** A file of credentials has changed and cannot be used. */
+  | { readonly type: 'file'; readonly reason: string }
+
+const MAX_KEPT = 64
+/** Registries are asked when somebody pulls: without another pull nothing shows that the trouble is over. */
+const MEMORY = 1 * hour
+
+/** The troubles with this node's own credentials that the last request has shown, each until a request shows that it is over. */
+export class CredentialTroubles {
+  readonly #kept = new LRUCache<string, CredentialTrouble>({ ...atMost(MAX_KEPT), ttl: MEMORY })
+
+  /** `key` names what is in trouble. */
+  note(key: string, trouble: CredentialTrouble): void {
+    this.#kept.set(key, trouble)
+  }
+
+  clear(key: string): void {
+    this.#kept.delete(key)
+  }
+
+  /** A registry did not take a credential, of this node or of a client; only the node's own is a trouble of the node. */
+  refused(asker: Asker): void {
+    const account = accountOf(asker)
+    if (account === undefined) return
+    const { registry, name } = asker.address
+    this.note(keyOf(asker, account), { type: 'refused', registry, address: name, account })
+  }
+
+  accepted(asker: Asker): void {
+    const account = accountOf(asker)
+    if (account !== undefined && this.#kept.size > 0) this.clear(keyOf(asker, account))
+  }
+
+  list(): readonly CredentialTrouble[] {
+    return [...this.#kept.values()]
+  }
+}
+
+function accountOf({ credential, isNodes }: Asker): string | undefined {
+  if (credential === undefined || !isNodes) return undefined
+  return 'username' in credential ? credential.username : ''
+}
+
+function keyOf({ address }: Asker, account: string): string {
+  return `registry ${address.url.href} ${account}`
+}
