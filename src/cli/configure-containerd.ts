@@ -5,6 +5,7 @@ import { parseDuration } from '../config/parse.ts'
 import { configureContainerd } from '../runtimes/containerd/configure-containerd.ts'
 import { configDirFlag, printReports } from './containerd-files.ts'
 import { EXIT } from './exit.ts'
+import { printable } from './printable.ts'
 import { isFitForMirror, waitForMirror } from './mirror-check.ts'
 import { dryRunFlag, flag, mirrorUrlFlag, oneOf, parseRegistries } from './runtime-flags.ts'
 
@@ -80,9 +81,9 @@ async function run(values: Values): Promise<number> {
   const reports = await configureContainerd({ configDir, registries, settings, dryRun })
   printReports(reports, { dryRun, secrets: token === undefined ? [] : [token] })
   if (reports.some(({ outcome }) => outcome !== 'left alone')) {
-    process.stdout.write(
-      'containerd reads these files at every pull, without a restart, if its config_path names this directory and no other: `nabo doctor` tells.\n',
-    )
+    // Most of the daemon's code, which restore and the help do without.
+    const { configPathNotice } = await import('./config-path-notice.ts')
+    for (const line of await configPathNotice(configDir)) process.stdout.write(`${printable(line)}\n`)
   }
   return reports.some(({ outcome }) => outcome === 'left alone') ? EXIT.failed : EXIT.ok
 }

@@ -42,6 +42,25 @@ describe('nabo configure containerd and nabo restore containerd', () => {
     await assert.rejects(stat(certs), { code: 'ENOENT' })
   })
 
+  it('says that containerd does not read the directory, and which line to add', async () => {
+    const config = join(root, 'config.toml')
+    const env = { NABO_STORE: 'containerd', NABO_CONTAINERD_CONFIG: config, NABO_CONTAINERD_SOCKET: join(root, 'none') }
+    const write = ['configure', 'containerd', '--config-dir', certs]
+    await writeFile(config, 'version = 2\n')
+    const unread = await nabo(write, env)
+    assert.equal(unread.code, 0)
+    assert.match(
+      unread.stdout,
+      /\nBut config_path is not set in \S+\.\n {2}fix: in \S+: below .* config_path = "\S+certs\.d"/,
+    )
+    const section = '[plugins."io.containerd.grpc.v1.cri".registry]'
+    await writeFile(config, `version = 2\n${section}\n  config_path = "${certs}"\n`)
+    assert.match(
+      (await nabo([...write, '--mode', 'replace'], env)).stdout,
+      /\ncontainerd reads these files at every pull/,
+    )
+  })
+
   it('takes its flags from the environment too, where nothing is no value', async () => {
     const env = {
       NABO_CONFIG_DIR: certs,
