@@ -7,13 +7,18 @@ import type { BlobRequest } from '../delivery/blobs/blob-request.ts'
 import type { PartsDelivery } from '../delivery/blobs/part-deliveries.ts'
 import { asTagged } from '../delivery/manifests/delivered-manifest.ts'
 import type { Manifests } from '../delivery/manifests/manifests.ts'
-import type { ClientAccess } from '../delivery/access/client-access.ts'
+import { type ClientAccess, NotShownError } from '../delivery/access/client-access.ts'
 import type { TransferOrigin } from '../delivery/blobs/transfer-record.ts'
-import { NotFetchedError, type RegistryPolicy, whyNotMirrored } from '../delivery/access/registry-policy.ts'
+import {
+  NotFetchedError,
+  type RegistryPolicy,
+  includesRegistry,
+  whyNotMirrored,
+} from '../delivery/access/registry-policy.ts'
 import { type TagResolver, accepts } from '../delivery/tags/tag-resolver.ts'
 import { OciError } from '../oci/errors.ts'
 import { parseRanges } from '../oci/range.ts'
-import type { IsMirror } from '../oci/reference.ts'
+import type { IsMirror, Repository } from '../oci/reference.ts'
 import { type OciRequest, isExplicit, parseOciRequest, tagOf } from '../oci/request.ts'
 import type { PullCredential } from '../upstream/upstream.ts'
 import { VERSION, VERSION_HEADER } from '../version.ts'
@@ -109,11 +114,12 @@ async function serve(options: MirrorListenerOptions, exchange: Exchange, asked: 
   try {
     await serveContent(options, exchange, asked)
   } catch (error) {
+    const excluded = isExplicit(request.url) ? whyExcluded(error, options.policy, asked.repository) : undefined
     // The client has no other host, and shows the reason of a 403 only.
     const refusal =
-      isExplicit(request.url) && isExcluded(error)
-        ? new OciError('DENIED', { message: error.message, cause: error })
-        : forClient(error, { method: request.method, userAgent: request.headers['user-agent'] })
+      excluded === undefined
+        ? forClient(error, { method: request.method, userAgent: request.headers['user-agent'] })
+        : new OciError('DENIED', { message: excluded, cause: error })
     if (refusal instanceof OciError) response.statusMessage = phraseOf(refusal)
     throw refusal
   }
@@ -156,10 +162,16 @@ async function serveContent(
   }
 }
 
-/** Whether this node's flags exclude the content. */
-function isExcluded(error: unknown): error is OciError {
-  if (!(error instanceof OciError) || error.status !== 404) return false
-  return error.cause instanceof NotFetchedError || error.cause instanceof NotMirroredError
+/**
+ * Why this node's flags exclude the content; undefined if they do not. What a registry outside `--fallback` could not be asked is excluded too: the
+ * content could not be fetched if it answered.
+ */
+function whyExcluded(error: unknown, policy: RegistryPolicy, { registry }: Repository): string | undefined {
+  if (!(error instanceof OciError) || error.status !== 404 || error.cause === undefined) return undefined
+  const { message, cause } = error
+  if (cause instanceof NotFetchedError || cause instanceof NotMirroredError) return message
+  if (cause instanceof NotShownError || includesRegistry(policy.fallback, registry)) return undefined
+  return `${message}; ${new NotFetchedError(registry, policy).message}`
 }
 
 class NotMirroredError extends Error {

@@ -115,6 +115,18 @@ describe('a daemon in front of a private registry', () => {
     }
   })
 
+  it('names --fallback to a client without another host, also while the registry that it leaves out is out of reach', async () => {
+    const daemon = await run('--upstream', `${REGISTRY}=http://127.0.0.1:1`, '--fallback', 'docker.io')
+    const ask = async (url: string) => {
+      const response = await fetch(`${daemon.mirror}/v2/${url}`)
+      return { status: response.status, text: await response.text() }
+    }
+    const named = await ask(`${REGISTRY}/org/app/manifests/1`)
+    assert.equal(named.status, 403, named.text)
+    assert.match(named.text, /cannot be reached.*--fallback docker\.io,registry\.example would let it/)
+    assert.equal((await ask(`org/app/manifests/1?ns=${REGISTRY}`)).status, 404)
+  })
+
   it('speaks plain HTTP where a URL says so, on this machine too, where it must be named', async () => {
     await using hub = await createHub({ tokens: false })
     await hub.publish('org/app', '1', image)
