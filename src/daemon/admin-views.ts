@@ -15,6 +15,7 @@ import type { ReplicatedIndex } from '../providers/replicated-index.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
 import { errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
+import { withoutAccount } from '../upstream/registry/credential-troubles.ts'
 import { VERSION } from '../version.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
 import type { ChosenStore } from './create-store.ts'
@@ -65,7 +66,7 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     refusedNodes: viewed.refusedNodes.recent(),
     credentialTroubles: viewed.owned
       .credentialTroubles()
-      .map((trouble) => (isOperator || trouble.type !== 'refused' ? trouble : { ...trouble, account: '' })),
+      .map((trouble) => (isOperator ? trouble : withoutAccount(trouble))),
     blobs: countBlobs(chosen),
     content: {
       place: chosen.place,

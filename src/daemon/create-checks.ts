@@ -1,6 +1,7 @@
 import type { ServeConfig } from '../config/serve-config.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
 import type { DaemonLook } from '../doctor/node.ts'
+import { withoutAccount } from '../upstream/registry/credential-troubles.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
@@ -42,7 +43,8 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
       self,
       peers: overlay.peers(),
       refusedNodes: refusedNodes.recent(),
-      credentialTroubles: owned.credentialTroubles(),
+      // The findings of the daemon are shown on every listener.
+      credentialTroubles: owned.credentialTroubles().map(withoutAccount),
     }
     return { state: 'running', ready: true, reasons: [], store, listeners, ...about }
   }
@@ -55,7 +57,7 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     // That of credentials looks at what requests have shown, and costs nothing.
     local: ALL_CHECKS.filter(({ id, isDecisive }) => isDecisive === true || id === 'credentials').map(({ id }) => id),
     // Said at the start, or on first use.
-    quiet: ['certificates', ...(config.clusterSecretFile === undefined ? ['secret'] : [])],
+    quiet: ['certificates', 'credentials', ...(config.clusterSecretFile === undefined ? ['secret'] : [])],
     log,
     sources: {
       ...nodeSources(config),

@@ -49,7 +49,7 @@ export async function createUpstream(
   parts: { observe: ObserveRequest; quota: QuotaGate; trust: SystemTrust; log: Log },
 ): Promise<OwnedUpstream> {
   const { observe, quota, trust, log } = parts
-  const troubles = new CredentialTroubles()
+  const troubles = new CredentialTroubles(log)
   const credentials = await readSources(config, { log, troubles })
   const addresses = new Addresses(config.upstream, log)
   const tls = await RegistryTls.create({

@@ -4,12 +4,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { makeImage } from '../support/image-maker.ts'
+import { execute } from '../support/netns/commands.ts'
 import { eventually } from '../support/poll.ts'
 import { SmallRegistry } from '../support/small-registry.ts'
 
+const BIN = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
 const REGISTRY = 'registry.example'
 
 interface Finding {
@@ -72,7 +75,7 @@ describe('credentials that do not work', () => {
     assert.equal((await finding(node))?.level, 'ok')
     await pull(node)
     const refused = await found(node, 'warning')
-    assert.match(refused.says, /^registry\.example \(127\.0\.0\.1:\d+\) refuses the account ann of this node$/)
+    assert.match(refused.says, /^registry\.example \(127\.0\.0\.1:\d+\) refuses credentials of this node$/)
     assert.ok(refused.fix?.includes(file))
     const { ready, warnings } = (await (await fetch(`${node.admin}/readyz`)).json()) as {
       ready: boolean
@@ -85,8 +88,19 @@ describe('credentials that do not work', () => {
       'nabo_credential_troubles{reason="program"} 0',
       'nabo_credential_troubles{reason="file"} 0',
     ])
-    const said = node.lines.filter(({ check }) => check === 'credentials')
-    assert.equal(said.length, 1, JSON.stringify(said))
+    await pull(node)
+    const said = node.lines.filter(({ msg }) => /refuses the user and password/.test(String(msg)))
+    assert.deepEqual(
+      said.map(({ registry, account }) => [registry, account]),
+      [[REGISTRY, 'ann']],
+    )
+    // Account names are for the operator.
+    for (const path of ['status', 'checks']) {
+      const text = await (await fetch(`${node.admin}/api/v1/${path}`)).text()
+      assert.ok(!text.includes('ann"') && !text.includes('account ann'), text)
+    }
+    const operator = await execute(BIN, ['doctor', '--json', '--admin-socket', node.adminSocket])
+    assert.match(operator.stdout, /refuses the account ann of this node/)
 
     await write(auths('right'))
     await eventually('the pull works', async () => (await pull(node)) === 200)

@@ -1,6 +1,6 @@
 // Breaks one thing at a time beside a healthy node: `nabo doctor` names exactly that cause on the broken node, and nothing on the healthy one.
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -46,16 +46,6 @@ const askForTag = (node: ClusterNode) =>
   node.fetch('http://127.0.0.1:7950/v2/library/app/manifests/1?ns=docker.io', { method: 'HEAD' })
 
 const FAULTS: readonly Fault[] = [
-  {
-    name: 'a cluster secret that every user can read',
-    flags: ({ directory }) => {
-      const file = join(directory, 'secret')
-      writeFileSync(file, 'the secret of a test cluster, long enough\n')
-      chmodSync(file, 0o644)
-      return ['--cluster-secret-file', file]
-    },
-    finding: ['secret', /every user of this node can read the cluster secret/],
-  },
   {
     name: 'a secret that is too short',
     flags: ({ directory }) => {
@@ -139,11 +129,6 @@ const FAULTS: readonly Fault[] = [
     finding: ['content', /is not a directory/],
     dies: /cache directory/,
   },
-  {
-    name: 'no socket of containerd',
-    flags: ({ directory }) => ['--store', 'containerd', '--containerd-socket', join(directory, 'none.sock')],
-    finding: ['containerd', /there is no socket at /],
-  },
   // Last: the healthy node remembers it for three minutes.
   {
     name: 'another cluster secret',
@@ -184,43 +169,46 @@ describe('one fault at a time', { skip }, () => {
       const last = own.filter((_, at) => at % 2 === 0).map((flag, at) => [flag, own[2 * at + 1] ?? ''] as const)
       const given = [...new Map(last).entries()].flat()
       const broken = node.startNabo(given)
-      let asked = ['--admin-socket', node.adminSocket]
-      if (dies === undefined) {
-        await broken.listening()
-        await provoke?.(node)
-      } else {
-        await eventually('it ends', () => broken.exit)
-        assert.match(broken.logs.join('\n'), dies)
-        const healthyFlags = {
-          '--upstream': `docker.io=${cluster.hubUrl}`,
-          '--bootstrap': `static:${cluster.node(0).ip}`,
-          '--cluster-secret-file': cluster.secretFile,
-          '--advertise-addr': node.ip,
+      try {
+        let asked = ['--admin-socket', node.adminSocket]
+        if (dies === undefined) {
+          await broken.listening()
+          await provoke?.(node)
+        } else {
+          await eventually('it ends', () => broken.exit)
+          assert.match(broken.logs.join('\n'), dies)
+          const healthyFlags = {
+            '--upstream': `docker.io=${cluster.hubUrl}`,
+            '--bootstrap': `static:${cluster.node(0).ip}`,
+            '--cluster-secret-file': cluster.secretFile,
+            '--advertise-addr': node.ip,
+          }
+          asked = ['--admin-socket', 'none', ...Object.entries({ ...healthyFlags, ...Object.fromEntries(last) }).flat()]
         }
-        asked = ['--admin-socket', 'none', ...Object.entries({ ...healthyFlags, ...Object.fromEntries(last) }).flat()]
+        const [id, says] = finding
+        // That the daemon does not run is no second cause.
+        const ignored = dies === undefined ? [] : ['ports']
+        const found = await eventually(
+          `exactly ${id} is named`,
+          async () => {
+            const all = faults(await findingsOf(node, asked)).filter((one) => !ignored.includes(one.id))
+            return all.length === 1 && all[0]?.id === id ? all[0] : undefined
+          },
+          { timeoutMs: 60_000, everyMs: 1_000 },
+        ).catch(async (cause: unknown) => {
+          throw new Error(`found: ${JSON.stringify(faults(await findingsOf(node, asked)))}`, { cause })
+        })
+        assert.match(found.says, says)
+        assert.ok(found.fix, 'it says what to change')
+        const beside = faults(await findingsOf(cluster.node(0), ['--admin-socket', cluster.node(0).adminSocket]))
+        assert.deepEqual(
+          beside.map((one) => one.id),
+          onHealthy === undefined ? [] : [onHealthy],
+          JSON.stringify(beside),
+        )
+      } finally {
+        await broken.stop()
       }
-      const [id, says] = finding
-      // That the daemon does not run is no second cause.
-      const ignored = dies === undefined ? [] : ['ports']
-      const found = await eventually(
-        `exactly ${id} is named`,
-        async () => {
-          const all = faults(await findingsOf(node, asked)).filter((one) => !ignored.includes(one.id))
-          return all.length === 1 && all[0]?.id === id ? all[0] : undefined
-        },
-        { timeoutMs: 60_000, everyMs: 1_000 },
-      ).catch(async (cause: unknown) => {
-        throw new Error(`found: ${JSON.stringify(faults(await findingsOf(node, asked)))}`, { cause })
-      })
-      assert.match(found.says, says)
-      assert.ok(found.fix, 'it says what to change')
-      const beside = faults(await findingsOf(cluster.node(0), ['--admin-socket', cluster.node(0).adminSocket]))
-      assert.deepEqual(
-        beside.map((one) => one.id),
-        onHealthy === undefined ? [] : [onHealthy],
-        JSON.stringify(beside),
-      )
-      await broken.stop()
     })
   }
 })

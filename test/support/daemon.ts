@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { Command } from 'commander'
 import { pino } from 'pino'
 
+import { givenFlags } from '../../src/config/given-flags.ts'
 import type { ServeConfig, ServeFlags } from '../../src/config/serve-config.ts'
 import { addServeFlags, serveFlagsOf } from '../../src/config/serve-flags.ts'
 import { onAdvertisedHosts, resolveAddresses } from '../../src/daemon/advertised-hosts.ts'
@@ -54,7 +55,7 @@ export async function runDaemon(
   await writeFile(secretFile, `${SECRET}\n`, { mode: 0o600 })
   const hasSecret = options.secret !== false && !flags.includes('--cluster-secret-file')
   const routerPort = await freePort()
-  const flagged = readServeFlags([
+  const given = [
     ...['--mirror-addr', '127.0.0.1:0', '--peer-addr', '127.0.0.1:0', '--admin-addr', '127.0.0.1:0'],
     ...['--admin-socket', adminSocket],
     ...[
@@ -69,8 +70,8 @@ export async function runDaemon(
     ],
     ...(hasSecret ? ['--cluster-secret-file', secretFile] : []),
     ...flags,
-  ])
-  const config = await resolveAddresses(flagged)
+  ]
+  const config = await resolveAddresses(readServeFlags(given))
   const lines: Record<string, unknown>[] = []
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -79,7 +80,8 @@ export async function runDaemon(
       done()
     },
   })
-  const daemon = await startDaemon(config, pino({ level: 'debug', serializers: { err: errorText } }, sink))
+  const log = pino({ level: 'debug', serializers: { err: errorText } }, sink)
+  const daemon = await startDaemon(config, log, { given: givenFlags(given) })
   const admin = `http://${daemon.summary.admin[0]}`
   return {
     mirror: `http://${daemon.summary.mirror[0]}`,

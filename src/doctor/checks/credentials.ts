@@ -21,7 +21,7 @@ export const credentialsCheck: Check = {
 function textOf(trouble: CredentialTrouble): string {
   switch (trouble.type) {
     case 'refused': {
-      const what = trouble.account === '' ? 'the token' : `the account ${trouble.account}`
+      const what = trouble.account === '' ? 'credentials' : `the account ${trouble.account}`
       const where = trouble.address === trouble.registry ? trouble.registry : `${trouble.registry} (${trouble.address})`
       return `${where} refuses ${what} of this node`
     }

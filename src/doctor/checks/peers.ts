@@ -26,6 +26,8 @@ export const peersCheck: Check = {
       const names = listed(daemon.peers.map(({ address }) => address))
       return ok(`${count === 1 ? 'one other node' : `${count} other nodes`}: ${names}`)
     }
+    // The check of the secret names these nodes.
+    if (daemon.refusedNodes.some(({ mismatch }) => mismatch === 'secret')) return undefined
     if (node.settings.bootstrap.type === 'none') return ok('this node is alone: there is no --bootstrap')
     let candidates
     try {

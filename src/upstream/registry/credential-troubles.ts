@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
+import type { Log } from '../../telemetry/log.ts'
 import { hour } from '../../time/units.ts'
 import type { Asker } from './authorization.ts'
 
 /** Why credentials of this node do not work. No text holds a secret. */
 export type CredentialTrouble =
-  /** The registry, or its token server, does not take the user and password. `account` is empty for a token. */
+  /** The registry, or its token server, does not take the user and password. `account` is empty for a token, and where names are not shown. */
   | { readonly type: 'refused'; readonly registry: string; readonly address: string; readonly account: string }
   /** A credential helper or provider gives no answer. */
   | { readonly type: 'program'; readonly program: string; readonly reason: string }
@@ -21,6 +22,12 @@ const MEMORY = 1 * hour
 export class CredentialTroubles {
   readonly #kept = new LRUCache<string, CredentialTrouble>({ ...atMost(MAX_KEPT), ttl: MEMORY })
 
+  readonly #log: Pick<Log, 'warn'> | undefined
+
+  constructor(log?: Pick<Log, 'warn'>) {
+    this.#log = log
+  }
+
   /** `key` names what is in trouble. */
   note(key: string, trouble: CredentialTrouble): void {
     this.#kept.set(key, trouble)
@@ -34,8 +41,14 @@ export class CredentialTroubles {
   refused(asker: Asker): void {
     const account = accountOf(asker)
     if (account === undefined) return
-    const { registry, name } = asker.address
-    this.note(keyOf(asker, account), { type: 'refused', registry, address: name, account })
+    const { registry, name: address } = asker.address
+    const key = keyOf(asker, account)
+    if (!this.#kept.has(key))
+      this.#log?.warn(
+        { registry, address, account },
+        'a registry refuses the user and password of this node: put them right where they are kept',
+      )
+    this.note(key, { type: 'refused', registry, address, account })
   }
 
   accepted(asker: Asker): void {
@@ -55,4 +68,9 @@ function accountOf({ credential, isNodes }: Asker): string | undefined {
 
 function keyOf({ address }: Asker, account: string): string {
   return `registry ${address.url.href} ${account}`
+}
+
+/** What everybody may read: whose account it is stays with the operator. */
+export function withoutAccount(trouble: CredentialTrouble): CredentialTrouble {
+  return trouble.type === 'refused' ? { ...trouble, account: '' } : trouble
 }
