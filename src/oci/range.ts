@@ -91,7 +91,7 @@ export function resolveRanges({ ranges }: SeveralRanges, size: number): readonly
 }
 
 /** 400 where RFC 9110 15.5.17 has 416: stargz-snapshotter and containers/image go over to fewer ranges at 400 alone. */
-function tooMuch(what: string): OciError {
+export function tooMuch(what: string): OciError {
   return new OciError('RANGE_INVALID', { status: 400, message: `Range asks for ${what}: ask for less at a time` })
 }
 

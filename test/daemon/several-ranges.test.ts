@@ -162,6 +162,30 @@ describe('several ranges in one request', () => {
     assert.equal((await whole.bytes()).length, layer().bytes.length)
   })
 
+  it('cost the registry few requests, whatever their order; 400 where that cannot be, and none', async () => {
+    const node = await start()
+    await resolve(node)
+    const equal = Array.from({ length: 1024 }, () => [0, 1] as const)
+    await gives(node, `bytes=${equal.map(() => '0-0').join()}`, equal)
+    await gives(node, 'bytes=500-599,0-99,550-649', [
+      [500, 600],
+      [0, 100],
+      [550, 650],
+    ])
+    assert.equal((await fetched()).gets, 2)
+    await hub.reset()
+    const toAndFro = Array.from({ length: 100 }, () => '0-0,4000000-4000000').join()
+    const refused = await ask(node, `bytes=${toAndFro}`)
+    assert.equal(refused.status, 400)
+    assert.match(await refused.text(), /more than 64 separate/)
+    assert.equal((await fetched()).gets, 0)
+    await (await ask(node)).bytes()
+    await eventually('the layer is in the cache', async () => (await node.status()).blobs === 2)
+    const local = await ask(node, `bytes=${toAndFro}`)
+    assert.equal(local.status, 206)
+    await local.bytes()
+  })
+
   it('end when their client leaves', async () => {
     const node = await start()
     await resolve(node)

@@ -20,6 +20,7 @@ import type { Fill, Fills } from './fill.ts'
 import type { GrowingDeliveries } from './growing-deliveries.ts'
 import type { KnownSizes } from './known-sizes.ts'
 import { type PartsDelivery, openParts, partsOfFile } from './part-deliveries.ts'
+import { planRuns } from './part-runs.ts'
 import { readGrowing } from './read-growing.ts'
 import type { BlobRequest } from './blob-request.ts'
 import type { RemoteBlobs } from './remote-blobs.ts'
@@ -155,13 +156,13 @@ export class BlobDeliveries {
     const known = sizes.of(repository, digest)
     if (known !== undefined) {
       try {
-        return { size: known, spans: resolveRanges(ranges, known) }
+        return planRuns({ size: known, spans: resolveRanges(ranges, known) })
       } catch {
         // The size is asked for before the request is refused.
       }
     }
     const size = await remote.head({ ...request, repository, digest }, { signal })
-    return { size, spans: resolveRanges(ranges, size) }
+    return planRuns({ size, spans: resolveRanges(ranges, size) })
   }
 
   /** Whether a blob that has not been opened yet is on its way here, or the swarm looks for a source of it. */

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
+import type { ByteSpan } from '../../oci/range.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import { second } from '../../time/units.ts'
@@ -29,7 +30,7 @@ export interface BlobTrace {
   readonly digest: Digest
   readonly repositories: Map<string, Repository>
   size: number | undefined
-  /** What was handed out since the blob was last beyond suspicion. */
+  /** What was handed out since the blob was last beyond suspicion, but for reads of lazy clients: see {@link noteGiven}. */
   readonly given: Coverage
   /** By peer id. */
   readonly senders: Map<string, Sender>
@@ -44,15 +45,33 @@ export interface BlobTrace {
   patience: NodeJS.Timeout | undefined
 }
 
-/** Whether it belongs to a pull of the whole blob. Else a lazy client reads a part of what it does not store. */
-export function isPull({ start, end }: AskedSpan): boolean {
-  return end === undefined || end - start >= MIN_PULLED_PART
+/**
+ * Notes bytes that a request was answered with, unless a lazy client reads a part of what it does not store. The last part of a pull is often short, and
+ * so is the rest of a part that broke off: bytes count also if the request reaches the end of the blob, or if they follow noted ones.
+ */
+export function noteGiven({ size, given }: BlobTrace, asked: AskedSpan, span: ByteSpan): void {
+  const isRest = span.start > 0 && given.covers({ start: span.start - 1, end: span.start })
+  if (isPull(asked, size) || reaches(asked, size) || isRest) given.add(span)
 }
 
-/** Whether all of a blob was handed out before, and nobody is about to receive the rest of it. */
+/**
+ * Whether all of a blob was handed out before, a pull of it begins again, and nobody is about to receive the rest of it. The request itself has to be a
+ * pull: lazy clients repeat their reads of the end of a blob as well.
+ */
 export function askedInVain(trace: BlobTrace, asked: AskedSpan): boolean {
-  if (!isPull(asked) || !isWhole(trace) || trace.running.size > 0) return false
+  if (!isPull(asked, trace.size) || !isWhole(trace) || trace.running.size > 0) return false
   return asked.start === 0 || performance.now() - trace.at > PARALLEL_FETCH
+}
+
+/** Whether it asks for all of the blob, for its rest, or for a part that is longer than lazy clients' reads. */
+function isPull(asked: AskedSpan, size: number | undefined): boolean {
+  const { start, end } = asked
+  return end === undefined || end - start >= MIN_PULLED_PART || (start === 0 && reaches(asked, size))
+}
+
+/** Whether it asks for the last byte. */
+function reaches({ end }: AskedSpan, size: number | undefined): boolean {
+  return end === undefined || (size !== undefined && end >= size)
 }
 
 /** Whether all of its bytes were handed out. */

@@ -2,6 +2,7 @@ import { OciError } from '../../oci/errors.ts'
 import type { ByteSpan } from '../../oci/range.ts'
 import type { OpenBlob } from '../../store/content-store.ts'
 import type { BlobDelivery } from './blob-delivery.ts'
+import type { PartsPlan, Run } from './part-runs.ts'
 import { SpanReader } from './span-reader.ts'
 import { type TransferOrigin, TransferRecord } from './transfer-record.ts'
 
@@ -24,13 +25,6 @@ export type PartContent = { readonly span: ByteSpan } & (
   | { readonly type: 'stream'; readonly chunks: AsyncIterable<Uint8Array> }
 )
 
-/** Spans that follow each other closely: one request to a source brings them all. */
-interface Run extends ByteSpan {
-  readonly spans: readonly ByteSpan[]
-}
-
-/** What lies between two parts is fetched and dropped if it is no longer than this: a request to a registry costs a round trip or two. */
-const MAX_GAP = 64 * 1024
 /** Runs that are opened, the one that is sent included. What is opened ahead holds a connection and no more bytes than that buffers. */
 const MAX_OPEN = 4
 
@@ -52,11 +46,10 @@ export function partsOfFile(
 
 /** Parts that come by a few requests for single ranges, each of which `open` opens. Opens the first. Throws what `open` throws. */
 export async function openParts(
-  { size, spans }: { size: number; spans: readonly ByteSpan[] },
+  { size, spans, runs }: PartsPlan,
   open: (span: ByteSpan, signal: AbortSignal) => Promise<BlobDelivery>,
   signal: AbortSignal,
 ): Promise<PartsDelivery> {
-  const runs = runsOf(spans)
   const ahead = new OpenAhead(
     runs,
     async (run, signal) => {
@@ -100,21 +93,19 @@ async function* contentsOf(delivery: BlobDelivery, run: Run, record: TransferRec
     return
   }
   await using reader = new SpanReader(delivery.chunks(), run.start)
+  if (!run.isAscending) return yield* keptParts(reader, run, note)
   for (const span of run.spans) yield { type: 'stream', span, chunks: reader.read(span, note) }
 }
 
-function runsOf(spans: readonly ByteSpan[]): readonly Run[] {
-  const runs: { start: number; end: number; spans: ByteSpan[] }[] = []
-  for (const span of spans) {
-    const last = runs.at(-1)
-    const gap = last === undefined ? -1 : span.start - last.end
-    if (last === undefined || gap < 0 || gap > MAX_GAP) runs.push({ ...span, spans: [span] })
-    else {
-      last.end = span.end
-      last.spans.push(span)
-    }
+/** Parts in any order, cut out of a run that is kept from the first of them on. Their bytes are noted as they go out. */
+async function* keptParts(reader: SpanReader, run: Run, note: (bytes: number) => void): AsyncGenerator<PartContent> {
+  let kept: Buffer | undefined
+  async function* chunks(span: ByteSpan): AsyncGenerator<Uint8Array> {
+    kept ??= Buffer.concat(await Array.fromAsync(reader.read(run, () => {})))
+    note(span.end - span.start)
+    yield kept.subarray(span.start - run.start, span.end - run.start)
   }
-  return runs
+  for (const span of run.spans) yield { type: 'stream', span, chunks: chunks(span) }
 }
 
 /** Opens runs in their order, a few ahead of the one that is read. */

@@ -7,7 +7,15 @@ import type { Peer } from '../../overlay/overlay.ts'
 import type { ContentStore } from '../../store/content-store.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { minute, second } from '../../time/units.ts'
-import { type AskedSpan, type BlobTrace, type Sender, askedInVain, isPull, isWhole, note } from '../blobs/blob-trace.ts'
+import {
+  type AskedSpan,
+  type BlobTrace,
+  type Sender,
+  askedInVain,
+  isWhole,
+  note,
+  noteGiven,
+} from '../blobs/blob-trace.ts'
 import { CaughtHolders } from './caught-holders.ts'
 import { Coverage } from './coverage.ts'
 
@@ -63,7 +71,8 @@ const MAX_CAUTIOUS_REPOSITORIES = 1_000
  * Bulk bytes pass through unhashed, since containerd hashes what it commits. So it is remembered for ten minutes which bytes of a
  * blob were handed out and who sent them, until the blob turns up in the content store. A blob that does not turn up, or all of
  * whose bytes were handed out and that is asked for again, is suspect: its senders are avoided, and for ten minutes no peer's bytes
- * are passed on unverified, neither of this blob nor of others of its repositories.
+ * are passed on unverified, neither of this blob nor of others of its repositories. Short reads of lazy clients, which store nothing and repeat them,
+ * accuse nobody.
  */
 export class Suspects {
   readonly #options: SuspectsOptions
@@ -155,7 +164,7 @@ export class Suspects {
         trace.size = size
       },
       sent: (sender, bytes) => {
-        if (isPull(asked)) trace.given.add({ start: position, end: position + bytes })
+        noteGiven(trace, asked, { start: position, end: position + bytes })
         trace.at = performance.now()
         position += bytes
         if (sender !== undefined) note(trace.senders, sender)

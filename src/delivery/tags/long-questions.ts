@@ -39,8 +39,11 @@ export class LongQuestions<T> {
       return await abortable(answered, signal)
     } finally {
       question.callers -= 1
-      if (question.callers === 0 && this.#unattended > this.#maxUnattended)
+      if (question.callers === 0 && this.#unattended > this.#maxUnattended) {
+        // At once: a caller that comes before the answer has settled begins a question of its own.
+        this.#forget(key, question)
         question.controller.abort(new Error('no client waits for the answer'))
+      }
     }
   }
 
@@ -57,10 +60,15 @@ export class LongQuestions<T> {
     }
     const answering = answer(controller.signal, asked).finally(() => {
       clearTimeout(timer)
-      this.#pending.delete(key)
+      this.#forget(key, question)
     })
-    const question = { answer: answering, slow: slow.promise, controller, callers: 0 }
+    const question: Pending<T> = { answer: answering, slow: slow.promise, controller, callers: 0 }
     this.#pending.set(key, question)
     return question
+  }
+
+  /** Leaves a later question with the same key alone. */
+  #forget(key: string, question: Pending<T>): void {
+    if (this.#pending.get(key) === question) this.#pending.delete(key)
   }
 }

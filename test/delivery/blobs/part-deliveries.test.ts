@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 
 import type { BlobDelivery } from '../../../src/delivery/blobs/blob-delivery.ts'
 import { type PartsDelivery, openParts } from '../../../src/delivery/blobs/part-deliveries.ts'
+import { planRuns } from '../../../src/delivery/blobs/part-runs.ts'
 import { TransferRecord } from '../../../src/delivery/blobs/transfer-record.ts'
 import { OciError } from '../../../src/oci/errors.ts'
 import type { ByteSpan } from '../../../src/oci/range.ts'
@@ -47,22 +48,75 @@ describe('parts of a blob from elsewhere', () => {
 
   it('are cut out of as few requests as their places allow, in their order', async () => {
     const { open, opened, closed } = sources()
-    const spans = [...at(500, 2000, 60_000), ...at(300_000, 299_000, 10)]
-    const delivery = await openParts({ size: BYTES.length, spans }, open, signal)
+    const spans = at(500, 2000, 60_000, 300_000, 200_000, 10)
+    const delivery = await openParts(planRuns({ size: BYTES.length, spans }), open, signal)
     assert.deepEqual(
       await readAll(delivery),
       spans.map(({ start, end }) => BYTES.subarray(start, end)),
     )
     await delivery.close()
-    assert.deepEqual(opened, [{ start: 500, end: 61_500 }, ...at(300_000, 299_000, 10)])
+    assert.deepEqual(opened, [{ start: 500, end: 61_500 }, ...at(300_000, 200_000, 10)])
     assert.equal(closed.length, opened.length)
     assert.deepEqual(delivery.record.shares, [{ source: 'upstream', bytes: 6 * 1500 }])
+  })
+
+  it('are read once where they are equal, overlap or go back, and come in the order of the request', async () => {
+    const cases: [spans: ByteSpan[], runs: ByteSpan[]][] = [
+      [Array.from({ length: 1024 }, () => ({ start: 0, end: 1 })), [{ start: 0, end: 1 }]],
+      [at(1000, 0, 500, 2400, 0), [{ start: 0, end: 3900 }]],
+      [
+        at(60_000, 500, 400_000, 399_000),
+        [
+          { start: 500, end: 61_500 },
+          { start: 399_000, end: 401_500 },
+        ],
+      ],
+      // What goes back is kept in memory, so it is not much; what goes on is not kept.
+      [
+        [{ start: 0, end: 300_000 }, ...at(0, 310_000)],
+        [{ start: 0, end: 300_000 }, ...at(0, 310_000)],
+      ],
+      [
+        [...at(500, 0), { start: 2000, end: 500_000 }],
+        [
+          { start: 0, end: 2000 },
+          { start: 2000, end: 500_000 },
+        ],
+      ],
+    ]
+    for (const [spans, runs] of cases) {
+      const { open, opened, closed } = sources()
+      const delivery = await openParts(planRuns({ size: BYTES.length, spans }), open, signal)
+      assert.deepEqual(
+        await readAll(delivery),
+        spans.map(({ start, end }) => BYTES.subarray(start, end)),
+      )
+      await delivery.close()
+      assert.deepEqual(opened, runs)
+      assert.equal(closed.length, opened.length)
+      assert.equal(
+        delivery.record.shares[0]?.bytes,
+        spans.reduce((sum, { start, end }) => sum + end - start, 0),
+      )
+    }
+  })
+
+  it('are refused with 400 if they need more than 64 requests', () => {
+    const size = 100_000_000
+    const apart = (count: number) => at(...Array.from({ length: count }, (_, index) => index * 100_000))
+    assert.equal(planRuns({ size, spans: apart(64) }).runs.length, 64)
+    const toAndFro = Array.from({ length: 33 }, () => at(0, 500_000)).flat()
+    for (const spans of [apart(65), toAndFro])
+      assert.throws(
+        () => planRuns({ size, spans }),
+        (error) => error instanceof OciError && error.status === 400,
+      )
   })
 
   it('are opened four at a time, the first one alone', async () => {
     const { open, opened, closed } = sources()
     const spans = at(0, 100_000, 200_000, 300_000, 400_000, 500_000)
-    const delivery = await openParts({ size: BYTES.length, spans }, open, signal)
+    const delivery = await openParts(planRuns({ size: BYTES.length, spans }), open, signal)
     assert.equal(opened.length, 1)
     const parts = delivery.contents()[Symbol.asyncIterator]()
     await parts.next()
@@ -80,7 +134,7 @@ describe('parts of a blob from elsewhere', () => {
       const { open, opened, closed } = sources({ fails })
       const spans = at(0, 100_000, 200_000)
       const reading = async () => {
-        const delivery = await openParts({ size: BYTES.length, spans }, open, signal)
+        const delivery = await openParts(planRuns({ size: BYTES.length, spans }), open, signal)
         try {
           await readAll(delivery)
         } finally {
@@ -94,7 +148,7 @@ describe('parts of a blob from elsewhere', () => {
 
   it('are refused by a source that says another size', async () => {
     const { open, closed } = sources({ size: 5 })
-    await assert.rejects(openParts({ size: BYTES.length, spans: at(0) }, open, signal), OciError)
+    await assert.rejects(openParts(planRuns({ size: BYTES.length, spans: at(0) }), open, signal), OciError)
     assert.equal(closed.length, 1)
   })
 })

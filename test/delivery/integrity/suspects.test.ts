@@ -107,16 +107,84 @@ describe('a blob that was handed out', () => {
     assert.deepEqual(reasons(), ['asked-again'])
   })
 
-  it('is not suspect when a lazy client reads small parts of it, and reads them again', async () => {
-    for (let round = 0; round < 2; round += 1) {
-      const part = await suspects.begin({ digest: DIGEST, repository: APP }, { start: 0, end: SIZE }, { signal })
-      assert.equal(part.caution, 'none')
-      part.sized(SIZE)
-      part.sent(HOLDER, SIZE)
-      part.end()
+  describe('by ranges that end', () => {
+    const KIB = 1024
+    const BIG = 10 * PART + 100 * KIB
+    /** One request by a closed range, answered whole by `HOLDER` in chunks. */
+    const read = async (start: number, end: number, size = BIG) => {
+      const out = await suspects.begin({ digest: DIGEST, repository: APP }, { start, end }, { signal })
+      out.sized(size)
+      for (let at = start; at < end; at += 64 * KIB) out.sent(HOLDER, Math.min(64 * KIB, end - at))
+      out.end()
+      return out.caution
     }
-    assert.equal((await begin()).caution, 'none')
-    assert.deepEqual(told, [])
+    const pull = async (size = BIG) => {
+      const cautions: string[] = []
+      for (let start = 0; start < size; start += PART)
+        cautions.push(await read(start, Math.min(start + PART, size), size))
+      return cautions
+    }
+
+    it('is suspect when it is pulled by parts again, though its last part is short', async () => {
+      assert.deepEqual(new Set(await pull()), new Set(['none']))
+      assert.deepEqual(new Set(await pull()), new Set(['elsewhere']))
+      assert.deepEqual(reasons(), ['asked-again'])
+      assert.deepEqual(told[0]?.senders, [HOLDER])
+    })
+
+    it('is suspect though the short part came first', async () => {
+      await read(10 * PART, BIG)
+      await read(0, 10 * PART)
+      assert.equal(await read(0, PART), 'elsewhere')
+    })
+
+    it('is suspect though a part was broken off and its rest asked for', async () => {
+      const part = await suspects.begin({ digest: DIGEST, repository: APP }, { start: 0, end: PART }, { signal })
+      part.sized(BIG)
+      part.sent(HOLDER, PART - 100 * KIB)
+      part.end()
+      assert.equal(await read(PART - 100 * KIB, PART), 'none')
+      assert.equal(await read(PART, BIG), 'none')
+      assert.equal(await read(0, PART), 'elsewhere')
+    })
+
+    it('is suspect when it is short and all of it is asked for again at once', async () => {
+      const size = 300 * KIB
+      assert.deepEqual(await pull(size), ['none'])
+      assert.deepEqual(await pull(size), ['elsewhere'])
+      assert.deepEqual(reasons(), ['asked-again'])
+    })
+
+    it('is suspect when it does not turn up in the store of the client that pulled it by parts', async (test) => {
+      test.mock.timers.enable({ apis: ['setTimeout'] })
+      await read(0, 10 * PART)
+      const last = await suspects.begin({ digest: DIGEST, repository: APP }, { start: 10 * PART, end: BIG }, { signal })
+      last.committing()
+      last.sent(HOLDER, BIG - 10 * PART)
+      last.end()
+      test.mock.timers.tick(10 * SECOND)
+      await settle()
+      assert.deepEqual(reasons(), ['not-committed'])
+    })
+
+    it('is not suspect when a lazy client reads small parts of it again and again, all of it or after a pull', async (test) => {
+      test.mock.method(performance, 'now', () => now)
+      const lazily = async () => {
+        // The footer first, as eStargz; then chunks.
+        for (const start of [BIG - 50 * KIB, 0, 0, 3 * PART, BIG - 50 * KIB])
+          assert.equal(await read(start, start + 50 * KIB), 'none')
+        for (let start = 0; start < BIG; start += 50 * KIB)
+          assert.equal(await read(start, Math.min(start + 50 * KIB, BIG)), 'none')
+        now += 2 * SECOND
+      }
+      await lazily()
+      await lazily()
+      // What was read so is no pull: the first pull is no second one.
+      assert.deepEqual(new Set(await pull()), new Set(['none']))
+      now += 2 * SECOND
+      await lazily()
+      assert.deepEqual(told, [])
+    })
   })
 
   it('is not suspect while another client still gets it', async () => {

@@ -67,6 +67,26 @@ describe('a question to a slow registry', () => {
     )
   })
 
+  it('is asked anew by the next caller once it has been ended, even before it has settled', async () => {
+    for (const key of ['a', 'b', 'c']) {
+      const gone = new AbortController()
+      const asking = ask(key, { by: gone.signal })
+      gone.abort(new Error('gone'))
+      await assert.rejects(asking, /gone/)
+    }
+    const ended = asked[2]
+    assert.equal(ended?.signal.aborted, true)
+    const next = ask('c')
+    assert.equal(asked.length, 4)
+    ended?.answer.reject(ended.signal.reason)
+    await new Promise((resolve) => setImmediate(resolve))
+    // The question that was ended does not take its successor along.
+    const joined = ask('c')
+    assert.equal(asked.length, 4)
+    asked[3]?.answer.resolve('found')
+    assert.deepEqual(await Promise.all([next, joined]), ['found', 'found'])
+  })
+
   it('fails for all its callers alike', async () => {
     const both = [ask('a'), ask('a', { isPatient: true })]
     asked[0]?.answer.reject(new Error('no'))
