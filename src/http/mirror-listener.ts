@@ -232,7 +232,7 @@ async function serveManifest(
       if (reference.type === 'digest') return manifests.get(repository, reference.digest, signal, caller)
       const resolved = await tags.resolve({ ...repository, tag: reference.tag }, accept, signal, caller, { isPatient })
       if (head) return resolved
-      return asTagged(await manifests.get(repository, resolved.descriptor.digest, signal, caller), resolved.descriptor)
+      return asTagged(await manifests.get(repository, resolved.descriptor.digest, signal, caller), resolved)
     })
   const found = await beforeDeadline(exchange.signal, find, { patience })
   const { digest, mediaType } = found.descriptor

@@ -47,7 +47,7 @@ export interface Manifest {
 /** A manifest's media type as a registry, a peer or a record tells it. */
 export interface ToldMediaType {
   readonly mediaType: string
-  /** True if it is the word of the manifest's registry about this repository; false for a hint, such as the word about another repository. */
+  /** True if it is the word of the manifest's registry about this repository. False for a hint: from another repository, an index or a peer. */
   readonly isRegistrys: boolean
 }
 
@@ -94,9 +94,16 @@ export function parseManifest(bytes: Uint8Array): Manifest | undefined {
   return readManifest(readDocument(bytes))
 }
 
+/** The media types that a document without a `mediaType` may have. */
+const SPELLINGS = {
+  index: [MEDIA_TYPES.ociIndex, MEDIA_TYPES.dockerIndex],
+  image: [MEDIA_TYPES.ociManifest, MEDIA_TYPES.dockerManifest],
+} as const
+
 /**
- * The media type of a manifest. The registry's word counts; then the document's own `mediaType`, which nobody else's word may contradict:
- * read as another kind, a manifest names other content. Then a hint that fits the document, and last what the document looks like.
+ * The media type of a manifest. The registry's word counts; then the document's own `mediaType`. A hint must not contradict the document: read as another
+ * kind, a manifest names other content, and clients refuse a type that they do not know. So a hint chooses between the OCI's and Docker's media type of
+ * the parsed kind, and counts as it is only where the bytes tell nothing (see {@link tellsMediaType}).
  */
 export function manifestMediaType(bytes: Uint8Array, told?: ToldMediaType): string {
   const type = told && parseManifestType(told.mediaType)
@@ -106,12 +113,16 @@ export function manifestMediaType(bytes: Uint8Array, told?: ToldMediaType): stri
   const stated = parseManifestType(headSchema.safeParse(document).data?.mediaType ?? '')
   if (stated !== undefined) return stated
   const manifest = readManifest(document)
-  const fits = manifest === undefined || isIndexType(said) === (manifest.kind === 'index')
-  return (fits ? said : undefined) ?? manifest?.mediaType ?? schema1Type(document) ?? UNKNOWN_MEDIA_TYPE
+  if (manifest === undefined) return said ?? schema1Type(document) ?? UNKNOWN_MEDIA_TYPE
+  const spelling = SPELLINGS[manifest.kind].find((spelled) => spelled === said?.toLowerCase())
+  return spelling ?? manifest.mediaType
 }
 
-function isIndexType(mediaType: string | undefined): boolean {
-  return mediaType === MEDIA_TYPES.ociIndex || mediaType === MEDIA_TYPES.dockerIndex
+/** Whether the bytes tell the media type, but for the choice between the OCI's and Docker's: false for schema 1, and for what cannot be read. */
+export function tellsMediaType(bytes: Uint8Array): boolean {
+  const document = readDocument(bytes)
+  const stated = parseManifestType(headSchema.safeParse(document).data?.mediaType ?? '')
+  return stated !== undefined || readManifest(document) !== undefined
 }
 
 /** The JSON object in some bytes; undefined if they are none, or too many. */

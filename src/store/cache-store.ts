@@ -30,6 +30,8 @@ export interface BlobOrigin {
 
 export interface ManifestOrigin extends BlobOrigin {
   readonly descriptor: Descriptor
+  /** True if the media type is a hint, and not the word of the repository's registry. */
+  readonly isHint?: boolean
   readonly tag?: { readonly reference: TagReference; readonly asOf: number }
 }
 

@@ -69,8 +69,8 @@ describe('the media type that a registry gives a manifest', () => {
     assert.deepEqual(Buffer.from(bytes), ODD[name]?.bytes)
     return response.headers.get('content-type')
   }
-  async function requireTypes(daemon: TestDaemon, by: 'tag' | 'digest'): Promise<void> {
-    for (const [name, { descriptor }] of Object.entries(ODD))
+  async function requireTypes(daemon: TestDaemon, by: 'tag' | 'digest', odd = ODD): Promise<void> {
+    for (const [name, { descriptor }] of Object.entries(odd))
       assert.equal(await typeOf(daemon, name, by === 'tag' ? '1' : descriptor.digest), descriptor.mediaType, name)
   }
 
@@ -93,10 +93,16 @@ describe('the media type that a registry gives a manifest', () => {
     const b = await lab.start(flags())
     await lab.together()
     await lab.announced(a, Object.keys(ODD).length)
-    await requireTypes(b, 'digest')
-    await requireTypes(b, 'tag')
+    // No peer contradicts what a manifest says about itself.
+    const { 'odd/another-type': contradicted, ...told } = ODD
+    assert.ok(contradicted)
+    const stated = () => typeOf(b, 'odd/another-type', contradicted.descriptor.digest)
+    await requireTypes(b, 'digest', told)
+    assert.equal(await stated(), MEDIA_TYPES.ociManifest)
+    await requireTypes(b, 'tag', told)
     await lab.stop(a)
-    await requireTypes(b, 'digest')
+    await requireTypes(b, 'digest', told)
+    assert.equal(await stated(), MEDIA_TYPES.ociManifest)
     assert.equal(registry.requests('GET', 'manifests').length, before)
   })
 

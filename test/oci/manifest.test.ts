@@ -12,6 +12,7 @@ import {
   manifestMediaType,
   parseManifest,
   parseManifestType,
+  tellsMediaType,
 } from '../../src/oci/manifest.ts'
 import { makeImage } from '../support/image-maker.ts'
 
@@ -168,6 +169,29 @@ describe('the media type of a manifest', () => {
     assert.equal(typeOf({ schemaVersion: 2, manifests: [] }, hint(MEDIA_TYPES.dockerManifest)), MEDIA_TYPES.ociIndex)
     assert.equal(typeOf({ schemaVersion: 2, manifests: [] }, hint(MEDIA_TYPES.dockerIndex)), MEDIA_TYPES.dockerIndex)
     assert.equal(typeOf({ anything: 1 }, hint('a/b')), 'a/b')
+  })
+
+  it('is no hint that is anything but the name of the parsed kind by the OCI or Docker', () => {
+    const index = { schemaVersion: 2, manifests: [] }
+    for (const [document, type] of [
+      [unstated, MEDIA_TYPES.ociManifest],
+      [index, MEDIA_TYPES.ociIndex],
+      [{ ...unstated, config: docker }, MEDIA_TYPES.dockerManifest],
+    ] as const)
+      for (const text of ['application/x-foo', MEDIA_TYPES.dockerSchema1Signed])
+        assert.equal(typeOf(document, hint(text)), type, text)
+    assert.equal(typeOf(unstated, hint('application/vnd.oci.image.index.v1+JSON')), MEDIA_TYPES.ociManifest)
+    assert.equal(typeOf(index, hint(MEDIA_TYPES.dockerManifest.toUpperCase())), MEDIA_TYPES.ociIndex)
+    assert.equal(typeOf(unstated, hint(MEDIA_TYPES.dockerManifest.toUpperCase())), MEDIA_TYPES.dockerManifest)
+    assert.equal(typeOf({ ...unstated, config: docker }, hint(MEDIA_TYPES.ociManifest)), MEDIA_TYPES.ociManifest)
+  })
+
+  it('is told by the bytes, but for schema 1 and what cannot be read', () => {
+    const told = [unstated, { schemaVersion: 2, manifests: [] }, { mediaType: 'application/x+json', blobs: [] }]
+    for (const document of told) assert.equal(tellsMediaType(bytesOf(document)), true)
+    const silent = [{ schemaVersion: 1, fsLayers: [] }, { blobs: [] }, { anything: 1 }]
+    for (const document of silent) assert.equal(tellsMediaType(bytesOf(document)), false)
+    assert.equal(tellsMediaType(Buffer.from('no JSON')), false)
   })
 
   it('is never what no manifest has', () => {

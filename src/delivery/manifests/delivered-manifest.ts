@@ -1,5 +1,11 @@
 import type { Digest } from '../../oci/digest.ts'
-import { type Descriptor, type ToldMediaType, UNKNOWN_MEDIA_TYPE, manifestMediaType } from '../../oci/manifest.ts'
+import {
+  type Descriptor,
+  type ToldMediaType,
+  UNKNOWN_MEDIA_TYPE,
+  manifestMediaType,
+  tellsMediaType,
+} from '../../oci/manifest.ts'
 import type { Access } from '../access/provenance.ts'
 import type { SourceKind } from '../blobs/transfer-record.ts'
 
@@ -7,6 +13,8 @@ import type { SourceKind } from '../blobs/transfer-record.ts'
 export interface DeliveredManifest {
   readonly descriptor: Descriptor
   readonly bytes: Uint8Array
+  /** True if the media type is the word of the repository's registry, and no hint. */
+  readonly isRegistrys: boolean
   readonly source: SourceKind
   /** Why the client may read it. */
   readonly access: Access
@@ -20,11 +28,30 @@ export interface HeldManifest {
   readonly told: ToldMediaType | undefined
 }
 
-/** A manifest with the media type of the tag that named it: the registry's last word, which may be later than what this node has kept. */
-export function asTagged(manifest: DeliveredManifest, { mediaType }: Descriptor): DeliveredManifest {
-  return mediaType === UNKNOWN_MEDIA_TYPE
-    ? manifest
-    : { ...manifest, descriptor: { ...manifest.descriptor, mediaType } }
+/**
+ * A manifest with the media type of the tag that named it. From the upstream that is the registry's last word, which may be later than what this node
+ * has kept; from anywhere else it is a hint.
+ */
+export function asTagged(
+  manifest: DeliveredManifest,
+  { descriptor: { mediaType }, source }: { readonly descriptor: Descriptor; readonly source: SourceKind },
+): DeliveredManifest {
+  const isRegistrys = source === 'upstream'
+  if (mediaType === UNKNOWN_MEDIA_TYPE || (manifest.isRegistrys && !isRegistrys)) return manifest
+  const { bytes, descriptor } = manifest
+  return { ...manifest, descriptor: descriptorOf(descriptor.digest, { bytes, told: { mediaType, isRegistrys } }) }
+}
+
+/**
+ * What a node tells a peer of a cluster with a secret about the media type. The peer keeps it as the registry's word where the bytes tell nothing, so a hint
+ * is not told there.
+ */
+export function toldToPeer({
+  descriptor,
+  bytes,
+  isRegistrys,
+}: Omit<DeliveredManifest, 'source' | 'access'>): Descriptor {
+  return isRegistrys || tellsMediaType(bytes) ? descriptor : { ...descriptor, mediaType: UNKNOWN_MEDIA_TYPE }
 }
 
 /** Describes a manifest of any kind, also one that Nabo cannot read: it still has bytes, a digest and a media type. */

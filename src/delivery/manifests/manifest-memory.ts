@@ -1,17 +1,24 @@
 import { LRUCache } from 'lru-cache'
 
 import type { Digest } from '../../oci/digest.ts'
+import type { ToldMediaType } from '../../oci/manifest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { DeliveredManifest, HeldManifest } from './delivered-manifest.ts'
 
 const MAX_MANIFESTS = 64
 const MAX_BYTES = 16 * 1024 * 1024
+/** Per manifest: those that named it last. */
+const MAX_REPOSITORIES = 16
 
 interface Remembered {
   readonly bytes: Uint8Array
-  readonly mediaType: string
-  /** The repository that the media type is true of. */
-  readonly repository: string
+  /** By repository, the last one last. */
+  readonly types: ReadonlyMap<string, ToldMediaType>
+}
+
+export interface RememberedManifest extends HeldManifest {
+  /** The media type of the manifest in another repository; undefined if it is remembered for this one. */
+  readonly hint: ToldMediaType | undefined
 }
 
 /**
@@ -32,19 +39,31 @@ export class ManifestMemory {
     })
   }
 
-  put(repository: Repository, { descriptor, bytes }: Pick<DeliveredManifest, 'descriptor' | 'bytes'>): void {
+  put(
+    repository: Repository,
+    { descriptor, bytes, isRegistrys }: Pick<DeliveredManifest, 'descriptor' | 'bytes' | 'isRegistrys'>,
+  ): void {
     const { digest, mediaType } = descriptor
-    this.#manifests.set(digest, { bytes, mediaType, repository: repositoryKey(repository) })
+    const types = new Map(this.#manifests.get(digest)?.types)
+    const key = repositoryKey(repository)
+    const known = types.get(key)
+    types.delete(key)
+    types.set(key, known?.isRegistrys === true && !isRegistrys ? known : { mediaType, isRegistrys })
+    const [oldest] = types.keys()
+    if (types.size > MAX_REPOSITORIES && oldest !== undefined) types.delete(oldest)
+    this.#manifests.set(digest, { bytes, types })
   }
 
   has(digest: Digest): boolean {
     return this.#manifests.has(digest)
   }
 
-  get(repository: Repository, digest: Digest): HeldManifest | undefined {
+  get(repository: Repository, digest: Digest): RememberedManifest | undefined {
     const found = this.#manifests.get(digest)
     if (found === undefined) return undefined
-    const { bytes, mediaType } = found
-    return { bytes, told: { mediaType, isRegistrys: found.repository === repositoryKey(repository) } }
+    const { bytes, types } = found
+    const told = types.get(repositoryKey(repository))
+    const other = told === undefined ? [...types.values()].at(-1) : undefined
+    return { bytes, told, hint: other && { ...other, isRegistrys: false } }
   }
 }

@@ -9,7 +9,7 @@ import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable, withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { Audience, Caller } from '../access/audience.ts'
-import { type DeliveredManifest, type HeldManifest, descriptorOf } from './delivered-manifest.ts'
+import { type DeliveredManifest, type HeldManifest, descriptorOf, toldToPeer } from './delivered-manifest.ts'
 import type { KnownSizes } from '../blobs/known-sizes.ts'
 import { ManifestMemory } from './manifest-memory.ts'
 import {
@@ -68,7 +68,11 @@ export class Manifests {
     if (held === undefined) return undefined
     const content = { kind: 'manifests', digest } as const
     const access = await this.#options.rights.access(repository, content, audience, { signal })
-    return access && { descriptor: descriptorOf(digest, held), bytes: held.bytes, source: 'local', access }
+    if (access === undefined) return undefined
+    const { bytes, told } = held
+    const own = { descriptor: descriptorOf(digest, held), bytes, isRegistrys: told?.isRegistrys === true }
+    const isBelieved = audience.kind === 'peer' && this.#options.believesPeers
+    return { ...own, descriptor: isBelieved ? toldToPeer(own) : own.descriptor, source: 'local', access }
   }
 
   /** Whether this node has the manifest; access is not checked. */
@@ -123,7 +127,7 @@ export class Manifests {
     signal: AbortSignal,
   ): Promise<void> {
     const { rights, cache, tags, sizes, swarm } = this.#options
-    const { descriptor, bytes, access } = delivered
+    const { descriptor, bytes, isRegistrys, access } = delivered
     const manifest = parseManifest(bytes)
     sizes.note(repository, manifest?.children ?? [])
     const how =
@@ -137,7 +141,7 @@ export class Manifests {
       swarm.prepare(itemsOf(repository, manifest))
     if (cache === undefined) return
     const isPublic = !isPersonal && (await this.#isPublic(repository, descriptor.digest, counted, signal))
-    const origin = { descriptor, repository, isPublic }
+    const origin = { descriptor, repository, isPublic, isHint: !isRegistrys }
     await cache.putManifest(bytes, origin)
     // A tag that the registry resolved for one caller is not stored for others.
     if (isPersonal) return
@@ -158,7 +162,8 @@ export class Manifests {
     const bytes = remembered?.bytes ?? (await this.#stored(digest, signal))
     if (bytes === undefined) return undefined
     const recorded = await this.#options.store.mediaType(digest, repository, { signal })
-    return { bytes, told: recorded ?? remembered?.told }
+    const hint = remembered?.told ?? recorded ?? remembered?.hint
+    return { bytes, told: recorded?.isRegistrys === true ? recorded : hint }
   }
 
   async #stored(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
@@ -172,13 +177,13 @@ export class Manifests {
 /** What a fetch for the same repository is about to bring. */
 async function underWay(pending: Promise<DeliveredManifest>, signal: AbortSignal): Promise<HeldManifest | undefined> {
   try {
-    const { bytes, descriptor } = await withDeadline(
+    const { bytes, descriptor, isRegistrys } = await withDeadline(
       UNDER_WAY_PATIENCE,
       'waiting for a manifest',
       signal,
       () => pending,
     )
-    return { bytes, told: { mediaType: descriptor.mediaType, isRegistrys: true } }
+    return { bytes, told: { mediaType: descriptor.mediaType, isRegistrys } }
   } catch {
     signal.throwIfAborted()
     return undefined

@@ -2,6 +2,7 @@ import { hedge } from '../../async/hedge.ts'
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { OciError } from '../../oci/errors.ts'
 import { isLocalRegistry } from '../../oci/local-registry.ts'
+import { tellsMediaType, UNKNOWN_MEDIA_TYPE } from '../../oci/manifest.ts'
 import type { Repository } from '../../oci/reference.ts'
 import type { Peer } from '../../overlay/overlay.ts'
 import type { PeerClient, PeerManifest } from '../../peers/peer-client.ts'
@@ -34,7 +35,7 @@ export interface RemoteManifestsOptions {
   readonly upstream: Pick<Upstream, 'getManifest'>
   readonly policy: RegistryPolicy
   readonly rights: Pick<Rights, 'mayShare' | 'mayOffer' | 'vouchesFor' | 'isRefused'>
-  /** True in a cluster with a secret: a peer's word about the media type of a manifest counts as its registry's. */
+  /** True in a cluster with a secret: a peer's word about the media type of a manifest counts as its registry's where the bytes tell none. */
   readonly believesPeers: boolean
   /** As whom a registry counts this node's pulls, as far as that is known. */
   readonly countedAs?: ((registry: string) => readonly string[]) | undefined
@@ -223,7 +224,7 @@ export class RemoteManifests {
     if (found === undefined) return failed(request)
     const { descriptor, bytes, anonymous } = found
     const access = anonymous ? 'public' : 'unknown'
-    return { type: 'found', manifest: { descriptor, bytes, source: 'upstream', access } }
+    return { type: 'found', manifest: { descriptor, bytes, isRegistrys: true, source: 'upstream', access } }
   }
 
   /** The first of these that gives it, verified. `note` is told of the others. */
@@ -263,10 +264,12 @@ export class RemoteManifests {
     )
     if (winner === undefined) return undefined
     const { bytes, access, mediaType } = winner.value
-    // The digest does not cover the media type. Where any host can be a node, its word is a hint.
-    const told = mediaType === undefined ? undefined : { mediaType, isRegistrys: this.#options.believesPeers }
+    // The digest does not cover the media type, so no peer may contradict the bytes. Where any host can be a node, its word is always a hint.
+    const told = mediaType === undefined ? undefined : { mediaType, isRegistrys: false }
     const descriptor = descriptorOf(digest, { bytes, told })
-    return { descriptor, bytes, access, source: 'peer', peer: winner.candidate.address }
+    const isTold = told !== undefined && told.mediaType.toLowerCase() !== UNKNOWN_MEDIA_TYPE
+    const isRegistrys = isTold && this.#options.believesPeers && !tellsMediaType(bytes)
+    return { descriptor, bytes, isRegistrys, access, source: 'peer', peer: winner.candidate.address }
   }
 }
 

@@ -109,6 +109,15 @@ export function mergeRows(rows: readonly ContentRow[], labels: SourceLabels): Ca
   return { size, createdAt, labelled, sources: [...sources.values()] }
 }
 
+/** The indexes of a repository that list a manifest. */
+export function parentsIn({ types, blobs }: Catalog, digest: Digest, repository: Repository): Digest[] {
+  const key = repositoryKey(repository)
+  return types.parentsOf(digest).filter((parent) => {
+    const isSource = blobs.get(parent)?.sources.some((source) => repositoryKey(source) === key) === true
+    return isSource || types.ofImage(parent, repository)?.isRegistrys === true
+  })
+}
+
 /** Blobs and tags, most recent first. */
 export function catalogEntries(catalog: Catalog): StoreEntry[] {
   const dated: { at: number; entry: StoreEntry }[] = []

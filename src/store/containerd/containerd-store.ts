@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache'
 import { atMost } from '../../async/at-most.ts'
 import { type Digest, digestAlgorithm, digestHex, matchesDigest } from '../../oci/digest.ts'
 import { MAX_MANIFEST_BYTES, parseManifest, type ToldMediaType } from '../../oci/manifest.ts'
-import { type Repository, tagKey, type TagReference } from '../../oci/reference.ts'
+import { type Repository, repositoryKey, tagKey, type TagReference } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
@@ -25,12 +25,19 @@ import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
 import { readAll } from '../read-all.ts'
-import { type Catalog, type CatalogBlob, catalogChanges, catalogEntries, EMPTY_CATALOG, mergeRows } from './catalog.ts'
+import {
+  type Catalog,
+  type CatalogBlob,
+  catalogChanges,
+  catalogEntries,
+  EMPTY_CATALOG,
+  mergeRows,
+  parentsIn,
+} from './catalog.ts'
 import type { ContainerdClient } from './client.ts'
 import { Follower } from './follower.ts'
 import { ImportedSources } from './imported-sources.ts'
 import { Ingests } from './ingests.ts'
-import type { RecordedTypes } from './recorded-types.ts'
 import type { ContentRow } from './rows.ts'
 import { loadServices } from './services.ts'
 import type { MirrorPredicates } from './source-labels.ts'
@@ -60,8 +67,8 @@ export class ContainerdStore implements ContentStore {
   readonly #options: ContainerdStoreOptions
   readonly #listeners: Listeners
   readonly #imported = new ImportedSources((digest) => this.#readManifest(digest))
-  /** The media types of manifests that no image names, as their indexes tell them. */
-  readonly #childTypes = new LRUCache<Digest, string>(atMost(MAX_CHILD_TYPES))
+  /** The media types of manifests that no image names, as the indexes of a repository tell them. By repository and digest. */
+  readonly #childTypes = new LRUCache<string, string>(atMost(MAX_CHILD_TYPES))
   readonly #stopping = new AbortController()
   #following: Promise<void> | undefined
   #status: StoreStatus
@@ -169,19 +176,23 @@ export class ContainerdStore implements ContentStore {
     // An image may outlive its content.
     if (!blobs.has(digest)) return undefined
     const ofImage = types.ofImage(digest, repository)
-    if (ofImage !== undefined) return ofImage
-    const remembered = this.#childTypes.get(digest)
-    const mediaType = remembered ?? (await abortable(this.#typeInParent(digest, types), signal))
-    if (mediaType === undefined) return undefined
-    this.#childTypes.set(digest, mediaType)
+    if (ofImage?.isRegistrys === true) return ofImage
+    const key = `${repositoryKey(repository)}@${digest}`
+    const remembered = this.#childTypes.get(key)
+    const mediaType = remembered ?? (await abortable(this.#typeInParent(digest, repository), signal))
+    if (mediaType === undefined) return ofImage
+    this.#childTypes.set(key, mediaType)
     return { mediaType, isRegistrys: false }
   }
 
-  /** Reads an index: once for a manifest that is served often. */
-  async #typeInParent(digest: Digest, types: RecordedTypes): Promise<string | undefined> {
-    const parent = types.parentOf(digest)
-    const bytes = parent && (await this.#readManifest(parent))
-    return bytes && parseManifest(bytes)?.children.find((child) => child.digest === digest)?.mediaType
+  /** Reads an index of the repository: once for a manifest that is served often. */
+  async #typeInParent(digest: Digest, repository: Repository): Promise<string | undefined> {
+    for (const parent of parentsIn(this.#catalog, digest, repository)) {
+      const bytes = await this.#readManifest(parent)
+      const child = bytes && parseManifest(bytes)?.children.find((child) => child.digest === digest)
+      if (child !== undefined) return child.mediaType
+    }
+    return undefined
   }
 
   /** undefined for what is not there, cannot be read, or is no manifest. */

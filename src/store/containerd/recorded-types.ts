@@ -18,7 +18,7 @@ interface ImageType {
  */
 export class RecordedTypes {
   readonly #byTarget = new Map<Digest, ImageType[]>()
-  readonly #parents = new Map<Digest, Digest>()
+  readonly #parents = new Map<Digest, Set<Digest>>()
 
   noteImage({ name, mediaType, target }: ImageRow, isMirror: IsMirror | undefined): void {
     if (mediaType === '') return
@@ -31,7 +31,7 @@ export class RecordedTypes {
   noteContent({ digest, labels }: ContentRow): void {
     for (const [label, value] of Object.entries(labels)) {
       const child = CHILD_LABEL.test(label) ? parseDigest(value) : undefined
-      if (child !== undefined) this.#parents.set(child, digest)
+      if (child !== undefined) this.#parents.set(child, (this.#parents.get(child) ?? new Set()).add(digest))
     }
   }
 
@@ -43,8 +43,8 @@ export class RecordedTypes {
     return found && { mediaType: found.mediaType, isRegistrys: own !== undefined }
   }
 
-  /** An index that lists a manifest. */
-  parentOf(digest: Digest): Digest | undefined {
-    return this.#parents.get(digest)
+  /** The indexes that list a manifest, of any repository: anybody may list any manifest, under any type. */
+  parentsOf(digest: Digest): Digest[] {
+    return [...(this.#parents.get(digest) ?? [])]
   }
 }

@@ -23,6 +23,8 @@ export interface IndexEntry {
   readonly descriptor: Descriptor
   readonly repository: Repository
   readonly isPublic: boolean
+  /** True if the media type is a hint, and not the word of the repository's registry. */
+  readonly isHint: boolean
   readonly tag: string | undefined
   /** Milliseconds since the epoch; 0 without a tag. */
   readonly asOf: number
@@ -32,6 +34,8 @@ const REF_NAME = 'org.opencontainers.image.ref.name'
 const REPOSITORY = 'dev.nabo.repository'
 const AS_OF = 'dev.nabo.as-of'
 const PUBLIC = 'dev.nabo.public'
+/** `hint` where the media type is not the registry's word; absent otherwise. */
+const MEDIA_TYPE_FROM = 'dev.nabo.media-type-from'
 
 const documentSchema = z.object({ schemaVersion: z.literal(2), manifests: z.array(z.unknown()) })
 const descriptorSchema = z.object({
@@ -48,8 +52,8 @@ export class ImageIndex {
   readonly #byTag = new Map<string, IndexEntry>()
 
   /** Keeps an origin. Returns the tag if it was not known before. */
-  put({ descriptor, repository, isPublic, tag }: ManifestOrigin): TagReference | undefined {
-    const base = { descriptor, repository, isPublic }
+  put({ descriptor, repository, isPublic, isHint = false, tag }: ManifestOrigin): TagReference | undefined {
+    const base = { descriptor, repository, isPublic, isHint }
     if (tag === undefined) {
       this.#set({ ...base, tag: undefined, asOf: 0 })
       return undefined
@@ -79,18 +83,21 @@ export class ImageIndex {
     return [...(this.#byDigest.get(digest) ?? [])].flatMap((key) => this.#entries.get(key) ?? [])
   }
 
-  /** As the repository's registry told it, else as another one did. */
+  /** As the repository's registry told it, else a hint for this repository, else the word about another one. */
   mediaType(digest: Digest, repository: Repository): ToldMediaType | undefined {
     const key = repositoryKey(repository)
-    let hint: ToldMediaType | undefined
+    let own: ToldMediaType | undefined
+    let other: ToldMediaType | undefined
     for (const entry of this.of(digest)) {
       const { mediaType } = entry.descriptor
       // Written where nothing told a type.
       if (mediaType === UNKNOWN_MEDIA_TYPE) continue
-      if (repositoryKey(entry.repository) === key) return { mediaType, isRegistrys: true }
-      hint = { mediaType, isRegistrys: false }
+      const isOwn = repositoryKey(entry.repository) === key
+      if (isOwn && !entry.isHint) return { mediaType, isRegistrys: true }
+      if (isOwn) own = { mediaType, isRegistrys: false }
+      else other = { mediaType, isRegistrys: false }
     }
-    return hint
+    return own ?? other
   }
 
   resolve(tag: TagReference): IndexEntry | undefined {
@@ -109,8 +116,12 @@ export class ImageIndex {
   #set(entry: IndexEntry): void {
     const key = keyOf(entry)
     // Had once without credentials, public for good: the bytes are the same.
-    const isPublic = entry.isPublic || this.#entries.get(key)?.isPublic === true
-    const merged = { ...entry, isPublic }
+    const known = this.#entries.get(key)
+    const isPublic = entry.isPublic || known?.isPublic === true
+    // A hint does not replace the registry's word.
+    const isTold = known !== undefined && known.descriptor.mediaType !== UNKNOWN_MEDIA_TYPE
+    const told = entry.isHint && isTold && !known.isHint ? known : entry
+    const merged = { ...entry, isPublic, descriptor: told.descriptor, isHint: told.isHint }
     this.#entries.set(key, merged)
     const keys = this.#byDigest.get(entry.descriptor.digest) ?? new Set()
     this.#byDigest.set(entry.descriptor.digest, keys.add(key))
@@ -158,7 +169,14 @@ function parseOrigin(raw: unknown): ManifestOrigin | undefined {
     ofRepository && named.tag !== undefined
       ? { tag: { reference: { ...repository, tag: named.tag }, asOf: Number.isNaN(asOf) ? 0 : asOf } }
       : {}
-  return { descriptor: { mediaType, digest, size }, repository, isPublic: annotations[PUBLIC] === 'true', ...tag }
+  const isHint = annotations[MEDIA_TYPE_FROM] === 'hint'
+  return {
+    descriptor: { mediaType, digest, size },
+    repository,
+    isPublic: annotations[PUBLIC] === 'true',
+    isHint,
+    ...tag,
+  }
 }
 
 function toDescriptor(entry: IndexEntry): object {
@@ -168,6 +186,7 @@ function toDescriptor(entry: IndexEntry): object {
     ...named,
     [REPOSITORY]: repositoryKey(entry.repository),
     [PUBLIC]: String(entry.isPublic),
+    ...(entry.isHint ? { [MEDIA_TYPE_FROM]: 'hint' } : {}),
   }
   return { ...entry.descriptor, annotations }
 }

@@ -10,7 +10,7 @@ const app = { registry: 'docker.io', name: 'library/app' }
 const manifestOf = (index: number, size = 100) => {
   const bytes = Buffer.alloc(size, `manifest ${index}`)
   const digest = digestOf(bytes)
-  return { bytes, digest, descriptor: { digest, size, mediaType: 'a/b' } }
+  return { bytes, digest, descriptor: { digest, size, mediaType: 'a/b' }, isRegistrys: true }
 }
 
 describe('manifests that passed by', () => {
@@ -33,6 +33,23 @@ describe('manifests that passed by', () => {
     for (let round = 0; round < 2; round += 1) for (const manifest of all) memory.put(app, manifest)
     const kept = all.filter(({ digest }) => memory.get(app, digest) !== undefined)
     assert.deepEqual(kept, all.slice(1))
+  })
+
+  it('keep the word of each registry for its own repository, and give the word about another one as a hint', () => {
+    const memory = new ManifestMemory(minute)
+    const { bytes, digest, descriptor } = manifestOf(1)
+    const put = (name: string, mediaType: string, isRegistrys: boolean) =>
+      memory.put({ ...app, name }, { bytes, descriptor: { ...descriptor, mediaType }, isRegistrys })
+    put('good', 'a/good', true)
+    put('good', 'a/lie', false)
+    put('evil', 'a/evil', true)
+    put('heard', 'a/heard', false)
+    const get = (name: string) => memory.get({ ...app, name }, digest)
+    assert.deepEqual(get('good'), { bytes, told: { mediaType: 'a/good', isRegistrys: true }, hint: undefined })
+    assert.deepEqual(get('heard'), { bytes, told: { mediaType: 'a/heard', isRegistrys: false }, hint: undefined })
+    assert.deepEqual(get('new'), { bytes, told: undefined, hint: { mediaType: 'a/heard', isRegistrys: false } })
+    for (let index = 0; index < 20; index += 1) put(`n${index}`, 'a/b', true)
+    assert.equal(get('good')?.told, undefined)
   })
 
   it('are forgotten after their time', async () => {

@@ -75,6 +75,28 @@ describe('directory store: after a restart', () => {
     assert.equal((await second.store.sources(digest, { signal })).length, 3)
   })
 
+  it('keeps a media type that was a hint as a hint, in place of no word of the registry', async () => {
+    await using directory = await temporaryDirectory()
+    const first = await openStore({ directory: directory.path })
+    const { bytes, descriptor } = image.manifest
+    const put = (name: string, mediaType: string, isHint: boolean) => {
+      const origin = { descriptor: { ...descriptor, mediaType }, repository: { ...REPOSITORY, name }, isPublic: true }
+      return first.store.putManifest(bytes, { ...origin, isHint })
+    }
+    await put('library/told', 'a/told', false)
+    await put('library/told', 'a/lie', true)
+    await put('library/app', 'a/hint', true)
+    await put('library/later', 'a/hint', true)
+    await put('library/later', 'a/later', false)
+    await first.store.stop()
+    await using second = await openStore({ directory: directory.path })
+    const typeOf = (name: string) => second.store.mediaType(descriptor.digest, { ...REPOSITORY, name }, { signal })
+    assert.deepEqual(await typeOf('library/told'), { mediaType: 'a/told', isRegistrys: true })
+    assert.deepEqual(await typeOf('library/app'), { mediaType: 'a/hint', isRegistrys: false })
+    assert.deepEqual(await typeOf('library/later'), { mediaType: 'a/later', isRegistrys: true })
+    assert.equal((await typeOf('library/other'))?.isRegistrys, false)
+  })
+
   it('is an OCI image layout that names its images in full', async () => {
     await using directory = await temporaryDirectory()
     const first = await openStore({ directory: directory.path })
