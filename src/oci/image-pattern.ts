@@ -40,6 +40,7 @@ export function parseImagePattern(given: string): ImagePattern {
   const isWild = first.includes('*')
   if (!isWild && !(isRegistry(first) && /[.:]|^localhost$/.test(first)))
     fail(`it begins with ${JSON.stringify(first)}, which is no registry: write docker.io/${path}`)
+  if (isWild && /:0*443$/.test(first)) fail('port 443 is that of registries without one: leave it out')
   const rest = slash < 0 ? '' : path.slice(slash + 1)
   const name = rest === '**' ? rest : canonicalName(first, rest)
   const repository = slash < 0 ? first : `${first}/${name}`

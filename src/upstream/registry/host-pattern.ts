@@ -23,8 +23,9 @@ export function isHostPattern(host: string): boolean {
 }
 
 function split(host: string): readonly [readonly string[], string] {
-  const [, name = host, port = ''] = /^(.*):(\d+)$/.exec(host) ?? []
-  return [name.split('.'), port]
+  const [, name = host, port = ''] = /^(.*):0*(\d+)$/.exec(host) ?? []
+  // Names of registries are without it, see canonicalRegistry.
+  return [name.split('.'), port === '443' ? '' : port]
 }
 
 /** Matches a repository as the kubelet matches `matchImages`: the host by {@link matchesHost}, and the rest by the beginning of its text. */
