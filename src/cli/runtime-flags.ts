@@ -81,7 +81,8 @@ function registryOrDefault(text: string): string {
   if (text === ALL_REGISTRIES || text === DEFAULT_REGISTRY) return text
   // For the daemon it means that it mirrors no registry.
   if (text === 'none') throw new InvalidArgumentError('there is nothing to do for none: name the registries, or all.')
-  const registry = canonicalRegistry(text)
+  // Clients look for the host as an image's name has it: keep a default port.
+  const registry = /:\d+$/.test(text) ? text.toLowerCase() : canonicalRegistry(text)
   if (!isRegistry(registry))
     throw new InvalidArgumentError(
       `${JSON.stringify(text)} is not a registry such as docker.io or registry.example.com:5000.`,

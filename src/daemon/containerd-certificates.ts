@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 
 import { type HostsTls, readHostsFile } from '../doctor/hosts-toml.ts'
 import { DEFAULT_REGISTRY, certificatesIn, directoryNames } from '../runtimes/containerd/host-directories.ts'
+import { speaksPlainHttp } from '../oci/reference.ts'
 import { defaultUrl } from '../upstream/registry/addresses.ts'
 import type { HostTls, RegistryTlsFiles } from '../upstream/registry/tls/tls-files.ts'
 
@@ -41,7 +42,10 @@ export async function findContainerdCertificates(configDir: string, registry: st
 }
 
 async function directoryOf(configDir: string, registry: string): Promise<string | undefined> {
-  for (const name of [...directoryNames(registry), DEFAULT_REGISTRY]) {
+  // Nabo's names of registries are without a default port. A directory may have it, for images that are named with it.
+  const hasDefaultPort = !/:\d+$/.test(registry) && !speaksPlainHttp(registry)
+  const withPort = hasDefaultPort ? directoryNames(`${registry}:443`) : []
+  for (const name of [...directoryNames(registry), ...withPort, DEFAULT_REGISTRY]) {
     const path = join(configDir, name)
     const isDirectory = await stat(path).then(
       (info) => info.isDirectory(),

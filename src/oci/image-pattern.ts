@@ -1,3 +1,4 @@
+import { compileGlob } from './glob.ts'
 import { type Repository, canonicalName, canonicalRegistry, isRegistry, repositoryKey } from './reference.ts'
 
 /** A set of images by their full names, such as `docker.io/library/*` or `registry.example/team/**:v*`. */
@@ -14,7 +15,7 @@ export interface ImagePattern {
 }
 
 const MAX_LENGTH = 512
-/** Matching takes polynomial time in their number. */
+/** Matching takes time in proportion to their number, for each request. */
 const MAX_WILDCARDS = 8
 const REPOSITORY = /^[a-z0-9._\-/:[\]*]+$/
 const TAG = /^[\w.\-*]+$/
@@ -39,26 +40,19 @@ export function parseImagePattern(given: string): ImagePattern {
   const isWild = first.includes('*')
   if (!isWild && !(isRegistry(first) && /[.:]|^localhost$/.test(first)))
     fail(`it begins with ${JSON.stringify(first)}, which is no registry: write docker.io/${path}`)
+  if (isWild && /:0*443$/.test(first)) fail('port 443 is that of registries without one: leave it out')
   const rest = slash < 0 ? '' : path.slice(slash + 1)
   const name = rest === '**' ? rest : canonicalName(first, rest)
   const repository = slash < 0 ? first : `${first}/${name}`
   if ((slash >= 0 && rest === '') || !REPOSITORY.test(repository) || (tag !== undefined && !TAG.test(tag)))
     fail('names have letters, digits and . _ - / only, lower case before the tag, and wildcards')
-  const repositories = expressionOf(repository)
-  const tags = tag === undefined ? undefined : expressionOf(tag)
+  const matchesName = compileGlob(repository)
+  const matchesTag = tag === undefined ? undefined : compileGlob(tag)
   return {
     text: tag === undefined ? repository : `${repository}:${tag}`,
     registry: isWild ? undefined : first,
-    hasTag: tags !== undefined,
-    matchesRepository: (candidate) => repositories.test(repositoryKey(candidate)),
-    matchesTag: (candidate) => tags === undefined || tags.test(candidate),
+    hasTag: tag !== undefined,
+    matchesRepository: (candidate) => matchesName(repositoryKey(candidate)),
+    matchesTag: (candidate) => matchesTag === undefined || matchesTag(candidate),
   }
-}
-
-/** `*` is any text within a component, `**` any text. */
-function expressionOf(glob: string): RegExp {
-  const source = glob
-    .split(/(\*+)/)
-    .map((part) => (part === '**' ? '.*' : part === '*' ? '[^/]*' : RegExp.escape(part)))
-  return new RegExp(`^${source.join('')}$`)
 }

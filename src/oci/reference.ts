@@ -27,6 +27,7 @@ const MAX_NAME_LENGTH = 255
 
 /** Docker Hub's name in references; its API lives on another host. */
 export const DOCKER_HUB = 'docker.io'
+const HUB_ALIASES = new Set(['registry-1.docker.io', 'index.docker.io', 'registry.hub.docker.com'])
 
 export function isRepositoryName(text: string): boolean {
   return text.length <= MAX_NAME_LENGTH && NAME.test(text)
@@ -46,10 +47,21 @@ export function looksLikeRegistry(component: string): boolean {
   return (component.includes('.') || component.includes(':') || component === 'localhost') && isRegistry(component)
 }
 
-/** One registry, one name: Docker Hub's aliases become `docker.io`, letters lower case. */
+/**
+ * One registry, one name: Docker Hub's aliases become `docker.io`, letters lower case, IP addresses have their shortest form, and the port is
+ * left out if it is the default one. Else a client could go around a flag that names the registry. A text that is no registry is lower case.
+ */
 export function canonicalRegistry(text: string): string {
   const lower = text.toLowerCase()
-  return lower === 'registry-1.docker.io' || lower === 'index.docker.io' ? DOCKER_HUB : lower
+  const url = isRegistry(lower) ? URL.parse(`https://${lower}`) : null
+  if (url === null) return lower
+  const host = speaksPlainHttp(url.hostname) ? new URL(`http://${lower}`).host : url.host
+  return HUB_ALIASES.has(host) ? DOCKER_HUB : host
+}
+
+/** Registries on this machine, with or without a port, speak plain HTTP, as every client assumes. */
+export function speaksPlainHttp(registry: string): boolean {
+  return /^(?:localhost|127\.[\d.]+|\[::1\])(?::\d+)?$/.test(registry)
 }
 
 /** Docker Hub keeps one-component names under `library/`. */
@@ -84,7 +96,8 @@ export function parseRepositoryPath(text: string, isMirror = NO_MIRROR): Reposit
     const named = looksLikeRegistry(first)
     const rest = named ? path.slice(slash + 1) : path
     const registry = named ? canonicalRegistry(first) : DOCKER_HUB
-    if (!named || !isMirror(registry)) {
+    // As it is written: the mirror speaks plain HTTP on any port.
+    if (!named || !isMirror(first)) {
       const name = canonicalName(registry, rest)
       return isRepositoryName(name) ? { registry, name } : undefined
     }
@@ -115,10 +128,11 @@ export function parseImageReference(text: string, isMirror = NO_MIRROR): ImageRe
   return { ...repository, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) }
 }
 
-/** Reads `registry/name` as {@link repositoryKey} writes it. */
+/** Reads `registry/name` as {@link repositoryKey} writes it, or once wrote it. */
 export function parseRepositoryKey(text: string): Repository | undefined {
   const slash = text.indexOf('/')
-  const registry = text.slice(0, Math.max(slash, 0))
-  const name = text.slice(slash + 1)
-  return isRegistry(registry) && isRepositoryName(name) ? { registry, name } : undefined
+  const given = text.slice(0, Math.max(slash, 0))
+  const registry = canonicalRegistry(given)
+  const name = canonicalName(registry, text.slice(slash + 1))
+  return isRegistry(given) && isRepositoryName(name) ? { registry, name } : undefined
 }

@@ -102,7 +102,7 @@ function repositoryOf(path: string, ns: string | undefined, isMirror: IsMirror):
   const registry = ns === undefined ? undefined : canonicalRegistry(ns)
   if (registry !== undefined && !isRegistry(registry))
     throw new OciError('NAME_INVALID', { message: 'ns is not the host of a registry' })
-  if (registry === undefined || isMirror(registry)) {
+  if (ns === undefined || registry === undefined || isMirror(ns.toLowerCase())) {
     const repository = parseRepositoryPath(path, isMirror)
     if (repository === undefined) throw new OciError('NAME_INVALID')
     return repository

@@ -42,6 +42,13 @@ describe('nabo configure containerd and nabo restore containerd', () => {
     await assert.rejects(stat(certs), { code: 'ENOENT' })
   })
 
+  it('keeps the default port in the name of a directory: containerd looks for the host as images name it', async () => {
+    await configure('--registries', 'GHCR.io:443,ghcr.io')
+    assert.match(await hosts('ghcr.io:443'), /7950/)
+    assert.match((await restore('--registries', 'ghcr.io:443')).stdout, /ghcr\.io:443\/hosts\.toml: removed\n$/)
+    assert.match(await hosts('ghcr.io'), /7950/)
+  })
+
   it('says that containerd does not read the directory, and which line to add', async () => {
     const config = join(root, 'config.toml')
     const env = { NABO_STORE: 'containerd', NABO_CONTAINERD_CONFIG: config, NABO_CONTAINERD_SOCKET: join(root, 'none') }

@@ -31,6 +31,9 @@ describe('an image name', () => {
     assert.equal(read('127.0.0.1:7950/127.0.0.1:7950/localhost/app:2'), 'localhost/app:2')
     assert.equal(read('127.0.0.1:5000/ghcr.io/org/app:1'), '127.0.0.1:5000/ghcr.io/org/app:1')
     assert.equal(read('127.0.0.1:7950/'), undefined)
+    const isOn443 = (registry: string) => registry === 'mirror.example:443'
+    const other = parseImageReference('mirror.example:443/ghcr.io/org/app', isOn443)
+    assert.deepEqual(other, { registry: 'ghcr.io', name: 'org/app' })
     assert.equal(read('127.0.0.1:7950/ghcr.io/'), undefined)
   })
 
@@ -124,7 +127,8 @@ describe('a repository', () => {
         assert.deepEqual(parseRepositoryKey(repositoryKey(repository)), repository)
       }),
     )
-    for (const text of ['', '/', 'a', 'docker.io/', '/a', 'docker.io/A']) {
+    assert.deepEqual(parseRepositoryKey('ghcr.io:443/app'), { registry: 'ghcr.io', name: 'app' })
+    for (const text of ['', '/', 'a', 'docker.io/', '/a', 'docker.io/A', 'GHCR.io/a']) {
       assert.equal(parseRepositoryKey(text), undefined, text)
     }
   })
@@ -141,6 +145,30 @@ describe('a repository', () => {
 })
 
 describe('a registry', () => {
+  it('has one name, in whatever spelling a client names it', () => {
+    for (const [name, ...spellings] of [
+      ['ghcr.io', 'GHCR.io', 'ghcr.io:443', 'GHCR.io:0443', 'ghcr.io:00443'],
+      ['docker.io', 'registry-1.docker.io:443', 'index.docker.io', 'registry.hub.docker.com', 'Docker.io:443'],
+      ['r.example:5000', 'r.example:05000'],
+      ['r.example:80', 'r.example:080'],
+      ['r.example:4430'],
+      ['10.0.0.1', '10.0.0.1:443', '0xa.1', '167772161:443'],
+      ['[fd00::7]', '[fd00:0:0::7]:443', '[FD00::0007]'],
+      // Plain HTTP: 443 is another port there.
+      ['localhost:443', 'localhost:0443'],
+      ['localhost', 'LOCALHOST:80', 'localhost:0080'],
+      ['127.0.0.1:443', '127.1:443'],
+      ['127.0.0.1', '127.0.0.1:80', '0x7f.1:80'],
+      ['[::1]:443', '[0::1]:443'],
+    ] as const)
+      for (const spelling of [name, ...spellings]) assert.equal(canonicalRegistry(spelling), name, spelling)
+  })
+
+  it('is lower case alone where it is none', () => {
+    for (const text of ['a%2eb', 'A B', 'r.example:99999', 'a_b.io:443', '*.Example.com:5000', ''])
+      assert.equal(canonicalRegistry(text), text.toLowerCase())
+  })
+
   it('is a host that a URL can name', () => {
     for (const good of ['docker.io', 'localhost', 'a', 'r.example:5000', '127.0.0.1:7950', '[::1]:80', '[fd00::7]']) {
       assert.ok(isRegistry(good), good)

@@ -103,11 +103,12 @@ export class SourceLabels {
 
   #hostOf(rawHost: string): Host {
     // Go's URL.Hostname() strips the brackets of an IPv6 address.
-    const registry = canonicalRegistry(isIP(rawHost) === 6 ? `[${rawHost}]` : rawHost)
+    const text = isIP(rawHost) === 6 ? `[${rawHost}]` : rawHost
+    const registry = canonicalRegistry(text)
     if (!isRegistry(registry)) return { registries: [], readAsMirror: 'never' }
     const isMirror = (text: string) => this.#mirror.isMirror?.(text) === true
     // containerd writes no port; a label with one is from another program and is exact.
-    if (hostOf(registry) !== registry) {
+    if (hostOf(text) !== text && registry !== DOCKER_HUB) {
       return { registries: [registry], readAsMirror: isMirror(registry) ? 'always' : 'never' }
     }
     // No registry but Docker Hub uses its host, on any port.
@@ -127,8 +128,7 @@ export class SourceLabels {
       // containerd accepts `user@host/name` too, and labels by host.
       const first = path.slice(path.lastIndexOf('@', slash) + 1, Math.max(slash, 0))
       if (!looksLikeRegistry(first)) return
-      // Port 443 is the default and names the same registry.
-      const registry = canonicalRegistry(first).replace(/:443$/, '')
+      const registry = canonicalRegistry(first)
       const host = hostOf(registry)
       this.#registries.set(host, (this.#registries.get(host) ?? new Set()).add(registry))
       if (this.#mirror.isMirror?.(registry) !== true) return

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
-import { DOCKER_HUB, type Repository, canonicalRegistry } from '../../oci/reference.ts'
+import { DOCKER_HUB, type Repository, canonicalRegistry, speaksPlainHttp } from '../../oci/reference.ts'
 import { type RegistryApi, registryApi } from '../../oci/registry-url.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { realmBelongsTo } from './challenge.ts'
@@ -95,9 +95,8 @@ export function credentialNameOf({ isOwn, registry, url }: Address): string {
   return isOwn ? registry : canonicalRegistry(url.host)
 }
 
-/** Where a registry is without --upstream. Those on this machine speak plain HTTP, as every client assumes. */
+/** Where a registry is without --upstream. */
 export function defaultUrl(registry: string): URL {
   if (registry === DOCKER_HUB) return new URL('https://registry-1.docker.io')
-  const isLocal = /^(?:localhost|127\.[\d.]+|\[::1\])(?::\d+)?$/.test(registry)
-  return new URL(`${isLocal ? 'http' : 'https'}://${registry}`)
+  return new URL(`${speaksPlainHttp(registry) ? 'http' : 'https'}://${registry}`)
 }

@@ -12,8 +12,10 @@ export class CredentialHelpers {
 
   /** undefined if the helper has none or gives no answer in time. Rejects with the signal's reason alone. */
   get(helper: string, server: string, options: { signal: AbortSignal }): Promise<Credential | undefined> {
+    const key = `${helper} ${server}`
     const question = {
-      key: `${helper} ${server}`,
+      key,
+      group: key,
       program: `docker-credential-${helper}`,
       kind: 'a credential helper',
       about: { helper, server },

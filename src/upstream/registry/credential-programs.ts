@@ -1,11 +1,13 @@
 import { LRUCache } from 'lru-cache'
 
 import { atMost } from '../../async/at-most.ts'
-import { Semaphore } from '../../async/semaphore.ts'
+import { QueueFullError } from '../../async/semaphore.ts'
 import { type Log, errorText } from '../../telemetry/log.ts'
+import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
 import { abortable } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { CredentialTroubles } from './credential-troubles.ts'
+import { QuestionTurns } from './question-turns.ts'
 import { CredentialProgramError } from './run-program.ts'
 
 export interface CredentialProgramsOptions {
@@ -27,6 +29,8 @@ export interface Question<T> {
   readonly key: string
   /** Further keys under which its answer may have been kept for others. */
   readonly alsoUnder?: readonly string[]
+  /** Questions of one group, a program and a registry, wait for each other: the answer to one may be that to all. */
+  readonly group: string
   /** The program in errors, and in the log: `a credential helper`. */
   readonly program: string
   readonly kind: string
@@ -48,7 +52,13 @@ export interface Answer<T> {
 interface Call<T> {
   readonly answer: Promise<T | undefined>
   readonly controller: AbortController
+  readonly progress: Progress
   waiters: number
+}
+
+interface Progress {
+  /** False while it waits for its turn. */
+  isRunning: boolean
 }
 
 interface Kept<T> {
@@ -66,8 +76,6 @@ const PATIENCE = 4 * second
 const KEEP = { found: 5 * minute, none: 1 * minute, failure: 30 * second }
 /** A credential that is refused again and again must not cost a process for each request. */
 const MIN_AGE = 10 * second
-const MAX_RUNNING = 4
-const MAX_WAITING = 200
 const MAX_KEPT = 1000
 
 /** Programs that give credentials, asked once for many, a few at a time. What a program cannot tell counts as not there. */
@@ -76,7 +84,8 @@ export class CredentialPrograms<T> {
   readonly #now: () => number
   readonly #calls = new Map<string, Call<T>>()
   readonly #kept = new LRUCache<string, Kept<T>>(atMost(MAX_KEPT))
-  readonly #processes = new Semaphore(MAX_RUNNING, { maxWaiting: MAX_WAITING })
+  readonly #turns = new QuestionTurns()
+  readonly #warnings: PacedWarnings<string>
   readonly #stopping = new AbortController()
   /** What was asked before {@link forget} is not kept. */
   #generation = 0
@@ -84,15 +93,14 @@ export class CredentialPrograms<T> {
   constructor(options: CredentialProgramsOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
+    this.#warnings = new PacedWarnings(options.log)
   }
 
   /** undefined if the program has nothing or gives no answer in time. Rejects with the signal's reason alone. */
   async get(question: Question<T>, options: { signal: AbortSignal }): Promise<T | undefined> {
     options.signal.throwIfAborted()
-    for (const key of [question.key, ...(question.alsoUnder ?? [])]) {
-      const kept = this.#kept.get(key)
-      if (kept !== undefined && kept.until > this.#now()) return kept.value
-    }
+    const kept = this.#find(question)
+    if (kept !== undefined) return kept.value
     const call = this.#calls.get(question.key) ?? this.#call(question)
     call.waiters += 1
     try {
@@ -103,7 +111,9 @@ export class CredentialPrograms<T> {
       return undefined
     } finally {
       call.waiters -= 1
-      if (call.waiters === 0 && options.signal.aborted) call.controller.abort(options.signal.reason)
+      // A program that runs goes on after the patience of those who wait: its answer is kept for the next pull.
+      if (call.waiters === 0 && (options.signal.aborted || !call.progress.isRunning))
+        call.controller.abort(options.signal.reason)
     }
   }
 
@@ -118,6 +128,7 @@ export class CredentialPrograms<T> {
     this.#generation += 1
     this.#kept.clear()
     this.#calls.clear()
+    this.#turns.forget()
   }
 
   /** Ends the programs that run, and starts no more. */
@@ -125,13 +136,22 @@ export class CredentialPrograms<T> {
     this.#stopping.abort(new Error('the daemon is stopping'))
   }
 
+  #find({ key, alsoUnder = [] }: Question<T>): Kept<T> | undefined {
+    for (const under of [key, ...alsoUnder]) {
+      const kept = this.#kept.get(under)
+      if (kept !== undefined && kept.until > this.#now()) return kept
+    }
+    return undefined
+  }
+
   #call(question: Question<T>): Call<T> {
     const { key } = question
     const controller = new AbortController()
-    const answer = this.#ask(question, controller)
+    const progress = { isRunning: false }
+    const answer = this.#ask(question, progress, AbortSignal.any([controller.signal, this.#stopping.signal]))
     // Whoever waited may have gone.
     answer.catch(() => {})
-    const call = { answer, controller, waiters: 0 }
+    const call = { answer, controller, progress, waiters: 0 }
     this.#calls.set(key, call)
     const remove = () => void (this.#calls.get(key) === call && this.#calls.delete(key))
     answer.then(remove, remove)
@@ -140,31 +160,51 @@ export class CredentialPrograms<T> {
     return call
   }
 
-  async #ask(question: Question<T>, controller: AbortController): Promise<T | undefined> {
+  async #ask(question: Question<T>, progress: Progress, signal: AbortSignal): Promise<T | undefined> {
     const generation = this.#generation
-    const { log, troubles, env = process.env, timeout = TIMEOUT } = this.#options
-    const signal = AbortSignal.any([controller.signal, this.#stopping.signal])
-    const askedAt = this.#now()
-    let answer: Answer<T> = { value: undefined }
-    let failure: string | undefined
+    const ask = async () => {
+      progress.isRunning = true
+      const { kept, under } = await this.#run(question, signal)
+      if (generation === this.#generation) this.#kept.set(under, kept)
+      return { result: kept, isSingle: kept.failure === undefined && under === question.key }
+    }
     try {
-      answer = await this.#processes.run(() => askInTime(question, { env, signal, timeout }), { signal })
+      const { value } = await this.#turns.run(question.group, { find: () => this.#find(question), ask }, { signal })
+      return value
+    } catch (error) {
+      if (!(error instanceof QueueFullError)) throw error
+      // Says nothing about the program: neither kept nor a trouble.
+      this.#warnings.warn(
+        question.program,
+        `${question.kind} is not asked, as too many questions wait: pulls go on without credentials`,
+        () => question.about,
+      )
+      return undefined
+    }
+  }
+
+  /** What the program answers, or that it gives no answer, and the key to keep it under. Throws the signal's reason alone. */
+  async #run(question: Question<T>, signal: AbortSignal): Promise<{ kept: Kept<T>; under: string }> {
+    const { log, troubles, env = process.env, timeout = TIMEOUT } = this.#options
+    const { key, program } = question
+    const askedAt = this.#now()
+    try {
+      const answer = await askInTime(question, { env, signal, timeout })
+      troubles?.clear(`program ${program}`)
+      const { value, life = value === undefined ? KEEP.none : KEEP.found, keepUnder = key } = answer
+      return { kept: { value, askedAt, until: this.#now() + life, failure: undefined }, under: keepUnder }
     } catch (error) {
       if (signal.aborted) throw error
-      failure = errorText(error)
+      const failure = errorText(error)
+      if (this.#kept.get(key)?.failure !== failure)
+        log.warn(
+          { ...question.about, reason: failure },
+          `${question.kind} gave no answer: pulls go on without credentials`,
+        )
+      // By program alone: clients name images and registries, and could fill the list.
+      troubles?.note(`program ${program}`, { type: 'program', program, reason: failure })
+      return { kept: { value: undefined, askedAt, until: this.#now() + KEEP.failure, failure }, under: key }
     }
-    if (failure !== undefined && this.#kept.get(question.key)?.failure !== failure)
-      log.warn(
-        { ...question.about, reason: failure },
-        `${question.kind} gave no answer: pulls go on without credentials`,
-      )
-    const { program, key } = question
-    if (failure === undefined) troubles?.clear(`program ${key}`)
-    else troubles?.note(`program ${key}`, { type: 'program', program, reason: failure })
-    const { value, life = value === undefined ? KEEP.none : KEEP.found, keepUnder = question.key } = answer
-    const until = this.#now() + (failure === undefined ? life : KEEP.failure)
-    if (generation === this.#generation) this.#kept.set(keepUnder, { value, askedAt, until, failure })
-    return value
   }
 }
 

@@ -69,6 +69,7 @@ function questionOf(directory: string, provider: CredentialProvider, repository:
   return {
     key: keys.Image,
     alsoUnder: [keys.Registry, keys.Global],
+    group: keys.Registry,
     program: name,
     kind: 'a credential provider',
     about: { provider: name, image },

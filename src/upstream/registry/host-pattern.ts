@@ -1,3 +1,4 @@
+import { compileGlob } from '../../oci/glob.ts'
 import { canonicalRegistry, type Repository } from '../../oci/reference.ts'
 
 /**
@@ -12,7 +13,7 @@ export function matchesHost(pattern: string, registry: string): boolean {
   return (
     port === actualPort &&
     labels.length === actual.length &&
-    labels.every((label, index) => matchesLabel(label, actual[index] ?? ''))
+    labels.every((label, index) => compileGlob(label)(actual[index] ?? ''))
   )
 }
 
@@ -22,23 +23,9 @@ export function isHostPattern(host: string): boolean {
 }
 
 function split(host: string): readonly [readonly string[], string] {
-  const [, name = host, port = ''] = /^(.*):(\d+)$/.exec(host) ?? []
-  return [name.split('.'), port]
-}
-
-/** Each part as early as it fits: linear, which a regular expression with several `*` is not. */
-function matchesLabel(pattern: string, label: string): boolean {
-  const parts = pattern.split('*')
-  const [first = '', last = ''] = [parts[0], parts.at(-1)]
-  if (parts.length === 1) return pattern === label
-  if (label.length < first.length + last.length || !label.startsWith(first) || !label.endsWith(last)) return false
-  let at = first.length
-  for (const part of parts.slice(1, -1)) {
-    const found = label.indexOf(part, at)
-    if (found < 0) return false
-    at = found + part.length
-  }
-  return at <= label.length - last.length
+  const [, name = host, port = ''] = /^(.*):0*(\d+)$/.exec(host) ?? []
+  // Names of registries are without it, see canonicalRegistry.
+  return [name.split('.'), port === '443' ? '' : port]
 }
 
 /** Matches a repository as the kubelet matches `matchImages`: the host by {@link matchesHost}, and the rest by the beginning of its text. */

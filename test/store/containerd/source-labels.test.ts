@@ -47,6 +47,8 @@ describe('source labels', () => {
       'reg.test:5002/team/app',
     ])
     assert.deepEqual(read('::1=team/app', ['[::1]:5000/team/app:1']), ['[::1]/team/app', '[::1]:5000/team/app'])
+    assert.deepEqual(read('reg.test:443=team/app', names), ['reg.test/team/app'])
+    assert.deepEqual(read('localhost=app', ['localhost:443/app:1']), ['localhost/app', 'localhost:443/app'])
     assert.deepEqual(read('docker.io=org/app', ['docker.io:443/org/app:1']), ['docker.io/org/app'])
     // As no containerd writes it.
     assert.deepEqual(read('reg.test:5000=team/app', names), ['reg.test:5000/team/app'])
