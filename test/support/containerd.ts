@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Child } from './child.ts'
 import { findTool, printedBy } from './debian-tool.ts'
 import { type CommandResult, execute } from './netns/commands.ts'
+import { CriClient } from './cri/cri-client.ts'
 import { eventually } from './poll.ts'
 
 /** Debian's suites carry the first three; the others are built from their Go modules. */
@@ -118,6 +119,10 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   try {
     // The socket of a killed one is still there, and refuses.
     await eventually('containerd answers', () => child.exit !== undefined || connects(socket))
+    if (options.criCerts !== undefined) {
+      using cri = new CriClient(socket)
+      await eventually('its CRI answers', async () => child.exit !== undefined || (await cri.isServed()))
+    }
     if (child.exit !== undefined) throw new Error('containerd ended at once')
   } catch (cause) {
     await child.kill()

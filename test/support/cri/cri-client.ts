@@ -63,6 +63,14 @@ export class CriClient implements Disposable {
     })
   }
 
+  /** Whether the CRI answers: some time after the rest of containerd. Until then "server is not initialized yet" is the answer to everything. */
+  isServed(): Promise<boolean> {
+    return this.names('docker.io/library/none:1').then(
+      () => true,
+      () => false,
+    )
+  }
+
   remove(image: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#service.removeImage({ image: { image } }, { deadline: Date.now() + PULL_TIMEOUT_MS }, (error) => {

@@ -2,6 +2,7 @@ import { cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 import { Child } from '../child.ts'
+import { CriClient } from './cri-client.ts'
 import { type ContainerdVariant, findContainerd } from '../containerd.ts'
 import { type CommandResult, execute } from '../netns/commands.ts'
 import { type AgentResponse, HttpAgent, type RequestOptions } from '../netns/http-agent.ts'
@@ -118,7 +119,9 @@ export class KubernetesNode {
   async startContainerd(): Promise<void> {
     const child = this.spawn('containerd', [])
     this.#containerd = child
-    const answers = async () => child.exit !== undefined || (await this.ctr('version')).code === 0
+    using cri = new CriClient(this.socket)
+    const answers = async () =>
+      child.exit !== undefined || ((await this.ctr('version')).code === 0 && (await cri.isServed()))
     await eventually(`containerd of ${this.name} answers`, answers, { everyMs: 200 })
     if (child.exit !== undefined) throw new Error(`containerd of ${this.name}:\n${this.log.slice(-20).join('\n')}`)
   }
