@@ -33,10 +33,16 @@ const member: fc.Arbitrary<MemberLoad> = fc.record(
   { zone: optional(fc.string({ maxLength: 128 })), sending: fc.nat(1000), capacity: fc.nat(1000) },
   PLAIN,
 )
-const repository = fc.record({
-  registry: fc.constantFrom('docker.io', 'localhost:5000', '[fd00::1]:5000', 'ghcr.io'),
-  name: fc.stringMatching(/^[a-z0-9]{1,9}(\/[a-z0-9]{1,9}){0,3}$/),
-})
+const repository = fc
+  .record({
+    registry: fc.constantFrom('docker.io', 'localhost:5000', '[fd00::1]:5000', 'ghcr.io'),
+    name: fc.stringMatching(/^[a-z0-9]{1,9}(\/[a-z0-9]{1,9}){0,3}$/),
+  })
+  // As Docker Hub names them: one component alone stands for `library/…`.
+  .map(({ registry, name }) => ({
+    registry,
+    name: registry === 'docker.io' && !name.includes('/') ? `library/${name}` : name,
+  }))
 const content = fc.oneof(
   fc.record({ kind: fc.constantFrom('blob', 'manifest'), digest }),
   fc.record({ kind: fc.constant('tag'), tag: fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/) }),

@@ -162,13 +162,10 @@ export class AddressClient {
         return { response, method: asked.method, address: address.name, anonymous: authorized.anonymous }
       }
       round += 1
-      // Also the last time: what gave the credential is told that it was refused.
-      const isWorthAsking =
-        status === 401 && authorization.refused(asker, authorized, response.header('www-authenticate'))
-      if (isWorthAsking && round < MAX_AUTH_ROUNDS) {
+      if (status === 401 && round < MAX_AUTH_ROUNDS) {
         await discard(response)
-        continue
-      }
+        if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
+      } else if (status === 401) authorization.passwordRefused(asker, authorized)
       const error = asVerdict(await refusal(response, isCounted, health), authorized)
       throw (status === 429 && isCounted ? quota?.refusalOf(seatOf(asker)) : undefined) ?? error
     }

@@ -104,6 +104,14 @@ export class Authorization {
     }
   }
 
+  /** Takes note of a 401 to a user and password. False if it was an answer to something else. */
+  passwordRefused(asker: Asker, { header, anonymous }: Authorized): boolean {
+    const { credential } = asker
+    if (header?.startsWith('Basic ') !== true || anonymous || credential === undefined) return false
+    this.#options.credentialRefused?.(asker, credential, true)
+    return true
+  }
+
   /**
    * Takes note of a 401. False if there is no use in asking again: it does not say what is wanted, and no earlier 401 did. At the end of a
    * token's life some registries leave the challenge out; the last one then still says where to get a token.
@@ -112,8 +120,8 @@ export class Authorization {
     if (sent.header !== undefined) {
       this.#options.tokens.reject(sent.header.replace(/^Bearer /, ''))
       const { credential } = asker
-      const isWrong = sent.header.startsWith('Basic ')
-      if (!sent.anonymous && credential !== undefined) this.#options.credentialRefused?.(asker, credential, isWrong)
+      if (!this.passwordRefused(asker, sent) && !sent.anonymous && credential !== undefined)
+        this.#options.credentialRefused?.(asker, credential, false)
     }
     const parsed = parseChallenge(challenge ?? '')
     if (challenge === undefined || parsed === undefined)
