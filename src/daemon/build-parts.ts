@@ -110,7 +110,7 @@ export async function buildParts(
   })
   const pending = new PendingConnections({ log })
   const readiness = ({ ignoreStopping } = { ignoreStopping: false }) =>
-    readinessOf({ chosen, strangers, pending, binder, isStopping: () => isStopping() && !ignoreStopping })
+    ignoreStopping && isStopping() ? NOTHING_WRONG : readinessOf({ chosen, strangers, pending, binder, isStopping })
   const registryLabels = new RegistryLabels(registryPolicy(config))
   const metrics = new Metrics(
     {
@@ -177,6 +177,9 @@ async function mirrorSources({ mirrorFrom }: ServeConfig, log: Logger): Promise<
   const single = gateways.map((address) => ({ address, prefix: isIP(address) === 6 ? 128 : 32 }))
   return new MirrorSources([...single, ...networks], log)
 }
+
+/** Of a daemon that is stopping: its parts end one by one, which is no fault. */
+const NOTHING_WRONG: Readiness = { ready: true, reasons: [], warnings: [] }
 
 interface ReadinessParts {
   readonly chosen: ChosenStore

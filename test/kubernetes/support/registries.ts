@@ -52,6 +52,7 @@ export async function startRegistries(directory: string, host: NetHost): Promise
     hub: await startHub({
       registry: { host: host.ip, port: 443 },
       auth: { host: host.ip, port: 5001 },
+      realm: 'https://auth.docker.io:5001/token',
       cdn: { host: cdn, port: 443 },
       users: [{ ...login(ANN), mayPull: ['org/hidden'] }, login(BOB)],
       privateRepositories: ['org/hidden'],

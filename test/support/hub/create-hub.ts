@@ -57,7 +57,7 @@ export async function createHub(options: HubOptions = {}): Promise<Hub> {
     ledger,
     users: listed,
     mayPull,
-    realm: () => `${auth.url}/token`,
+    realm: () => options.realm ?? `${auth.url}/token`,
     by: options.basic === true ? 'basic' : options.tokens === false ? 'nothing' : tokens,
     refusal: options.refusal ?? 401,
   }

@@ -36,6 +36,8 @@ export interface Hub {
 export interface HubOptions {
   readonly registry?: HubAddress
   readonly auth?: HubAddress
+  /** The URL of the token server in challenges, where clients know `auth` by another name. */
+  readonly realm?: string
   readonly cdn?: HubAddress
   /** false: a registry that lets everybody pull, as most mirrors do. */
   readonly tokens?: boolean
