@@ -23,6 +23,8 @@ import { AdminClient, AdminError } from './admin-client.ts'
 /** A repository that Docker keeps so that everybody can look at the quota: https://docs.docker.com/docker-hub/usage */
 const QUOTA_REPOSITORY = { registry: DOCKER_HUB, name: 'ratelimitpreview/test' }
 const MAX_REGISTRIES = 8
+/** The part of a check's time that a registry has for its answer. The client's timers are late by up to a second. */
+const REGISTRY_SHARE = 0.6
 
 /** The sources of `nabo doctor`: `admin` asks the daemon of this node, by the flags if absent. The files of this node, its daemon if one runs, and the registries. */
 export function doctorSources(
@@ -35,7 +37,8 @@ export function doctorSources(
   let owned: Promise<OwnedUpstream> | undefined
   const upstream = () => {
     owned ??= createUpstream(
-      { ...config, upstreamTimeout: Math.min(config.upstreamTimeout, timeout) },
+      // Sooner than the checks end: a registry that is silent is a finding, and no check that could not be made.
+      { ...config, upstreamTimeout: Math.min(config.upstreamTimeout, timeout * REGISTRY_SHARE) },
       { observe: () => {}, quota: new QuotaGate(book), trust, log },
     ).catch((cause: unknown) => {
       throw new SettingsError(errorText(cause), { cause })

@@ -28,7 +28,7 @@ export function parseRegistryUrl(text: string): URL {
   if (url === null || !/^https?:\/\//i.test(text) || !/^https?:$/.test(url.protocol))
     throw new RegistryUrlError('an http or https URL is expected')
   if (`${url.username}${url.password}` !== '')
-    throw new RegistryUrlError('a user and a password do not belong into a URL: put them into --credentials-file')
+    throw new RegistryUrlError('a user and a password do not belong in a URL: put them into --credentials-file')
   // URL drops dots and turns backslashes into slashes, so look at what was written.
   const path = /^https?:\/\/[^/\\?#]*(.*)$/is.exec(text)?.[1] ?? ''
   if (/[?#]/.test(path))

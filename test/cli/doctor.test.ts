@@ -166,6 +166,24 @@ describe('nabo doctor beside a daemon', () => {
 })
 
 describe('nabo doctor beside a program that takes a question and never answers', () => {
+  it('names it, where it is the registry', async () => {
+    const server = createServer(() => {})
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const address = `127.0.0.1:${(server.address() as { port: number }).port}`
+    const free = ['mirror', 'peer', 'router', 'admin'].flatMap((name) => [`--${name}-addr`, '127.0.0.1:0'])
+    try {
+      const flags = ['--store', 'directory', '--upstream', `docker.io=http://${address}`, '--json']
+      const { stdout } = await doctor([...free, ...flags])
+      const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
+      const registries = findings.find(({ id }) => id === 'upstream')
+      assert.equal(registries?.level, 'warning', stdout)
+      assert.match(registries.says, new RegExp(`${address} cannot be used: `))
+    } finally {
+      server.close()
+      server.closeAllConnections()
+    }
+  })
+
   it('says so, and checks the rest', async () => {
     const server = createServer(() => {})
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -215,7 +215,7 @@ describe('the doctor at a node with one fault', () => {
       [[0, hour], 'ok', /agrees with most of 2 others; it is 60 minutes behind that of node 1$/],
       [[-hour, 500, -hour], 'warning', /60 minutes ahead of that of node 0 and others$/],
       [[0, -hour, 0], 'ok', /60 minutes ahead of that of node 1$/],
-      [[100, -100], 'ok', /agrees with most of 2 others$/],
+      [[100, -100], 'ok', /agrees with those of 2 others$/],
     ] as const) {
       const peers = others.map((clockAhead, i) => ({ address: `node ${i}`, clockAhead }))
       const finding = await one('clock', [], { sources: { ...nothing, peers: async () => peers } })

@@ -200,7 +200,7 @@ export class SharedTags {
         upstream.headManifest(tag, tag.tag, { signal, accept, as }),
       )
     } catch (error) {
-      throw error instanceof DeadlineError ? slowUpstream(tag, upstreamTimeout, error) : error
+      throw error instanceof DeadlineError ? slowUpstream(tag, upstreamTimeout) : error
     }
   }
 
@@ -221,6 +221,6 @@ export class SharedTags {
 type Asking = Parameters<AnswerQuestion<unknown>>
 
 /** The failure of a registry that has not answered for `ms` milliseconds. */
-export function slowUpstream({ registry }: TagReference, ms: number, cause?: unknown): UpstreamError {
-  return new UpstreamError('unreachable', `${registry} has not answered within ${Math.round(ms / second)} s`, { cause })
+export function slowUpstream({ registry }: TagReference, ms: number): UpstreamError {
+  return new UpstreamError('unreachable', `${registry} has not answered within ${Math.round(ms / second)} s`)
 }

@@ -36,13 +36,13 @@ function outcomeOf({ system, registries }: CertificatesView): Outcome | undefine
     )
   const own = registries.flatMap(described)
   if (system === undefined && own.length === 0) return undefined
-  return ok(['the authorities of Node', ...systemText(system), ...own].join('; '))
+  return ok(['Nabo trusts the authorities of Node', ...systemText(system), ...own].join('; '))
 }
 
 function systemText(system: CertificatesView['system']): readonly string[] {
   if (system === undefined) return []
   const { sources, added } = system
-  return sources.length === 0 ? ['this system has none'] : [`of this system, ${added} more: ${sources.join(', ')}`]
+  return sources.length === 0 ? ['the system has none'] : [`${added} more of the system, from ${sources.join(', ')}`]
 }
 
 function described({ registry, ca, client }: TlsView): readonly string[] {

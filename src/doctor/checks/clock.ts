@@ -28,8 +28,11 @@ export const clockCheck: Check = {
       )
     }
     const wrong = others.find(({ clockAhead }) => off(clockAhead))
-    const agreed = `the clock agrees with ${others.length === 1 ? others[0]?.name : `most of ${others.length} others`}`
-    return ok(wrong === undefined ? agreed : `${agreed}; it is ${where(wrong.clockAhead)} that of ${wrong.name}`)
+    if (wrong === undefined)
+      return ok(`the clock agrees with ${others.length === 1 ? others[0]?.name : `those of ${others.length} others`}`)
+    return ok(
+      `the clock agrees with most of ${others.length} others; it is ${where(wrong.clockAhead)} that of ${wrong.name}`,
+    )
   },
 }
 
