@@ -1,50 +1,24 @@
 // Several ranges in one request, as eStargz, SOCI and zstd:chunked ask: multipart/byteranges, wherever the layer comes from.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 
-import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
-import { type TestDaemon, runDaemon } from '../support/daemon.ts'
-import { createHub } from '../support/hub/create-hub.ts'
-import type { Hub } from '../support/hub/hub.ts'
-import { type Image, makeImage } from '../support/image-maker.ts'
+import type { TestDaemon } from '../support/daemon.ts'
+import { LayerLab } from '../support/layer-lab.ts'
 import { readMultipart } from '../support/multipart.ts'
 import { eventually } from '../support/poll.ts'
 
 const SIZE = 8_000_000
 
 describe('several ranges in one request', () => {
-  let hub: Hub
-  let image: Image
-  let nodes: TestDaemon[]
-
+  let lab: LayerLab
   before(async () => {
-    image = makeImage({ layers: [{ size: SIZE, seed: 'ranges' }] })
-    hub = await createHub()
-    await hub.publish('app', '1', image)
+    lab = await LayerLab.create({ size: SIZE, seed: 'ranges' })
   })
-  after(() => hub.close())
-  beforeEach(async () => {
-    await hub.reset()
-    nodes = []
-  })
-  afterEach(() => Promise.all(nodes.map((node) => node.stop())))
+  after(() => lab[Symbol.asyncDispose]())
+  afterEach(() => lab.reset())
 
-  async function start(): Promise<TestDaemon> {
-    const join = nodes[0] === undefined ? [] : ['--bootstrap', `static:${nodes[0].router}`]
-    const node = await runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...join])
-    nodes.push(node)
-    return node
-  }
-  const layer = () => image.layers[0] ?? assert.fail()
-  const ask = ({ mirror }: TestDaemon, range?: string, options: RequestInit = {}) =>
-    fetch(`${mirror}/v2/library/app/blobs/${layer().descriptor.digest}`, {
-      ...options,
-      headers: range === undefined ? {} : { range },
-    })
-  const resolve = async (node: TestDaemon) => {
-    const headers = { accept: MANIFEST_ACCEPT.join(', ') }
-    await (await fetch(`${node.mirror}/v2/library/app/manifests/1`, { headers })).bytes()
-  }
+  const ask = (node: TestDaemon, range?: string, options: RequestInit = {}) =>
+    lab.askForLayer(node, { ...options, headers: range === undefined ? {} : { range } })
   /** Checks the answer for spans, `end` exclusive. */
   const gives = async (node: TestDaemon, range: string, spans: readonly (readonly [number, number])[]) => {
     const response = await ask(node, range)
@@ -52,18 +26,17 @@ describe('several ranges in one request', () => {
     assert.equal(response.status, 206, Buffer.from(body.subarray(0, 500)).toString())
     assert.equal(response.headers.get('content-length'), String(body.length))
     assert.equal(response.headers.get('content-range'), null)
-    assert.equal(response.headers.get('docker-content-digest'), layer().descriptor.digest)
+    assert.equal(response.headers.get('docker-content-digest'), lab.layer.descriptor.digest)
     const expected = spans.map(([start, end]) => ({
       type: 'application/octet-stream',
-      range: `bytes ${start}-${end - 1}/${layer().bytes.length}`,
-      bytes: Buffer.from(layer().bytes.subarray(start, end)),
+      range: `bytes ${start}-${end - 1}/${lab.layer.bytes.length}`,
+      bytes: Buffer.from(lab.layer.bytes.subarray(start, end)),
     }))
     assert.deepEqual(readMultipart(response.headers.get('content-type'), body), expected)
     return response
   }
-  const fetched = async () => (await hub.counters()).blobs[layer().descriptor.digest] ?? { gets: 0, bytes: 0 }
   const everywhere = async (node: TestDaemon) => {
-    const size = layer().bytes.length
+    const size = lab.layer.bytes.length
     await gives(node, `bytes=0-99,${size - 100}-${size - 1}`, [
       [0, 100],
       [size - 100, size],
@@ -82,33 +55,33 @@ describe('several ranges in one request', () => {
   }
 
   it('come from the registry, which is asked for what they mean and no more', async () => {
-    const node = await start()
-    await resolve(node)
-    const size = layer().bytes.length
+    const node = await lab.start()
+    await lab.askForManifest(node)
+    const size = lab.layer.bytes.length
     await gives(node, `bytes=0-99,${size - 100}-${size - 1}`, [
       [0, 100],
       [size - 100, size],
     ])
-    assert.deepEqual([(await fetched()).gets, (await fetched()).bytes], [2, 200])
+    assert.deepEqual([(await lab.sent()).gets, (await lab.sent()).bytes], [2, 200])
     // What is close together comes by one request.
-    await hub.reset()
+    await lab.hub.reset()
     await gives(node, 'bytes=1000-1099,2000-2099,66000-66009', [
       [1000, 1100],
       [2000, 2100],
       [66_000, 66_010],
     ])
-    assert.deepEqual([(await fetched()).gets, (await fetched()).bytes], [1, 65_010])
+    assert.deepEqual([(await lab.sent()).gets, (await lab.sent()).bytes], [1, 65_010])
     await everywhere(node)
     assert.equal((await node.status()).blobs, 1, 'the manifest')
   })
 
   it('come from the registry also when no manifest has said the size', async () => {
-    await everywhere(await start())
+    await everywhere(await lab.start())
   })
 
   it('come from a registry that answers ranges with all of the layer', async () => {
-    const node = await start()
-    await hub.setFaults({ range: 'ignored' })
+    const node = await lab.start()
+    await lab.hub.setFaults({ range: 'ignored' })
     await gives(node, 'bytes=100-199,3000000-3000099', [
       [100, 200],
       [3_000_000, 3_000_100],
@@ -116,19 +89,19 @@ describe('several ranges in one request', () => {
   })
 
   it('come from the store, and from a node that holds the layer', async () => {
-    const holder = await start()
-    await resolve(holder)
+    const holder = await lab.start()
+    await lab.askForManifest(holder)
     await (await ask(holder)).bytes()
     await eventually('the layer is in the cache', async () => (await holder.status()).blobs === 2)
-    const other = await start()
+    const other = await lab.start()
     await eventually('all that the holder holds is known', async () => {
       const { ownKeys } = (await holder.status()).index
       return ownKeys > 1 && (await other.status()).index.claims >= ownKeys
     })
-    await hub.reset()
+    await lab.hub.reset()
     await everywhere(holder)
     await everywhere(other)
-    assert.equal((await fetched()).bytes, 0)
+    assert.equal((await lab.sent()).bytes, 0)
     const { headers } = await gives(other, 'bytes=0-9,1000000-1000009', [
       [0, 10],
       [1_000_000, 1_000_010],
@@ -138,13 +111,13 @@ describe('several ranges in one request', () => {
   })
 
   it('are 1,024 at most, of no more bytes than the layer has; HEAD ignores them', async () => {
-    const node = await start()
-    await resolve(node)
+    const node = await lab.start()
+    await lab.askForManifest(node)
     const many = (count: number) => Array.from({ length: count }, (_, at) => [at * 5000, at * 5000 + 10] as const)
     const header = (spans: readonly (readonly [number, number])[]) =>
       `bytes=${spans.map(([start, end]) => `${start}-${end - 1}`).join()}`
     await gives(node, header(many(1024)), many(1024))
-    assert.ok((await fetched()).gets < 5, 'they are 5,000 bytes apart')
+    assert.ok((await lab.sent()).gets < 5, 'they are 5,000 bytes apart')
     for (const [range, message] of [
       [header(many(1025)), /more than 1024 ranges/],
       [`bytes=0-,1-`, /more bytes than the blob has/],
@@ -155,16 +128,16 @@ describe('several ranges in one request', () => {
     }
     const head = await ask(node, 'bytes=0-9,20-29', { method: 'HEAD' })
     assert.equal(head.status, 200)
-    assert.equal(head.headers.get('content-length'), String(layer().bytes.length))
+    assert.equal(head.headers.get('content-length'), String(lab.layer.bytes.length))
     // One that is malformed makes the whole header void.
     const whole = await ask(node, 'bytes=0-9,9-5')
     assert.equal(whole.status, 200)
-    assert.equal((await whole.bytes()).length, layer().bytes.length)
+    assert.equal((await whole.bytes()).length, lab.layer.bytes.length)
   })
 
   it('cost the registry few requests, whatever their order; 400 where that cannot be, and none', async () => {
-    const node = await start()
-    await resolve(node)
+    const node = await lab.start()
+    await lab.askForManifest(node)
     const equal = Array.from({ length: 1024 }, () => [0, 1] as const)
     await gives(node, `bytes=${equal.map(() => '0-0').join()}`, equal)
     await gives(node, 'bytes=500-599,0-99,550-649', [
@@ -172,13 +145,13 @@ describe('several ranges in one request', () => {
       [0, 100],
       [550, 650],
     ])
-    assert.equal((await fetched()).gets, 2)
-    await hub.reset()
+    assert.equal((await lab.sent()).gets, 2)
+    await lab.hub.reset()
     const toAndFro = Array.from({ length: 100 }, () => '0-0,4000000-4000000').join()
     const refused = await ask(node, `bytes=${toAndFro}`)
     assert.equal(refused.status, 400)
     assert.match(await refused.text(), /more than 64 separate/)
-    assert.equal((await fetched()).gets, 0)
+    assert.equal((await lab.sent()).gets, 0)
     await (await ask(node)).bytes()
     await eventually('the layer is in the cache', async () => (await node.status()).blobs === 2)
     const local = await ask(node, `bytes=${toAndFro}`)
@@ -187,9 +160,9 @@ describe('several ranges in one request', () => {
   })
 
   it('end when their client leaves', async () => {
-    const node = await start()
-    await resolve(node)
-    await hub.setFaults({ cdn: { bytesPerSecond: 100_000 } })
+    const node = await lab.start()
+    await lab.askForManifest(node)
+    await lab.hub.setFaults({ cdn: { bytesPerSecond: 100_000 } })
     const client = new AbortController()
     const response = await ask(node, 'bytes=0-999999,2000000-2999999,4000000-4999999', { signal: client.signal })
     await response.body?.getReader().read()
@@ -198,6 +171,6 @@ describe('several ranges in one request', () => {
     client.abort()
     await eventually('the request is over', () => node.requests().at(-1)?.['outcome'] === 'client-gone')
     await eventually('no transfer is left', async () => (await transfers()) === 0)
-    await hub.setFaults({ cdn: {} })
+    await lab.hub.setFaults({ cdn: {} })
   })
 })
