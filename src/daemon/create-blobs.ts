@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 
 import type { ServeConfig } from '../config/serve-config.ts'
-import { BlobDeliveries } from '../delivery/blobs/blob-delivery.ts'
+import { BlobDeliveries } from '../delivery/blobs/blob-deliveries.ts'
 import { BlobSources } from '../delivery/blobs/blob-sources.ts'
 import type { DeliveryCounters } from '../delivery/blobs/delivery-counters.ts'
 import { type Fill, Fills } from '../delivery/blobs/fill.ts'

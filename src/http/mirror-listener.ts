@@ -2,7 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 
 import type { onRequestHookHandler } from 'fastify'
 
-import type { BlobDeliveries, BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
+import type { BlobDeliveries } from '../delivery/blobs/blob-deliveries.ts'
+import type { BlobDelivery } from '../delivery/blobs/blob-delivery.ts'
 import type { BlobRequest } from '../delivery/blobs/blob-request.ts'
 import type { PartsDelivery } from '../delivery/blobs/part-deliveries.ts'
 import { asTagged } from '../delivery/manifests/delivered-manifest.ts'

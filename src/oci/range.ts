@@ -79,6 +79,13 @@ export function resolveRange(range: RangeRequest, size: number): ByteSpan | unde
   }
 }
 
+/** The span that a request means in a blob of `size` bytes. Throws OciError if it is not satisfiable (416). */
+export function spanOf(range: RangeRequest, size: number): ByteSpan {
+  const span = resolveRange(range, size)
+  if (span === undefined) throw new OciError('RANGE_INVALID', { headers: { 'content-range': `bytes */${size}` } })
+  return span
+}
+
 /**
  * The spans that several ranges mean in a blob of `size` bytes, in their order and without those that are not satisfiable. Throws OciError if none is
  * (416), or if they are longer than the blob together (400): ranges that overlap like that are no client's.

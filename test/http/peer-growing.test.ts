@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
-import { BlobDeliveries, type BlobDeliveriesOptions } from '../../src/delivery/blobs/blob-delivery.ts'
+import { BlobDeliveries, type BlobDeliveriesOptions } from '../../src/delivery/blobs/blob-deliveries.ts'
 import { GrowingDeliveries } from '../../src/delivery/blobs/growing-deliveries.ts'
 import { Transfers } from '../../src/delivery/blobs/transfers.ts'
 import type { Rights } from '../../src/delivery/access/rights.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { beforeEach, describe, it } from 'node:test'
 
-import { BlobDeliveries, type BlobDeliveriesOptions } from '../../../src/delivery/blobs/blob-delivery.ts'
+import { BlobDeliveries, type BlobDeliveriesOptions } from '../../../src/delivery/blobs/blob-deliveries.ts'
 import { BlobSources, type BlobSourcesOptions, type PeerAttempt } from '../../../src/delivery/blobs/blob-sources.ts'
 import { KnownSizes } from '../../../src/delivery/blobs/known-sizes.ts'
 import { RemoteBlob, type RemoteBlobOptions } from '../../../src/delivery/blobs/remote-blob.ts'
