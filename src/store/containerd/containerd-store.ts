@@ -1,11 +1,8 @@
 import { join } from 'node:path'
 
-import { LRUCache } from 'lru-cache'
-
-import { atMost } from '../../async/at-most.ts'
 import { type Digest, digestAlgorithm, digestHex, matchesDigest } from '../../oci/digest.ts'
-import { MAX_MANIFEST_BYTES, parseManifest, type ToldMediaType } from '../../oci/manifest.ts'
-import { type Repository, repositoryKey, tagKey, type TagReference } from '../../oci/reference.ts'
+import { MAX_MANIFEST_BYTES, type ToldMediaType } from '../../oci/manifest.ts'
+import { type Repository, tagKey, type TagReference } from '../../oci/reference.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
@@ -25,19 +22,12 @@ import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
 import { readAll } from '../read-all.ts'
-import {
-  type Catalog,
-  type CatalogBlob,
-  catalogChanges,
-  catalogEntries,
-  EMPTY_CATALOG,
-  mergeRows,
-  parentsIn,
-} from './catalog.ts'
+import { type Catalog, type CatalogBlob, catalogChanges, catalogEntries, EMPTY_CATALOG, mergeRows } from './catalog.ts'
 import type { ContainerdClient } from './client.ts'
 import { Follower } from './follower.ts'
 import { ImportedSources } from './imported-sources.ts'
 import { Ingests } from './ingests.ts'
+import { ManifestTypes } from './manifest-types.ts'
 import type { ContentRow } from './rows.ts'
 import { loadServices } from './services.ts'
 import type { MirrorPredicates } from './source-labels.ts'
@@ -57,8 +47,6 @@ export interface ContainerdStoreOptions extends MirrorPredicates {
 /** How long a blob on disk may lack its row in containerd's database: between the two there is one transaction. */
 const FRESH_LIFE = 2 * second
 
-const MAX_CHILD_TYPES = 1000
-
 /** containerd sets labels milliseconds after the commit; on a saturated disk it takes up to a second. */
 const LABEL_DELAY = 2 * second
 
@@ -67,8 +55,7 @@ export class ContainerdStore implements ContentStore {
   readonly #options: ContainerdStoreOptions
   readonly #listeners: Listeners
   readonly #imported = new ImportedSources((digest) => this.#readManifest(digest))
-  /** The media types of manifests that no image names, as the indexes of a repository tell them. By repository and digest. */
-  readonly #childTypes = new LRUCache<string, string>(atMost(MAX_CHILD_TYPES))
+  readonly #types = new ManifestTypes((digest) => this.#readManifest(digest))
   readonly #stopping = new AbortController()
   #following: Promise<void> | undefined
   #status: StoreStatus
@@ -172,27 +159,7 @@ export class ContainerdStore implements ContentStore {
     { signal }: { signal: AbortSignal },
   ): Promise<ToldMediaType | undefined> {
     signal.throwIfAborted()
-    const { types, blobs } = this.#catalog
-    // An image may outlive its content.
-    if (!blobs.has(digest)) return undefined
-    const ofImage = types.ofImage(digest, repository)
-    if (ofImage?.isRegistrys === true) return ofImage
-    const key = `${repositoryKey(repository)}@${digest}`
-    const remembered = this.#childTypes.get(key)
-    const mediaType = remembered ?? (await abortable(this.#typeInParent(digest, repository), signal))
-    if (mediaType === undefined) return ofImage
-    this.#childTypes.set(key, mediaType)
-    return { mediaType, isRegistrys: false }
-  }
-
-  /** Reads an index of the repository: once for a manifest that is served often. */
-  async #typeInParent(digest: Digest, repository: Repository): Promise<string | undefined> {
-    for (const parent of parentsIn(this.#catalog, digest, repository)) {
-      const bytes = await this.#readManifest(parent)
-      const child = bytes && parseManifest(bytes)?.children.find((child) => child.digest === digest)
-      if (child !== undefined) return child.mediaType
-    }
-    return undefined
+    return abortable(this.#types.of(digest, repository, this.#catalog), signal)
   }
 
   /** undefined for what is not there, cannot be read, or is no manifest. */

@@ -5,8 +5,7 @@ import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
 import { type Address, nameAt } from './addresses.ts'
 import { type Asker, asVerdict, type Authorization, type Authorized } from './authorization.ts'
-import { discard, readSmallBody } from './bodies.ts'
-import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
+import { discard } from './bodies.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { CredentialTroubles } from './credential-troubles.ts'
 import { HeadSupport, isUnsupported } from './head-support.ts'
@@ -14,7 +13,7 @@ import { Health } from './health.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
 import { NodeOrNobody } from './node-or-nobody.ts'
 import { notShown } from './redirect-tokens.ts'
-import { parseRetryAfter } from './retry-after.ts'
+import { refusalOf } from './refusal.ts'
 
 export interface RegistryRequest {
   readonly method: 'GET' | 'HEAD'
@@ -54,13 +53,10 @@ interface AskOptions extends UpstreamOptions {
   readonly health: Health
 }
 
-/** The codes of RFC 6750 3.1. Nothing else that a registry writes is repeated: it might be a secret. */
-const TOKEN_ERROR = /\berror="?(invalid_request|invalid_token|insufficient_scope)\b/
 const MAX_AUTH_ROUNDS = 2
 const MAX_LINKS_REFUSED = 1
 /** How often one request is sent again with a token for a place that its registry sends on to: one redirect may lead to the next. */
 const MAX_REDIRECT_ROUNDS = 2
-const MAX_ERROR_BYTES = 16 * 1024
 
 /** Asks one address of a registry with the right token and credentials. */
 export class AddressClient {
@@ -166,7 +162,7 @@ export class AddressClient {
         await discard(response)
         if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
       } else if (status === 401) authorization.passwordRefused(asker, authorized)
-      const error = asVerdict(await refusal(response, isCounted, health), authorized)
+      const error = asVerdict(await refusalOf(response, isCounted, health), authorized)
       throw (status === 429 && isCounted ? quota?.refusalOf(seatOf(asker)) : undefined) ?? error
     }
   }
@@ -277,35 +273,4 @@ function withoutSecrets(
   const { username: _, encoding: __, ...values } = { username: '', encoding: undefined, ...credential }
   const secrets = [...Object.values(values), ...(authorization?.split(' ').slice(1) ?? [])]
   return text !== undefined && secrets.some((secret) => secret !== '' && text.includes(secret)) ? undefined : text
-}
-
-async function refusal(response: HttpResponse, isCounted: boolean, health: Health): Promise<UpstreamError> {
-  const { status, url } = response
-  const retryAfter = parseRetryAfter(response.header('retry-after'))
-  if (status === 429) {
-    const body = await readSmallBody(response, MAX_ERROR_BYTES).catch(() => undefined)
-    const saysSo = response.header('ratelimit-remaining') !== undefined || isTooManyRequests(body)
-    health.isQuota = isCounted && saysSo
-    return new UpstreamError('limited', `${url.host} limits requests: 429`, { status, retryAfter })
-  }
-  await discard(response)
-  if (status === 401 || status === 403) {
-    const code = TOKEN_ERROR.exec((response.header('www-authenticate') ?? '').slice(0, MAX_CHALLENGE_LENGTH))?.[1]
-    const what = code === undefined ? status : `${status} ${code}`
-    return new UpstreamError('denied', `${url.host} denies access: ${what}`, { status })
-  }
-  return new UpstreamError('failed', `${url.host} answered ${status}`, {
-    status,
-    ...(status >= 500 ? { retryAfter } : {}),
-  })
-}
-
-/** The error of a registry that counts; a bare text, or another JSON, is that of something in front of it. */
-function isTooManyRequests(body: Uint8Array | undefined): boolean {
-  try {
-    const parsed = JSON.parse(Buffer.from(body ?? []).toString('utf8')) as { errors?: { code?: unknown }[] } | null
-    return parsed?.errors?.[0]?.code === 'TOOMANYREQUESTS'
-  } catch {
-    return false
-  }
 }
