@@ -81,7 +81,7 @@ async function run(values: Values): Promise<number> {
   const reports = await configureContainerd({ configDir, registries, settings, dryRun })
   printReports(reports, { dryRun, secrets: token === undefined ? [] : [token] })
   if (reports.some(({ outcome }) => outcome !== 'left alone')) {
-    // Most of the daemon's code, which restore and the help do without.
+    // Imported here since it loads most of the daemon's code, which `--restore` and `--help` do not need.
     const { configPathNotice } = await import('./config-path-notice.ts')
     for (const line of await configPathNotice(configDir)) process.stdout.write(`${printable(line)}\n`)
   }

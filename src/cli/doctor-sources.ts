@@ -37,7 +37,7 @@ export function doctorSources(
   let owned: Promise<OwnedUpstream> | undefined
   const upstream = () => {
     owned ??= createUpstream(
-      // Sooner than the checks end: a registry that is silent is a finding, and no check that could not be made.
+      // Shorter than the check's own deadline, so that the check ends with a finding about a silent registry.
       { ...config, upstreamTimeout: Math.min(config.upstreamTimeout, timeout * REGISTRY_SHARE) },
       { observe: () => {}, quota: new QuotaGate(book), trust, log },
     ).catch((cause: unknown) => {

@@ -11,7 +11,7 @@ export type ListReading = 'each directory' | 'as one name' | 'unknown'
 
 /**
  * The transfer service, which pulls for the CRI from 2.1 on, takes the whole list for the name of one directory (`registry.WithHostDir`, 2.1.0 to 2.4.2
- * at least). The CRI itself reads each directory (`registryHosts`). A `config_path` with one directory has no such question.
+ * at least). The CRI itself reads each directory (`registryHosts`). All versions read a `config_path` with one directory.
  */
 export function readingOfList(configPath: string, look: ContainerdLook, file: ContainerdConfig): ListReading {
   if (directoriesIn(configPath).length < 2) return 'each directory'
@@ -26,7 +26,7 @@ export async function listsOurs(node: Node, configPath: string): Promise<boolean
   return (await indexOfOurs(node, directoriesIn(configPath))) >= 0
 }
 
-/** The directories, earlier in a list than Nabo's, by which containerd goes for registries that are mirrored: it takes the first that is there. */
+/** The hosts directories of mirrored registries in those directories of the list that come before Nabo's: containerd uses the first one that exists. */
 export async function directoriesBeforeOurs(node: Node, configPath: string): Promise<readonly string[]> {
   const paths = directoriesIn(configPath)
   const earlier = paths.slice(0, Math.max(0, await indexOfOurs(node, paths)))

@@ -23,7 +23,7 @@ const WHOLE: RangeRequest = { type: 'whole' }
 export const MAX_RANGES = 1024
 
 /**
- * Reads a `Range` header. What is no set of satisfiable-looking byte ranges (another unit, nonsense) asks for the whole, as RFC 9110 14.2 allows.
+ * Reads a `Range` header. A header in another unit, or a malformed one, asks for the whole content, as RFC 9110 14.2 allows.
  * Throws OciError for more than {@link MAX_RANGES} ranges: 400, at which clients ask for fewer.
  */
 export function parseRanges(header: string | undefined): RangeRequest | SeveralRanges {
@@ -88,7 +88,7 @@ export function spanOf(range: RangeRequest, size: number): ByteSpan {
 
 /**
  * The spans that several ranges mean in a blob of `size` bytes, in their order and without those that are not satisfiable. Throws OciError if none is
- * (416), or if they are longer than the blob together (400): ranges that overlap like that are no client's.
+ * (416), or if they are longer than the blob together (400): no client sends ranges that overlap so much.
  */
 export function resolveRanges({ ranges }: SeveralRanges, size: number): readonly ByteSpan[] {
   const spans = ranges.flatMap((range) => resolveRange(range, size) ?? []).filter(({ start, end }) => start < end)

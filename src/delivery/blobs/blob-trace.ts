@@ -21,7 +21,7 @@ export interface AskedSpan {
 
 /** A client that fetches in parallel asks for later parts while all bytes may be in socket buffers already. */
 const PARALLEL_FETCH = 1 * second
-/** Clients that pull by parts, and try again if the whole is wrong, ask for a megabyte or more at a time; lazy ones for chunks of some KiB, as often as they like. */
+/** Clients that pull in parts request 1 MiB or more at a time, and start again if the digest is wrong. Lazy clients request chunks of some KiB, and repeat them. */
 const MIN_PULLED_PART = 512 * 1024
 const MAX_SENDERS = 64
 
@@ -30,7 +30,7 @@ export interface BlobTrace {
   readonly digest: Digest
   readonly repositories: Map<string, Repository>
   size: number | undefined
-  /** What was handed out since the blob was last beyond suspicion, but for reads of lazy clients: see {@link noteGiven}. */
+  /** The bytes sent to clients since the blob was last beyond suspicion, without the reads of lazy clients: see {@link noteGiven}. */
   readonly given: Coverage
   /** By peer id. */
   readonly senders: Map<string, Sender>

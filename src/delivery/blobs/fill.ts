@@ -182,7 +182,7 @@ export class Fills {
     return extent === 'all' ? this.#begin(request) : undefined
   }
 
-  /** Ends all fills; what is half written goes. */
+  /** Ends all fills and deletes their partial files. */
   stop(): void {
     for (const controller of this.#controllers) controller.abort(new IngestError('aborted', 'the daemon stops'))
   }

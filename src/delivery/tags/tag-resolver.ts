@@ -158,7 +158,7 @@ export class TagResolver {
       if (waits) found = await this.#fromUpstream(asked, { isPatient: true })
     } catch (error) {
       signal.throwIfAborted()
-      // The registry has just refused the caller: nodes must not answer in its place, but with what is not the registry's.
+      // The registry has just refused the caller: other nodes may answer with imported images alone, which came from no registry.
       const isRefused = caller !== undefined && error instanceof UpstreamError && error.reason === 'denied'
       const answers = await nodes.result()
       return this.#withoutUpstream(tag, error, latestOf(isRefused ? importedOf(answers) : answers))

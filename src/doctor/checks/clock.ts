@@ -19,7 +19,7 @@ export const clockCheck: Check = {
     const typical = median(others.map(({ clockAhead }) => clockAhead))
     const off = (ahead: number) => Math.abs(ahead) > NOTABLE
     const where = (ahead: number) => `${show(Math.abs(ahead))} ${ahead > 0 ? 'behind' : 'ahead of'}`
-    // Of two clocks nobody can tell which is wrong; of more the majority is right.
+    // Two clocks that differ do not show which one is wrong; of three or more, the majority counts as right.
     if (off(typical)) {
       const [whose] = others.filter(({ clockAhead }) => off(clockAhead))
       return warning(
@@ -36,7 +36,7 @@ export const clockCheck: Check = {
   },
 }
 
-/** Of an even number of values the one nearer to zero, so that half of the clocks accuse nobody. */
+/** Of two middle values, the one nearer to zero: half of the clocks are no majority. */
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const [low = 0, high = 0] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]]

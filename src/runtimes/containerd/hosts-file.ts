@@ -37,7 +37,7 @@ const OFF = '# nabo: off | '
 const TAG = ' # nabo'
 /**
  * How long containerd waits for a connection to Nabo, from 2.0.7 and 2.1 on; older versions ignore the key and wait 30 s. A connection on the same
- * node is there in microseconds; where none comes, as with a dropped packet or a full backlog, each request goes on to the next host after this time.
+ * node takes microseconds; if none is made (a dropped packet, a full backlog), each request goes on to the next host after this time.
  */
 const DIAL_TIMEOUT = '200ms'
 const WORDS = '# Written by "nabo configure containerd"; "nabo restore containerd" takes it out again.'

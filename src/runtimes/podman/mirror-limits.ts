@@ -40,7 +40,7 @@ export function mirrorUseIn(confs: readonly ConfText[], isMirror: (location: str
   return { prefixes: uses.map(({ prefix }) => prefix), limits: uses.flatMap(({ limit }) => limit ?? []) }
 }
 
-/** It knows no mirrors. */
+/** The first version of the format (`[registries.search]`) has no mirrors. */
 function isFirstFormat(text: string): boolean {
   return parseToml(text)['registries'] !== undefined
 }

@@ -47,7 +47,7 @@ export class Room {
     const missing = stats === undefined ? 0 : size + owed() - stats.bavail * stats.bsize
     const victims = space.victims(size, missing)
     if (victims === undefined) {
-      // Otherwise clients read all that could be evicted, and soon they do not.
+      // If the disk has room, clients are reading the blobs that could be evicted, which soon ends without the operator.
       if (missing > 0) this.#warnOfFullDisk()
       return false
     }

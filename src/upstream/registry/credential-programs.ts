@@ -78,7 +78,7 @@ const KEEP = { found: 5 * minute, none: 1 * minute, failure: 30 * second }
 const MIN_AGE = 10 * second
 const MAX_KEPT = 1000
 
-/** Programs that give credentials, asked once for many, a few at a time. What a program cannot tell counts as not there. */
+/** Runs programs that give credentials: one process for callers with the same question, a few processes at a time. A program that fails counts as one without a credential. */
 export class CredentialPrograms<T> {
   readonly #options: CredentialProgramsOptions
   readonly #now: () => number
@@ -87,7 +87,7 @@ export class CredentialPrograms<T> {
   readonly #turns = new QuestionTurns()
   readonly #warnings: PacedWarnings<string>
   readonly #stopping = new AbortController()
-  /** What was asked before {@link forget} is not kept. */
+  /** Counts calls of {@link forget}: answers to earlier questions are not kept. */
   #generation = 0
 
   constructor(options: CredentialProgramsOptions) {

@@ -22,7 +22,7 @@ export class FetchedManifests {
   }
 
   take(repository: Repository, digest: Digest, options: UpstreamOptions): UpstreamManifest | undefined {
-    // What anybody may have, the node may have too.
+    // The node may also take what an anonymous request has fetched.
     const all = options.as === 'anonymous' ? [options] : [options, { ...options, as: 'anonymous' as const }]
     for (const one of typeof options.as === 'object' ? [] : all) {
       const key = keyOf(repository, digest, one)

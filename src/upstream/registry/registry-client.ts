@@ -218,7 +218,7 @@ async function readManifest({ response, anonymous }: RegistryAnswer, reference: 
   if (wanted !== undefined && !matchesDigest(bytes, wanted)) {
     throw new UpstreamError('invalid', `${response.url.host} sent a manifest that is not ${wanted}`)
   }
-  // A page of something in front of the registry comes with 200 as well, and whatever its bytes hash to is nobody's digest.
+  // A proxy in front of the registry may answer 200 with a page of its own, whose digest must not become the tag's.
   if (wanted === undefined && manifestMediaType(bytes) === UNKNOWN_MEDIA_TYPE) {
     throw new UpstreamError('invalid', `${response.url.host} sent something that is no manifest`)
   }

@@ -1,6 +1,6 @@
 import { UpstreamError } from '../upstream.ts'
 
-/** Without the first `skip` bytes, and no more than `count`: what somebody sends beyond a blob's size is none of it. */
+/** Without the first `skip` bytes, and no more than `count`: bytes past the blob's size do not belong to it. */
 export async function* section(
   body: AsyncIterable<Uint8Array>,
   skip: number,

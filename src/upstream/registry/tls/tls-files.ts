@@ -21,5 +21,5 @@ export interface RegistryTlsFiles {
   readonly problem?: string
 }
 
-/** Finds the configuration of a registry. Rejects for what cannot be foreseen. */
+/** Finds the configuration of a registry. Rejects with unexpected errors only; a file that cannot be used is a `problem`. */
 export type FindTlsFiles = (registry: string) => Promise<RegistryTlsFiles>
