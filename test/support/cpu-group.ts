@@ -52,10 +52,10 @@ export function cpuGroupsUnavailable(): string | undefined {
   }
 }
 
-/** A group whose last process just ended is busy for a moment. */
+/** A group whose last process just ended is busy for a moment; another process may remove a stale group first. */
 async function remove(path: string): Promise<void> {
   await eventually(`${path} is empty`, () => {
-    rmdirSync(path)
+    if (existsSync(path)) rmdirSync(path)
     return true
   })
 }

@@ -136,13 +136,13 @@ function hierarchies(): string[] {
   return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(ROOT, name))
 }
 
-/** Its files are the kernel's. A group whose last process just ended is busy for a moment. */
+/** Its files are the kernel's. A group whose last process just ended is busy for a moment; another process may remove a stale group first. */
 async function removeTree(directory: string): Promise<void> {
   const entries = await readdir(directory, { withFileTypes: true }).catch(() => undefined)
   if (entries === undefined) return
   for (const entry of entries) if (entry.isDirectory()) await removeTree(join(directory, entry.name))
   await eventually(`${directory} is empty`, async () => {
-    await rmdir(directory)
+    await rmdir(directory).catch(ignoreMissing)
     return true
   })
 }

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { isLeftBehind } from '../left-behind.ts'
@@ -59,25 +59,44 @@ function listNamespaces(): string[] {
     .flatMap((line) => (line === '' ? [] : [line.split(' ')[0] ?? '']))
 }
 
+/** Which of these namespaces are there. */
+function existing(names: readonly string[]): readonly string[] {
+  const all = new Set(names.length === 0 ? [] : listNamespaces())
+  return names.filter((name) => all.has(name))
+}
+
+/** Runs `ip netns <verb> <name>`. Two processes may sweep at once: the output is empty if the other one has just removed the namespace. */
+function ipNetns(verb: 'pids' | 'del', name: string): string {
+  try {
+    return runSync('ip', 'netns', verb, name)
+  } catch (error) {
+    if (existing([name]).length > 0) throw error
+    return ''
+  }
+}
+
 /** How many processes were still there. */
 function killAll(names: readonly string[]): number {
-  const existing = new Set(names.length === 0 ? [] : listNamespaces())
-  const pids = names
-    .filter((name) => existing.has(name))
-    .flatMap((name) => runSync('ip', 'netns', 'pids', name).split('\n'))
+  const pids = existing(names).flatMap((name) => ipNetns('pids', name).split('\n'))
   const alive = pids.filter((pid) => pid !== '' && !isZombie(pid))
   for (const pid of alive) signal(Number(pid), 'SIGKILL')
   return alive.length
 }
 
 function removeAll(names: readonly string[], directory: string): void {
-  const existing = new Set(names.length === 0 ? [] : listNamespaces())
-  for (const name of names) {
-    if (existing.has(name)) runSync('ip', 'netns', 'del', name)
-  }
+  for (const name of existing(names)) ipNetns('del', name)
   if (directory === '') return
-  for (const mount of mountsUnder(directory)) runSync('umount', '-l', mount)
+  for (const mount of mountsUnder(directory)) unmount(mount)
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
+}
+
+function unmount(mount: string): void {
+  try {
+    runSync('umount', '-l', mount)
+  } catch (error) {
+    // Another process that sweeps may have unmounted it.
+    if (mountsUnder(dirname(mount)).includes(mount)) throw error
+  }
 }
 
 /** Innermost first. */
