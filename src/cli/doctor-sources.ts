@@ -65,10 +65,7 @@ export function doctorSources(
       await trust.load()
       return (await upstream()).certificates()
     },
-    neighbours: async (_daemon, signal) => {
-      const { peers } = await admin.call(ADMIN_API.peers, {}, { signal, timeout })
-      return peers.filter(({ answer }) => answer === 'ok')
-    },
+    neighbours: async (signal) => (await admin.call(ADMIN_API.peers, {}, { signal, timeout })).peers,
     quotas: async (daemon, signal) => {
       const known = daemon.state === 'running' ? await admin.call(ADMIN_API.quotas, {}, { signal, timeout }) : undefined
       if (known !== undefined && known.quotas.length > 0) return known.quotas.map(viewOf)
@@ -113,10 +110,8 @@ async function lookAtDaemon(
 ): Promise<DaemonLook> {
   try {
     await admin.call(ADMIN_API.livez, {}, options)
-    const [
-      { ready, reasons, store, adminSocket, self, refusedNodes, credentialTroubles, content, ...status },
-      { peers },
-    ] = await Promise.all([admin.call(ADMIN_API.status, {}, options), admin.call(ADMIN_API.peers, {}, options)])
+    const status = await admin.call(ADMIN_API.status, {}, options)
+    const { ready, reasons, store, adminSocket, self, refusedNodes, credentialTroubles, content } = status
     const { mirror, peer, router, admin: own, metrics } = status
     const listeners = { mirror, peer, router, admin: own, metrics }
     return {
@@ -130,7 +125,7 @@ async function lookAtDaemon(
       self,
       refusedNodes,
       credentialTroubles,
-      peers,
+      peerCount: status.peers,
     }
   } catch (error) {
     options.signal.throwIfAborted()

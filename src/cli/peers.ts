@@ -4,6 +4,7 @@ import { type PeerAnswer, peers as peersCall } from '../contracts/admin/peers.ts
 import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
+import { printable } from './printable.ts'
 import { printJson, runCommand } from './run-command.ts'
 import { table } from './table.ts'
 
@@ -33,29 +34,36 @@ export function addPeers(program: Command): void {
 /** For people. */
 export function peersText(peers: readonly PeerAnswer[]): string {
   if (peers.length === 0) return 'No other node is known.\n'
-  const rows = peers
-    .toSorted((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }))
-    .map((peer) => [
-      peer.address,
-      peer.zone ?? '-',
-      healthOf(peer),
-      peer.roundTripMs === undefined ? '-' : `${peer.roundTripMs.toFixed(1)} ms`,
-      syncOf(peer),
-      peer.transfers === undefined ? '-' : `${peer.transfers}`,
-      peer.version ?? '-',
-      peer.id,
-    ])
+  const sorted = peers.toSorted((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }))
+  const rows = sorted.map((peer) => [
+    peer.address,
+    peer.zone ?? '-',
+    healthOf(peer),
+    peer.roundTripMs === undefined ? '-' : `${peer.roundTripMs.toFixed(1)} ms`,
+    syncOf(peer),
+    peer.transfers === undefined ? '-' : `${peer.transfers}`,
+    peer.version ?? '-',
+    peer.id,
+  ])
   const right = (title: string) => ({ title, align: 'right' as const })
-  return table(['ADDRESS', 'ZONE', 'HEALTH', right('ROUND TRIP'), 'IN SYNC', right('FETCHES'), 'VERSION', 'ID'], rows)
+  const columns = ['ADDRESS', 'ZONE', 'HEALTH', right('ROUND TRIP'), 'IN SYNC', right('FETCHES'), 'VERSION', 'ID']
+  return `${table(columns, rows)}${sorted.map(findingsText).join('')}`
 }
 
-function healthOf({ answer, failure, ready, isFailing, cannotReachUs }: PeerAnswer): string {
-  const why = failure === undefined ? '' : `: ${failure}`
-  if (answer === 'refused') return `refuses${why}`
-  if (answer === 'none') return `does not answer${why}`
-  if (cannotReachUs !== undefined) return 'cannot reach this node'
-  if (ready === false) return 'not ready'
+function healthOf({ findings, isFailing }: PeerAnswer): string {
+  const worst = findings[0]?.level
+  if (worst !== undefined) return worst
   return isFailing ? 'failed lately' : 'well'
+}
+
+/** Its findings with what to change, below a line with its address; nothing if there are none. */
+function findingsText({ address, findings }: PeerAnswer): string {
+  if (findings.length === 0) return ''
+  const lines = findings.flatMap(({ level, says, seenBy, fix }) => [
+    `  ${level}: ${printable(says)}${seenBy === undefined ? '' : ' (it reports)'}`,
+    ...(fix === undefined ? [] : [`    fix: ${fix}`]),
+  ])
+  return `\n${address}\n${lines.join('\n')}\n`
 }
 
 /** Both directions: the peer's knowledge of this node, and this node's of the peer. */

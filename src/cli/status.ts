@@ -40,6 +40,7 @@ export function statusText(status: StatusAnswer, now: number): string {
   return `${fields([
     ['version', `Nabo ${status.version}, running for ${formatDuration(now - Date.parse(status.startedAt))}`],
     ['ready', status.ready ? 'yes' : `no: ${status.reasons.join('; ')}`],
+    ...findingFields(status),
     ['node', `${status.self.address}${status.zone === undefined ? '' : ` in zone ${status.zone}`}, ${status.self.id}`],
     ['content', contentText(status)],
     ...mirroredFields(status),
@@ -51,6 +52,11 @@ export function statusText(status: StatusAnswer, now: number): string {
     ['saved', savedText(status)],
     ['transfers', status.transferCount === 0 ? 'none' : `${status.transferCount}`],
   ])}${transfers}`
+}
+
+/** What `nabo doctor` shows with the lines to change. */
+function findingFields({ findings }: StatusAnswer): [string, string][] {
+  return findings.map(({ level, title, says }) => [level, `${title}: ${says}`])
 }
 
 function contentText({ store, blobs, content }: StatusAnswer): string {

@@ -1,4 +1,7 @@
 import type { ServeConfig } from '../config/serve-config.ts'
+import { type Finding, isProblem } from '../doctor/check.ts'
+import { typicalOffset } from '../doctor/clock-offsets.ts'
+import { findingsAbout } from '../doctor/neighbours.ts'
 import type { TransferView, Transfers } from '../delivery/blobs/transfers.ts'
 import type { PeerAnswer } from '../contracts/admin/peers.ts'
 import type { StatusAnswer } from '../contracts/admin/status.ts'
@@ -7,16 +10,13 @@ import { type IsMirror, type Repository, repositoryKey } from '../oci/reference.
 import type { Digest } from '../oci/digest.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
 import type { About } from '../contracts/node/about.ts'
-import { askAboutAll } from '../peers/ask-about.ts'
 import type { RefusedNodes } from '../overlay/refused-nodes.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
-import { PeerError } from '../peers/peer-transport.ts'
 import type { ReplicatedIndex } from '../providers/replicated-index.ts'
 import type { ReplicatedSwarm } from '../swarm/replicated-swarm.ts'
-import { errorText } from '../telemetry/log.ts'
-import { second } from '../time/units.ts'
 import { withoutAccount } from '../upstream/registry/credential-troubles.ts'
 import { VERSION } from '../version.ts'
+import { askNeighbours } from './ask-neighbours.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
 import type { ChosenStore } from './create-store.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
@@ -39,6 +39,8 @@ export interface Viewed {
   readonly nodes: Pick<PeerClient, 'call' | 'failureOf'>
   readonly isMirror: IsMirror
   readonly readiness: () => Readiness
+  /** The findings of the last checks of this node, without account names. */
+  readonly lastFindings: () => readonly Finding[]
   /** Whether a repository is public as far as this node knows, without a request; undefined if no answer is recent enough. */
   readonly isKnownPublic: (repository: Repository) => boolean | undefined
 }
@@ -46,8 +48,6 @@ export interface Viewed {
 const MAX_TRANSFERS = 100
 /** The `about` message has room for as many transfers. */
 const MAX_TOLD = 256
-/** Peers that have not answered by then are shown without an answer. */
-const PEERS_TIMEOUT = 3 * second
 
 /** `/api/v1/status`. Without `isOperator` it lists only transfers of repositories that are known to be public. */
 export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean }): StatusAnswer {
@@ -60,6 +60,7 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     ...(config.zone === undefined ? {} : { zone: config.zone }),
     ready,
     reasons,
+    findings: viewed.lastFindings().filter(isProblem),
     hasSecret: config.clusterSecretFile !== undefined,
     ...(isOperator ? { mirrored: mirroredView(config) } : {}),
     peers: overlay.peers().length,
@@ -103,47 +104,39 @@ function shownTransfers({ transfers, isKnownPublic }: Viewed, isOperator: boolea
 
 /** `/api/v1/peers`: this node's knowledge of each peer, and the peer's own answer to `about`. */
 export async function peersView(viewed: Viewed): Promise<readonly PeerAnswer[]> {
-  const { overlay, index, nodes } = viewed
-  const peers = overlay.peers()
-  const answers = await askAboutAll(nodes, peers, [], { signal: AbortSignal.timeout(PEERS_TIMEOUT) })
-  return peers.map(({ id, address }) => {
-    const { knowsUs, isHeard, isFailing } = index.standing(id)
-    const said = answers.get(id)
-    return {
-      id,
-      address,
-      ...(knowsUs === undefined ? {} : { knowsUs }),
-      isHeard,
-      isFailing,
-      ...(said === undefined || said instanceof Error
-        ? {
-            answer: said instanceof PeerError && said.reason === 'refused' ? 'refused' : 'none',
-            failure: errorText(said ?? new Error(`no answer within ${PEERS_TIMEOUT / second} s`)),
-          }
-        : {
-            answer: 'ok',
-            version: said.version,
-            ...(said.zone === undefined ? {} : { zone: said.zone }),
-            ready: said.ready,
-            transfers: said.transfers.length,
-            ...(said.cannotReachYou === undefined ? {} : { cannotReachUs: said.cannotReachYou }),
-            roundTripMs: Math.round(said.roundTrip * 10) / 10,
-          }),
-    }
-  })
+  const { overlay, index, nodes, summary } = viewed
+  const asked = await askNeighbours(nodes, overlay.peers())
+  const about = {
+    selfAddress: summary.self.address,
+    typicalOffset: typicalOffset(asked.flatMap(({ look }) => look.clockAheadMs ?? [])),
+  }
+  return asked.map(({ look, said }) => ({
+    ...look,
+    ...index.standing(look.id),
+    findings: findingsAbout(look, { ...about, reports: said?.findings ?? [] }),
+    version: said?.version,
+    zone: said?.zone,
+    transfers: said?.transfers.length,
+    roundTripMs: said && Math.round(said.roundTrip * 10) / 10,
+  }))
 }
 
 /** This node's answer to `about` of another member. `digests` restricts the transfers; all if empty. */
 export function aboutSelf(
-  { config, transfers, readiness, nodes }: Pick<Viewed, 'config' | 'transfers' | 'readiness' | 'nodes'>,
+  viewed: Pick<Viewed, 'config' | 'transfers' | 'readiness' | 'nodes' | 'lastFindings'>,
   digests: readonly Digest[],
   asker: Pick<Peer, 'id'>,
 ): About {
+  const { config, transfers, readiness, nodes } = viewed
   const failure = nodes.failureOf(asker.id)
+  // Without a secret anybody may be a member, and findings name registries and files of this node.
+  const findings = config.clusterSecretFile === undefined ? [] : viewed.lastFindings().filter(isProblem)
   return {
     version: VERSION,
     zone: config.zone,
     ready: readiness().ready,
+    time: Date.now(),
+    findings: findings.map(({ id, title, level, says }) => ({ id, title, level, says })),
     ...(failure === undefined ? {} : { cannotReachYou: failure }),
     transfers: transfers
       .list(MAX_TOLD, digests.length === 0 ? undefined : digests)

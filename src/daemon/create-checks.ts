@@ -6,8 +6,8 @@ import { formatHostPort } from '../overlay/host-port.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { RefusedNodes } from '../overlay/refused-nodes.ts'
-import { askAboutAll } from '../peers/ask-about.ts'
 import type { Log } from '../telemetry/log.ts'
+import { askNeighbours } from './ask-neighbours.ts'
 import type { ChosenStore } from './create-store.ts'
 import type { OwnedUpstream } from './create-upstream.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
@@ -41,7 +41,7 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     const about = {
       storedBytes: chosen.usedBytes(),
       self,
-      peers: overlay.peers(),
+      peerCount: overlay.peers().length,
       refusedNodes: refusedNodes.recent(),
       // The findings of the daemon are shown on every listener.
       credentialTroubles: owned.credentialTroubles().map(withoutAccount),
@@ -69,13 +69,11 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
           ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
       certificates: () => owned.certificates(),
-      neighbours: async (_daemon, signal) => {
-        const asked = overlay.peers().slice(0, MAX_ASKED)
-        const answers = await askAboutAll(nodes, asked, [], { signal })
-        return asked.flatMap(({ id, address }) => {
-          const said = answers.get(id)
-          return said === undefined || said instanceof Error ? [] : [{ address, cannotReachUs: said.cannotReachYou }]
-        })
+      neighbours: async (signal) => {
+        const asked = await askNeighbours(nodes, overlay.peers().slice(0, MAX_ASKED), { signal })
+        // A node that stopped meanwhile has said goodbye.
+        const members = new Set(overlay.peers().map(({ id }) => id))
+        return asked.map(({ look }) => look).filter(({ id }) => members.has(id))
       },
       quotas: async () => {
         const views = quota.book.views()

@@ -144,10 +144,10 @@ export class NodeChecks {
     const { log, quiet } = this.#options
     const before = new Map(this.#report.findings.map((finding) => [finding.id, finding]))
     for (const finding of findings) {
-      const { id, level, says, fix } = finding
+      const { id, level, says, fix, seenBy } = finding
       const old = before.get(id)
       if (quiet.includes(id) || (old !== undefined && isSame(old, finding))) continue
-      const fields = fix === undefined ? { check: id } : { check: id, fix }
+      const fields = { check: id, fix, seenBy }
       if (level === 'error') log.error(fields, says)
       else if (level === 'warning') log.warn(fields, says)
       else if (level === 'ok' && (old?.level === 'error' || old?.level === 'warning')) log.info(fields, says)

@@ -8,7 +8,8 @@ import { HttpRequests } from '../http-client/http-requests.ts'
 import { SystemTrust } from '../http-client/system-trust.ts'
 import { isMounted, isSameDirectory } from '../doctor/mounts.ts'
 import { isOwnAddress } from '../doctor/mirror-addresses.ts'
-import type { CandidateLook, NodeSources, PeerLook } from '../doctor/node.ts'
+import type { NeighbourLook } from '../doctor/neighbours.ts'
+import type { CandidateLook, NodeSources, SecretProbe } from '../doctor/node.ts'
 import type { BootstrapTarget } from '../overlay/bootstrap/bootstrap-source.ts'
 import { createBootstrap } from '../overlay/bootstrap/create-bootstrap.ts'
 import { formatHostPort, type HostPort } from '../overlay/host-port.ts'
@@ -16,13 +17,12 @@ import { readClusterSecrets } from '../authentication/cluster-secret.ts'
 import { askInStep } from '../authentication/ask-in-step.ts'
 import type { RequestSigner } from '../authentication/request-signer.ts'
 import { loadIdentity } from '../overlay/libp2p/identity.ts'
-import type { Peer } from '../overlay/overlay.ts'
 import { second } from '../time/units.ts'
 import { VERSION } from '../version.ts'
 import { createAuthentication } from './create-authentication.ts'
 
 /** So many other nodes say enough about all of them. */
-const MAX_PEERS = 3
+const MAX_PROBED = 3
 const MAX_CANDIDATES = 5
 const CONNECT_TIMEOUT = 2 * second
 /** The address in the record of the probe, which no node can ask: the discard port. */
@@ -31,7 +31,10 @@ const NOWHERE = '127.0.0.1:9'
 /** What is looked at in the same way by the daemon and by `nabo doctor`. */
 export function nodeSources(
   config: ServeConfig,
-): Pick<NodeSources, 'containerd' | 'containerdConfig' | 'isMounted' | 'isSameDirectory' | 'peers' | 'candidates'> {
+): Pick<
+  NodeSources,
+  'containerd' | 'containerdConfig' | 'isMounted' | 'isSameDirectory' | 'secretProbes' | 'candidates'
+> {
   let signer: Promise<RequestSigner> | undefined
   return {
     containerd: async (signal) => {
@@ -43,11 +46,13 @@ export function nodeSources(
     containerdConfig: (options) => readContainerdConfig(config.containerdConfig, options),
     isMounted,
     isSameDirectory,
-    peers: async (daemon, signal) => {
-      if (daemon.state !== 'running' || daemon.peers.length === 0) return []
+    secretProbes: async (neighbours, signal) => {
+      const reachable = neighbours.filter(({ answer }) => answer !== 'none').slice(0, MAX_PROBED)
+      if (reachable.length === 0) return []
       signer ??= probeSigner(config.clusterSecretFile)
       const asks = await signer
-      return Promise.all(daemon.peers.slice(0, MAX_PEERS).map((peer) => askPeer(peer, asks, signal)))
+      const probes = await Promise.all(reachable.map((neighbour) => probe(neighbour, asks, signal)))
+      return probes.filter((one) => one !== undefined)
     },
     candidates: (signal) => lookAtCandidates(config, signal),
   }
@@ -61,26 +66,25 @@ async function probeSigner(file: string | undefined): Promise<RequestSigner> {
   return createAuthentication(await loadIdentity(undefined), secrets, about, { warn: () => {} }).signer
 }
 
-async function askPeer({ id, address }: Peer, signer: RequestSigner, signal: AbortSignal): Promise<PeerLook> {
+/** Whether a node accepts the secret; undefined if it does not say, or gives no answer. */
+async function probe(
+  { id, address }: NeighbourLook,
+  signer: RequestSigner,
+  signal: AbortSignal,
+): Promise<SecretProbe | undefined> {
   const url = new URL(`http://${address}/v2/`)
   const request = { method: 'GET', target: url.pathname, headers: {}, body: new Uint8Array() }
   try {
     const carry = (headers: Readonly<Record<string, string>>) => askHttp(url, { headers, signal })
-    const { answer, isAuthentic } = (await askInStep(signer, id, request, carry)) ?? {
-      answer: await carry({}),
-      isAuthentic: false,
-    }
-    const clock = answer.clockAhead === undefined ? {} : { clockAhead: answer.clockAhead }
-    if (isAuthentic && answer.status === 200) return { address, ...clock }
-    const kind = [401, 403].includes(answer.status) ? 'refused' : 'unreachable'
-    const says =
-      isAuthentic || kind === 'refused'
-        ? messageOf(answer.body)
-        : 'another program, or a node that does not know the secret, answers there'
-    return { address, failure: { kind, says: says ?? `it answers ${answer.status}` }, ...clock }
-  } catch (error) {
+    const proved = await askInStep(signer, id, request, carry)
+    if (proved === undefined) return undefined
+    const { answer, isAuthentic } = proved
+    if (isAuthentic && answer.status === 200) return { address }
+    if (![401, 403].includes(answer.status)) return undefined
+    return { address, refusal: messageOf(answer.body) ?? `it answers ${answer.status}` }
+  } catch {
     signal.throwIfAborted()
-    return { address, failure: { kind: 'unreachable', says: codeOf(error) } }
+    return undefined
   }
 }
 

@@ -6,6 +6,7 @@ import type { QuotaView } from '../upstream/quota/quota-view.ts'
 import type { CredentialTrouble } from '../upstream/registry/credential-troubles.ts'
 import type { CertificatesView } from '../upstream/registry/tls/registry-tls.ts'
 import type { ContainerdConfig, ReadConfigOptions } from './containerd-config.ts'
+import type { NeighbourLook } from './neighbours.ts'
 import type { RefusedNode } from '../overlay/refused-nodes.ts'
 import type { ContainerdLook } from '../store/containerd/running-containerd.ts'
 
@@ -53,7 +54,8 @@ export type DaemonLook =
       readonly adminSocket?: string
       /** The address that other nodes are told. */
       readonly self: { readonly address: string }
-      readonly peers: readonly { readonly id: string; readonly address: string }[]
+      /** Other members that the daemon believes alive. */
+      readonly peerCount: number
       /** Nodes that could not join the cluster in the last minutes, or whose cluster this node could not join. */
       readonly refusedNodes: readonly RefusedNode[]
       readonly credentialTroubles: readonly CredentialTrouble[]
@@ -74,19 +76,11 @@ export interface UpstreamLook {
   readonly clockAhead?: number
 }
 
-/** What another node answered when it was asked with a proof of membership. */
-export interface PeerLook {
+/** What another node answered to a request with the secret that is in the file now. */
+export interface SecretProbe {
   readonly address: string
-  /** undefined if it answers and lets this node in. */
-  readonly failure?: { readonly kind: 'refused' | 'unreachable'; readonly says: string }
-  readonly clockAhead?: number
-}
-
-/** A member that has answered the daemon of this node. */
-export interface NeighbourLook {
-  readonly address: string
-  /** Why it cannot reach this node, in its words. */
-  readonly cannotReachUs?: string | undefined
+  /** Why it refuses the request; absent if it accepts it. */
+  readonly refusal?: string
 }
 
 /** A node that the bootstrap names, and whether its router port can be connected to. */
@@ -116,9 +110,10 @@ export interface NodeSources {
   certificates(signal: AbortSignal): Promise<CertificatesView>
   /** undefined if no registry has been asked. */
   quotas(daemon: DaemonLook, signal: AbortSignal): Promise<readonly QuotaView[] | undefined>
-  peers(daemon: DaemonLook, signal: AbortSignal): Promise<readonly PeerLook[]>
-  /** Of large clusters only some. */
-  neighbours(daemon: DaemonLook, signal: AbortSignal): Promise<readonly NeighbourLook[]>
+  /** The other members, in large clusters only some of them. Asked only while a daemon runs here. */
+  neighbours(signal: AbortSignal): Promise<readonly NeighbourLook[]>
+  /** Of some of these neighbours. */
+  secretProbes(neighbours: readonly NeighbourLook[], signal: AbortSignal): Promise<readonly SecretProbe[]>
   candidates(signal: AbortSignal): Promise<readonly CandidateLook[]>
   /** The addresses of a host's name; empty if it has none, or if names are not looked up here. */
   resolve(host: string, signal: AbortSignal): Promise<readonly string[]>
@@ -144,8 +139,8 @@ export interface Node {
   upstreams(): Promise<readonly UpstreamLook[]>
   certificates(): Promise<CertificatesView>
   quotas(): Promise<readonly QuotaView[] | undefined>
-  peers(): Promise<readonly PeerLook[]>
   neighbours(): Promise<readonly NeighbourLook[]>
+  secretProbes(): Promise<readonly SecretProbe[]>
   candidates(): Promise<readonly CandidateLook[]>
 }
 
@@ -164,6 +159,10 @@ export function lookAt(options: NodeOptions): Node {
   const { settings, differences = [], addressProblem, sources, signal, environment } = options
   const containerd = once(() => sources.containerd(signal))
   const daemon = once(() => sources.daemon(signal))
+  const neighbours = once(async () => {
+    const { state } = await daemon()
+    return state === 'running' ? sources.neighbours(signal) : []
+  })
   const isContained = options.isContained ?? isInContainer(environment)
   const isVisible = async (directory: string) => !isContained || sources.isMounted(directory)
   return {
@@ -184,8 +183,8 @@ export function lookAt(options: NodeOptions): Node {
     upstreams: once(() => sources.upstreams(signal)),
     certificates: once(() => sources.certificates(signal)),
     quotas: once(async () => sources.quotas(await daemon(), signal)),
-    peers: once(async () => sources.peers(await daemon(), signal)),
-    neighbours: once(async () => sources.neighbours(await daemon(), signal)),
+    neighbours,
+    secretProbes: once(async () => sources.secretProbes(await neighbours(), signal)),
     candidates: once(() => sources.candidates(signal)),
   }
 }

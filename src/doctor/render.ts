@@ -1,4 +1,5 @@
 import type { Finding, Level } from './check.ts'
+import { listed } from './listed.ts'
 
 const COLOURS: Readonly<Record<Level, number>> = { ok: 32, warning: 33, error: 31, unknown: 2 }
 
@@ -12,11 +13,12 @@ export function renderFindings(
     title: Math.max(0, ...findings.map(({ title }) => title.length)),
   }
   const indent = ' '.repeat(widths.level + widths.title + 4)
-  const lines = findings.flatMap(({ level, title, says, fix }) => {
+  const lines = findings.flatMap(({ level, title, says, fix, seenBy }) => {
     const mark = level.padEnd(widths.level)
     const shown = options.colours ? `\u001B[${COLOURS[level]}m${mark}\u001B[0m` : mark
     const first = `${shown}  ${title.padEnd(widths.title)}  ${options.print(says)}`
-    return fix === undefined ? [first] : [first, `${indent}fix: ${options.print(fix)}`]
+    const seen = seenBy === undefined ? [] : [`${indent}seen by: ${options.print(listed(seenBy))}`]
+    return [first, ...seen, ...(fix === undefined ? [] : [`${indent}fix: ${options.print(fix)}`])]
   })
   return `${[...lines, '', summary(findings)].join('\n')}\n`
 }

@@ -8,6 +8,8 @@ import { second } from '../time/units.ts'
 export interface AnsweredAbout extends About {
   /** Milliseconds from the request to its answer. */
   readonly roundTrip: number
+  /** When the answer came, in milliseconds since the epoch by this node's clock. */
+  readonly answeredAt: number
 }
 
 const TIMEOUT = 1 * second
@@ -47,5 +49,5 @@ async function askAbout(
   const answer = await withDeadline(TIMEOUT, `asking ${peer.address}`, parent, (signal) =>
     nodes.call(peer, about, digests, { signal }),
   )
-  return { ...answer, roundTrip: performance.now() - began }
+  return { ...answer, roundTrip: performance.now() - began, answeredAt: Date.now() }
 }

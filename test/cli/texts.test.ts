@@ -3,7 +3,9 @@ import { describe, it } from 'node:test'
 
 import { formatBytes, formatDuration, formatShare } from '../../src/cli/amounts.ts'
 import { findText } from '../../src/cli/find.ts'
+import type { PeerAnswer } from '../../src/contracts/admin/peers.ts'
 import { peersText } from '../../src/cli/peers.ts'
+import { printable } from '../../src/cli/printable.ts'
 import { barProgress } from '../../src/cli/pull/progress.ts'
 import type { PullContent } from '../../src/cli/pull/pull-image.ts'
 import { fields, table } from '../../src/cli/table.ts'
@@ -88,17 +90,27 @@ describe('the text of find', () => {
 
 describe('the text of peers', () => {
   it('says how each of them is', () => {
-    const peer = { id: 'x', address: '10.0.0.10:7951', isHeard: true, isFailing: false, answer: 'none' } as const
-    const text = peersText([
-      peer,
-      { ...peer, address: '10.0.0.9:7951', knowsUs: false, answer: 'refused', failure: 'it answered 403' },
-    ])
+    const peer: PeerAnswer = {
+      ...{ id: 'x', address: '10.0.0.10:7951', isHeard: true, isFailing: false },
+      answer: 'ok',
+      findings: [],
+    }
+    const says = 'its clock is 20 minutes ahead of that of this node'
+    const finding = { id: 'clock', title: 'clock', level: 'warning', says, fix: 'set the clock' } as const
+    const reported = { ...finding, says: 'clock: \u001B[31mwrong', seenBy: ['10.0.0.9:7951'] }
+    const text = peersText([peer, { ...peer, address: '10.0.0.9:7951', knowsUs: false, findings: [finding, reported] }])
     assert.deepEqual(
       text.split('\n').map((line) => line.split(/ {2,}/).slice(0, 5)),
       [
         ['ADDRESS', 'ZONE', 'HEALTH', 'ROUND TRIP', 'IN SYNC'],
-        ['10.0.0.9:7951', '-', 'refuses: it answered 403', '-', 'it lacks some of ours'],
-        ['10.0.0.10:7951', '-', 'does not answer', '-', 'yes'],
+        ['10.0.0.9:7951', '-', 'warning', '-', 'it lacks some of ours'],
+        ['10.0.0.10:7951', '-', 'well', '-', 'yes'],
+        [''],
+        ['10.0.0.9:7951'],
+        ['', 'warning: its clock is 20 minutes ahead of that of this node'],
+        ['', 'fix: set the clock'],
+        ['', `warning: clock: ${printable('\u001B')}[31mwrong (it reports)`],
+        ['', 'fix: set the clock'],
         [''],
       ],
     )

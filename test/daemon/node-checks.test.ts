@@ -12,7 +12,7 @@ const sources = {
   ...{
     certificates: nowhere,
     quotas: nowhere,
-    peers: nowhere,
+    secretProbes: nowhere,
     neighbours: nowhere,
     candidates: nowhere,
     resolve: nowhere,

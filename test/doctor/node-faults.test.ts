@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { DaemonLook } from '../../src/doctor/node.ts'
 import type { QuotaView } from '../../src/upstream/quota/quota-view.ts'
 import type { RefusedNode } from '../../src/overlay/refused-nodes.ts'
-import type { Peer } from '../../src/overlay/overlay.ts'
+import type { NeighbourLook } from '../../src/doctor/neighbours.ts'
 import { runDaemon } from '../support/daemon.ts'
 import { freePort } from '../support/free-port.ts'
 import { examine } from '../support/doctor.ts'
@@ -51,7 +51,7 @@ describe('the doctor at a node with one fault', () => {
     assert.doesNotMatch(JSON.stringify(finding), new RegExp(SECRET))
     return finding
   }
-  const running = (peers: readonly (string | Peer)[], refusedNodes: readonly RefusedNode[] = []): DaemonLook => ({
+  const running = (peerCount: number, refusedNodes: readonly RefusedNode[] = []): DaemonLook => ({
     state: 'running',
     ready: true,
     reasons: [],
@@ -67,12 +67,16 @@ describe('the doctor at a node with one fault', () => {
     credentialTroubles: [],
     self: { address: '10.0.0.1:7951' },
     refusedNodes,
-    peers: peers.map((peer, at) => (typeof peer === 'string' ? { id: `peer ${at}`, address: peer } : peer)),
+    peerCount,
   })
-  const nothing = { upstreams: async () => [], peers: async () => [] }
+  const neighbour = (look: Partial<NeighbourLook> = {}): NeighbourLook => ({
+    ...{ id: 'a peer', address: '10.0.0.2:7951', answer: 'ok' },
+    ...look,
+  })
+  const nothing = { upstreams: async () => [], neighbours: async () => [], secretProbes: async () => [] }
 
   it('secret: readable by everybody, too short, missing, none at all', async () => {
-    const daemon = { daemon: async () => running([]) }
+    const daemon = { daemon: async () => running(0) }
     const options = { sources: { ...nothing, ...daemon } }
     const good = await secretFile()
     assert.equal((await one('secret', ['--cluster-secret-file', good], options)).level, 'ok')
@@ -90,12 +94,13 @@ describe('the doctor at a node with one fault', () => {
     await writeFile(theirs, 'the secret of another cluster\n', { mode: 0o600 })
     const other = await runDaemon(['--cluster-secret-file', theirs])
     try {
-      const daemon = async () => running([{ id: other.id, address: other.peer.replace('http://', '') }])
+      const daemon = async () => running(1)
+      const neighbours = async () => [neighbour({ id: other.id, address: other.peer.replace('http://', '') })]
       const flags = ['--cluster-secret-file', await secretFile()]
-      const finding = await one('secret', flags, { sources: { daemon } })
+      const finding = await one('secret', flags, { sources: { daemon, neighbours } })
       assert.equal(finding.level, 'error')
       assert.match(finding.says, /refuses this node: the sender does not know the cluster secret/)
-      const same = await one('secret', ['--cluster-secret-file', theirs], { sources: { daemon } })
+      const same = await one('secret', ['--cluster-secret-file', theirs], { sources: { daemon, neighbours } })
       assert.match(same.says, /is that of the other nodes/)
     } finally {
       await other.stop()
@@ -169,7 +174,7 @@ describe('the doctor at a node with one fault', () => {
       for (const name of ['mirror', 'peer', 'admin'])
         assert.match(all.says, new RegExp(`127\\.0\\.0\\.1:\\d+ \\(${name}\\)`))
       for (const own of [`${metrics} (metrics)`, `${router} (router)`]) assert.ok(all.says.includes(own), all.says)
-      const look = running([])
+      const look = running(0)
       assert.ok(look.state === 'running')
       const listeners = { mirror: [metrics], peer: [metrics], admin: [metrics], router: ['127.0.0.1:1'], metrics: [] }
       const deaf = await one('ports', [], { sources: { daemon: async () => ({ ...look, listeners }) } })
@@ -184,9 +189,9 @@ describe('the doctor at a node with one fault', () => {
   })
 
   it('peers: none though there should be, and why', async () => {
-    const daemon = async () => running([])
-    const silent = createServer((connection) => connection.resume())
-    const open = await listening(silent)
+    const daemon = async () => running(0)
+    const deaf = createServer((connection) => connection.resume())
+    const open = await listening(deaf)
     const reached = await one('peers', ['--bootstrap', `static:${open}`], { sources: { daemon } })
     assert.deepEqual([reached.level, /can be reached/.test(reached.says)], ['warning', true])
     const closed = await one('peers', ['--bootstrap', 'static:127.0.0.1:1'], { sources: { daemon } })
@@ -194,9 +199,14 @@ describe('the doctor at a node with one fault', () => {
     const own = ['--bootstrap', 'static:127.0.0.1:7952']
     assert.match((await one('peers', own, { sources: { daemon } })).says, /names this node alone/)
     assert.match((await one('peers', [], { sources: { daemon } })).says, /this node is alone/)
-    const lost = { daemon: async () => running(['127.0.0.1:1']) }
+    const silent = neighbour({ answer: 'none', failure: 'it cannot be reached: connect ECONNREFUSED' })
+    const lost = { daemon: async () => running(4), neighbours: async () => [neighbour(), silent] }
     const unreached = await one('peers', own, { sources: lost })
-    assert.deepEqual([unreached.level, /peer port of 127\.0\.0\.1:1/.test(unreached.says)], ['warning', true])
+    assert.equal(unreached.level, 'warning')
+    assert.match(
+      unreached.says,
+      /^of 4 other nodes, 1 of 2 asked give no answer: 10\.0\.0\.2:7951: it cannot be reached/,
+    )
   })
 
   it('clock: apart from that of a registry, and of another node', async () => {
@@ -217,8 +227,9 @@ describe('the doctor at a node with one fault', () => {
       [[0, -hour, 0], 'ok', /60 minutes ahead of that of node 1$/],
       [[100, -100], 'ok', /agrees with those of 2 others$/],
     ] as const) {
-      const peers = others.map((clockAhead, i) => ({ address: `node ${i}`, clockAhead }))
-      const finding = await one('clock', [], { sources: { ...nothing, peers: async () => peers } })
+      const neighbours = others.map((clockAheadMs, i) => neighbour({ address: `node ${i}`, clockAheadMs }))
+      const sources = { ...nothing, daemon: async () => running(9), neighbours: async () => neighbours }
+      const finding = await one('clock', [], { sources })
       assert.equal(finding.level, level, finding.says)
       assert.match(finding.says, says)
     }
@@ -226,29 +237,27 @@ describe('the doctor at a node with one fault', () => {
 
   it('refused nodes: by their secret, or by their version', async () => {
     const flags = ['--cluster-secret-file', await secretFile()]
-    const look = (peers: string[], mismatch: 'secret' | 'version') => ({
+    const look = (peers: number, mismatch: 'secret' | 'version') => ({
       sources: { ...nothing, daemon: async () => running(peers, [{ host: '10.0.0.9', mismatch }]) },
     })
-    const healthy = await one('secret', flags, look(['10.0.0.2:7951'], 'secret'))
+    const healthy = await one('secret', flags, look(1, 'secret'))
     assert.deepEqual([healthy.level, healthy.says.startsWith('10.0.0.9 has another cluster secret')], ['warning', true])
     assert.match(healthy.fix ?? '', /sha256sum/)
-    assert.equal((await one('secret', flags, look([], 'secret'))).level, 'error')
-    const other = await one('peers', flags, look(['10.0.0.2:7951'], 'version'))
+    assert.equal((await one('secret', flags, look(0, 'secret'))).level, 'error')
+    const other = await one('peers', flags, look(1, 'version'))
     assert.deepEqual([other.level, /10\.0\.0\.9 cannot join: the version/.test(other.says)], ['warning', true])
   })
 
   it('reachable: what the other nodes say', async () => {
     const cannotReachUs = '10.0.0.1:7951 cannot be reached: connect ECONNREFUSED'
-    const at = (address: string, failure?: string) => ({ address, ...(failure && { cannotReachUs: failure }) })
-    const look = (...all: ReturnType<typeof at>[]) =>
-      one('reachable', [], { sources: { ...nothing, daemon: async () => running([]), neighbours: async () => all } })
+    const at = (address: string, failure?: string) => neighbour({ address, cannotReachUs: failure })
+    const look = (...all: NeighbourLook[]) =>
+      one('reachable', [], { sources: { ...nothing, daemon: async () => running(9), neighbours: async () => all } })
     assert.equal((await look(at('10.0.0.2:7951'))).level, 'ok')
     const some = await look(at('10.0.0.2:7951'), at('10.0.0.3:7951', cannotReachUs))
     assert.equal(some.level, 'warning')
-    assert.match(
-      some.says,
-      /^1 of 2 other nodes cannot reach this one at 10\.0\.0\.1:7951: 10\.0\.0\.3:7951 says: .*ECONNREFUSED/,
-    )
+    assert.match(some.says, /^1 of 2 other nodes cannot reach this one at 10\.0\.0\.1:7951: .*ECONNREFUSED/)
+    assert.deepEqual(some.seenBy, ['10.0.0.3:7951'])
     assert.match(some.fix ?? '', /port 7951.*--advertise-addr/)
     assert.equal((await look(at('10.0.0.3:7951', cannotReachUs))).level, 'error')
   })
@@ -337,7 +346,7 @@ describe('the doctor at a node with one fault', () => {
       sources: {
         upstreams: () => new Promise(() => {}),
         daemon: () => Promise.reject(new Error('it broke')),
-        peers: async () => [],
+        neighbours: async () => [],
       },
     })
     assert.match(findings.get('upstream')?.says ?? '', /could not be checked: the check took longer than 300 ms/)

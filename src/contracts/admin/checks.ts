@@ -2,14 +2,13 @@ import { z } from 'zod'
 
 import { jsonCall } from '../admin-contract.ts'
 import { list } from '../codecs.ts'
-
-const level = z.enum(['ok', 'warning', 'error', 'unknown'])
+import { finding, findingLevel } from './finding.ts'
 
 const schema = z.object({
   /** Absent before the first checks are done. */
   checkedAt: z.iso.datetime().optional(),
-  level,
-  findings: list(z.object({ id: z.string(), title: z.string(), level, says: z.string(), fix: z.string().optional() })),
+  level: findingLevel,
+  findings: list(finding),
 })
 
 export type ChecksAnswer = z.infer<typeof schema>

@@ -2,6 +2,7 @@ import { z } from 'zod'
 
 import { jsonCall } from '../admin-contract.ts'
 import { count, list } from '../codecs.ts'
+import { finding } from './finding.ts'
 
 const peer = z.object({
   id: z.string(),
@@ -18,6 +19,10 @@ const peer = z.object({
   failure: z.string().optional(),
   /** Why the peer cannot reach this node at the address that this node announces, in the peer's words. */
   cannotReachUs: z.string().optional(),
+  /** Milliseconds by which the peer's clock is ahead of this node's. */
+  clockAheadMs: z.number().optional(),
+  /** What is wrong with the peer, or between it and this node, the worst first; what the peer reports about itself has its address in `seenBy`. */
+  findings: list(finding),
   version: z.string().optional(),
   zone: z.string().optional(),
   ready: z.boolean().optional(),

@@ -2,6 +2,7 @@ import { z } from 'zod'
 
 import { jsonCall } from '../admin-contract.ts'
 import { count, list } from '../codecs.ts'
+import { finding } from './finding.ts'
 import { quotaSchema } from './quota.ts'
 
 const addresses = list(z.string())
@@ -64,6 +65,8 @@ const schema = z.object({
   ready: z.boolean(),
   /** Why the node is not ready. */
   reasons: list(z.string()),
+  /** Warnings and errors of the last checks of this node. `/api/v1/checks` has all findings. */
+  findings: list(finding),
   hasSecret: z.boolean(),
   store: z.enum(['containerd', 'directory']),
   blobs: count,

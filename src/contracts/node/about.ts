@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import type { Digest } from '../../oci/digest.ts'
-import { count, digest } from '../codecs.ts'
+import { count, cutText, digest } from '../codecs.ts'
 import type { NodeContract } from '../node-contract.ts'
 
 /** What a node says about itself. */
@@ -11,8 +11,20 @@ export interface About {
   readonly ready: boolean
   /** Why the node's last request to the asking node failed, in a sentence; absent if it was answered, or if there was none. */
   readonly cannotReachYou?: string | undefined
+  /** Milliseconds since the epoch by the node's clock; absent in answers of older versions. */
+  readonly time?: number | undefined
+  /** The warnings and errors of the node's last checks of itself, 8 at most, without account names; absent in answers of older versions. */
+  readonly findings?: readonly ToldFinding[] | undefined
   /** The node's fetches of the digests in the request; all of its fetches if the request names none. */
   readonly transfers: readonly AboutTransfer[]
+}
+
+/** A finding that another node reports about itself. It may be invented. */
+export interface ToldFinding {
+  readonly id: string
+  readonly title: string
+  readonly level: 'warning' | 'error'
+  readonly says: string
 }
 
 export interface AboutTransfer {
@@ -27,6 +39,7 @@ export interface AboutTransfer {
 
 const MAX_DIGESTS = 256
 const MAX_TRANSFERS = 256
+const MAX_FINDINGS = 8
 /** Of a sentence for the operator, in characters. */
 const MAX_SENTENCE = 300
 
@@ -35,6 +48,13 @@ const transfer = z.object({
   position: count,
   size: count.optional(),
   from: z.string().max(300).optional(),
+})
+
+const finding = z.object({
+  id: z.string().max(64),
+  title: z.string().max(64),
+  level: z.enum(['warning', 'error']),
+  says: cutText(MAX_SENTENCE),
 })
 
 const requestSchema: z.ZodType<readonly Digest[]> = z.codec(
@@ -50,6 +70,8 @@ const aboutSchema: z.ZodType<About> = z.codec(
     zone: z.string().max(255).optional(),
     ready: z.boolean(),
     cannotReachYou: z.string().optional(),
+    time: count.optional(),
+    findings: z.array(finding).max(MAX_FINDINGS).optional(),
     transfers: z.array(transfer).max(MAX_TRANSFERS),
   }),
   z.custom<About>(),
@@ -58,14 +80,18 @@ const aboutSchema: z.ZodType<About> = z.codec(
       ...sent,
       ...(cannotReachYou === undefined ? {} : { cannotReachYou: cannotReachYou.slice(0, MAX_SENTENCE) }),
     }),
-    encode: (about) => ({ ...about, transfers: about.transfers.slice(0, MAX_TRANSFERS) }),
+    encode: (about) => ({
+      ...about,
+      findings: about.findings?.slice(0, MAX_FINDINGS),
+      transfers: about.transfers.slice(0, MAX_TRANSFERS),
+    }),
   },
 )
 
-/** Asks another node for its version, zone, readiness and fetches. */
+/** Asks another node for its version, zone, readiness, clock, findings and fetches. */
 export const about: NodeContract<readonly Digest[], About> = {
   kind: 'about',
   path: '/nabo/v1/about',
   request: { schema: requestSchema, maxBytes: MAX_DIGESTS * 160 + 1_024 },
-  answer: { schema: aboutSchema, maxBytes: 128 * 1_024 },
+  answer: { schema: aboutSchema, maxBytes: 144 * 1_024 },
 }

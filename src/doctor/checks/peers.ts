@@ -1,6 +1,7 @@
 import { errorText } from '../../telemetry/log.ts'
 import { listed } from '../listed.ts'
 import { type Check, ok, unknown, warning } from '../check.ts'
+import { OPEN_PORTS } from '../neighbours.ts'
 
 /** Whether this node has found the others. */
 export const peersCheck: Check = {
@@ -15,16 +16,17 @@ export const peersCheck: Check = {
         `${listed(others)} cannot join: the version of the protocol between nodes is another one than here`,
         'run the same version of Nabo on all nodes (nabo --version)',
       )
-    if (daemon.peers.length > 0) {
-      const count = daemon.peers.length
-      const silent = (await node.peers()).find(({ failure }) => failure?.kind === 'unreachable')
-      if (silent !== undefined)
+    if (daemon.peerCount > 0) {
+      const count = daemon.peerCount === 1 ? 'one other node' : `${daemon.peerCount} other nodes`
+      const neighbours = await node.neighbours()
+      const silent = neighbours.filter(({ answer }) => answer === 'none')
+      const [first] = silent
+      if (first !== undefined)
         return warning(
-          `${count} other nodes are known, but the peer port of ${silent.address} cannot be reached: ${silent.failure?.says}`,
-          'let the nodes reach each other at ports 7951 and 7952 (--peer-addr, --router-addr); check --advertise-addr there',
+          `of ${count}, ${silent.length} of ${neighbours.length} asked give no answer: ${first.address}: ${first.failure}`,
+          OPEN_PORTS,
         )
-      const names = listed(daemon.peers.map(({ address }) => address))
-      return ok(`${count === 1 ? 'one other node' : `${count} other nodes`}: ${names}`)
+      return ok(`${count}: ${listed(neighbours.map(({ address }) => address))}`)
     }
     // The check of the secret names these nodes.
     if (daemon.refusedNodes.some(({ mismatch }) => mismatch === 'secret')) return undefined

@@ -1,4 +1,5 @@
-import { type Check, error, ok, warning } from '../check.ts'
+import { type Check, error, ok, seenBy, warning } from '../check.ts'
+import { reachableFix } from '../neighbours.ts'
 
 /** Whether this node has an address for other nodes, and they reach it there, as they say. */
 export const reachableCheck: Check = {
@@ -9,14 +10,17 @@ export const reachableCheck: Check = {
       return error(node.addressProblem, '--advertise-addr <an address of this machine in the network of the nodes>')
     const daemon = await node.daemon()
     if (daemon.state !== 'running') return undefined
-    const neighbours = await node.neighbours()
+    const neighbours = (await node.neighbours()).filter(({ answer }) => answer === 'ok')
     if (neighbours.length === 0) return undefined
     const at = daemon.self.address
     const cut = neighbours.filter(({ cannotReachUs }) => cannotReachUs !== undefined)
     const [first] = cut
     if (first === undefined) return ok(`other nodes reach this one at ${at} (${neighbours.length} asked)`)
-    const says = `${cut.length} of ${neighbours.length} other nodes cannot reach this one at ${at}: ${first.address} says: ${first.cannotReachUs}`
-    const fix = `let other nodes connect to port ${at.split(':').at(-1)} of this one (firewall, NetworkPolicy); if ${at} is not its address in their network, set --advertise-addr`
-    return cut.length === neighbours.length ? error(says, fix) : warning(says, fix)
+    const says = `${cut.length} of ${neighbours.length} other nodes cannot reach this one at ${at}: ${first.cannotReachUs}`
+    const outcome = (cut.length === neighbours.length ? error : warning)(says, reachableFix(at))
+    return seenBy(
+      cut.map(({ address }) => address),
+      outcome,
+    )
   },
 }

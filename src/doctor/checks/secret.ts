@@ -40,11 +40,14 @@ export const secretCheck: Check = {
 }
 
 async function refused(node: Node, file: string): Promise<Outcome | undefined> {
-  const peers = await node.peers()
-  const first = peers.find(({ failure }) => failure?.kind === 'refused')
+  const neighbours = (await node.neighbours()).map(({ address, answer, failure }) => ({
+    address,
+    refusal: answer === 'refused' ? failure : undefined,
+  }))
+  const first = [...(await node.secretProbes()), ...neighbours].find(({ refusal }) => refusal !== undefined)
   if (first === undefined) return undefined
   return error(
-    `${first.address} refuses this node: ${first.failure?.says}`,
+    `${first.address} refuses this node: ${first.refusal}`,
     `compare ${file} on the two nodes (sha256sum ${file}); restart Nabo where it was changed`,
   )
 }
@@ -57,7 +60,7 @@ async function refusedOthers(node: Node, file: string): Promise<Outcome | undefi
   if (hosts.length === 0) return undefined
   const says = `${listed(hosts)} ${hosts.length === 1 ? 'has' : 'have'} another cluster secret than this node`
   const fix = `compare ${file} on both nodes (sha256sum ${file}); restart Nabo where it was changed`
-  return daemon.peers.length === 0 ? error(`${says}, which knows no other node`, fix) : warning(says, fix)
+  return daemon.peerCount === 0 ? error(`${says}, which knows no other node`, fix) : warning(says, fix)
 }
 
 /** In a pod the mode is that of the mounted volume, where nobody else is. */
@@ -69,10 +72,10 @@ async function kept(file: string, node: Node): Promise<Outcome | undefined> {
 }
 
 async function accepted(node: Node, file: string): Promise<Outcome> {
-  const peers = await node.peers()
+  const probes = await node.secretProbes()
   const daemon = await node.daemon()
-  if (peers.some(({ failure }) => failure === undefined)) return ok(`the secret in ${file} is that of the other nodes`)
-  if (daemon.state === 'running' && daemon.peers.length > 0)
+  if (probes.some(({ refusal }) => refusal === undefined)) return ok(`the secret in ${file} is that of the other nodes`)
+  if (daemon.state === 'running' && daemon.peerCount > 0)
     return ok(`the secret in ${file} let this node into the cluster`)
   return ok(`there is a secret in ${file}; no other node has been met yet`)
 }
