@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints a directory that holds a tool of the tests: `containerd` (with ctr and runc; if nothing is named), `buildah`,
-# `docker-registry`, `docker.io` (dockerd), `nftables` (nft), `nginx`, `podman`, `prometheus` (its promtool) or `skopeo`. It is the one on PATH, else one under
+# `docker-registry`, `docker.io` (dockerd), `faketime` (with its library in ../lib), `nftables` (nft), `nginx`, `podman`, `prometheus` (its promtool) or `skopeo`. It is the one on PATH, else one under
 # .nabo/tools, unpacked from the distribution's packages. The system itself is left as it is: nothing is installed, no package list is changed.
 # `containerd@1.6`, `containerd@1.7` and `containerd@2.1` are what Debian's suites bookworm, trixie and sid carry, whatever suite
 # this system is (from sid also a later 2.x). They come from the system's own mirror, by package lists of their own.
@@ -25,6 +25,7 @@ esac
 case $tool in
   containerd | containerd@1.6 | containerd@1.7 | containerd@2.1) programs='containerd ctr' packages='containerd runc' ;;
   docker-registry) programs=docker-registry packages=docker-registry ;;
+  faketime) programs=faketime packages='faketime libfaketime' ;;
   prometheus) programs=promtool packages=prometheus ;;
   busybox-static) programs=busybox packages='busybox-static libatomic1 libc6 libgcc-s1 libstdc++6' ;;
   kubernetes-node)

@@ -6,6 +6,7 @@ import type { Peer } from '../overlay/overlay.ts'
 import { type AnsweredAbout, askAboutAll } from '../peers/ask-about.ts'
 import { PeerError } from '../peers/peer-transport.ts'
 import { errorText } from '../telemetry/log.ts'
+import { DeadlineError } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 
 /** A member, and its answer about itself if it gave one. */
@@ -48,10 +49,8 @@ function kindOf(error: Error): NeighbourLook['answer'] {
 }
 
 function lookOf({ id, address }: Peer, answer: AnsweredAbout | Error | undefined): AskedNeighbour {
-  if (answer === undefined) {
-    const failure = `no answer within ${TIMEOUT / second} seconds`
-    return { look: { id, address, answer: 'none', failure }, said: undefined }
-  }
+  if (answer === undefined || answer instanceof DeadlineError)
+    return { look: { id, address, answer: 'none', failure: 'it gave no answer in time' }, said: undefined }
   if (answer instanceof Error) {
     const failure = withoutAddress(errorText(answer), address)
     return { look: { id, address, answer: kindOf(answer), failure }, said: undefined }

@@ -205,7 +205,7 @@ describe('the doctor at a node with one fault', () => {
     assert.equal(unreached.level, 'warning')
     assert.match(
       unreached.says,
-      /^of 4 other nodes, 1 of 2 asked give no answer: 10\.0\.0\.2:7951: it cannot be reached/,
+      /^no answer from 1 of 2 other nodes: 10\.0\.0\.2:7951: it cannot be reached: connect ECONNREFUSED$/,
     )
   })
 

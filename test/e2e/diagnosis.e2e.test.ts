@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, it } from 'node:test'
 import { z } from 'zod'
 
-import { findTool } from '../support/debian-tool.ts'
+import { clockOff, findTool } from '../support/debian-tool.ts'
 import type { ClusterNode } from '../support/cluster-node.ts'
 import type { NaboProcess } from '../support/nabo-process.ts'
 import { clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
@@ -14,11 +14,20 @@ import { Fleet } from './fleet.ts'
 
 const skip = (await clusterUnavailable()) ?? false
 const nft = await findTool('nftables')
+const wrongClock = await clockOff(20)
 const FLAGS = ['--store', 'directory']
 const NABO = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
 
 const findingsSchema = z.object({
-  findings: z.array(z.object({ id: z.string(), level: z.string(), says: z.string(), fix: z.string().optional() })),
+  findings: z.array(
+    z.object({
+      id: z.string(),
+      level: z.string(),
+      says: z.string(),
+      fix: z.string().optional(),
+      seenBy: z.array(z.string()).optional(),
+    }),
+  ),
 })
 type Findings = z.infer<typeof findingsSchema>['findings']
 
@@ -75,6 +84,46 @@ describe('the cause of a failure is named where people look', { skip }, () => {
     }
   })
 
+  const needsFaketime = 'skip' in wrongClock ? { skip: wrongClock.skip } : {}
+  it('a clock that is 20 minutes ahead: on its node, and beside its name on the others', needsFaketime, async () => {
+    assert.ok('env' in wrongClock)
+    await using cluster = await createCluster({ nodes: 3 })
+    const odd = cluster.node(2)
+    const fleet = new Fleet(cluster, [
+      ...[0, 1].map((number) => cluster.node(number).startNabo(FLAGS)),
+      odd.startNabo(FLAGS, [], { env: wrongClock.env }),
+    ])
+    await Promise.all(fleet.nabos.map((nabo) => nabo.ready()))
+    await fleet.together()
+
+    // Its own doctor runs by the same clock.
+    const { stdout } = await odd.exec('env', [
+      ...Object.entries(wrongClock.env).flatMap(([name, value]) =>
+        name === 'LD_PRELOAD' || name.includes('FAKE') ? [`${name}=${value}`] : [],
+      ),
+      ...[NABO, 'doctor', '--json', '--admin-socket', odd.adminSocket],
+    ])
+    const own = findingsSchema.parse(JSON.parse(stdout)).findings.filter(({ id }) => id !== 'space')
+    assert.deepEqual(faults(own), ['clock'])
+    assert.match(saysOf(own, 'clock'), /this node's clock is 20 minutes ahead of that of .* and others/)
+    for (const number of [0, 1]) {
+      assert.deepEqual(faults(await findingsOf(cluster.node(number))), [])
+      const { stdout: peers } = await cluster.node(number).exec(NABO, ['peers'])
+      assert.match(
+        peers,
+        new RegExp(`\\n${odd.ip}:7951\\n  warning: its clock is 20 minutes ahead of that of this node\\n`),
+      )
+      assert.match(peers, new RegExp(`${cluster.node(1 - number).ip}:7951 .* well `))
+    }
+    const named = /this node's clock is 20 minutes ahead of/
+    await eventually('its daemon names it', async () => {
+      await odd.fetch('http://127.0.0.1:7953/api/v1/checks')
+      return named.test(Buffer.from((await fleet.nabo(2).adminGet('/readyz')).body).toString())
+    })
+    assert.equal(warnings(fleet.nabo(2), named).length, 1)
+    for (const number of [0, 1]) assert.deepEqual(warnings(fleet.nabo(number), /clock/), [])
+  })
+
   const needsNft = 'skip' in nft ? { skip: nft.skip } : {}
   it(
     'a firewall in front of the peer port: on the node that it cuts off, and on its neighbours',
@@ -98,9 +147,16 @@ describe('the cause of a failure is named where people look', { skip }, () => {
       const own = await findingsOf(cut)
       assert.deepEqual(faults(own), ['reachable'])
       assert.match(saysOf(own, 'reachable'), new RegExp(`at ${cut.ip}:7951: .*cannot be reached`))
+      assert.deepEqual(
+        own.find(({ id }) => id === 'reachable')?.seenBy?.toSorted(),
+        [0, 1].map((number) => `${cluster.node(number).ip}:7951`),
+      )
       const neighbour = await findingsOf(cluster.node(0))
       assert.deepEqual(faults(neighbour), ['peers'])
-      assert.match(saysOf(neighbour, 'peers'), new RegExp(`peer port of ${cut.ip}:7951 cannot be reached`))
+      assert.match(
+        saysOf(neighbour, 'peers'),
+        new RegExp(`no answer from 1 of 2 other nodes: ${cut.ip}:7951: it (?:cannot be reached|gave no answer)`),
+      )
     },
   )
 })

@@ -1,213 +1,188 @@
-// Breaks one thing at a time beside a healthy node: `nabo doctor` names exactly that cause on the broken node, and nothing on the healthy one.
+// Breaks one thing at a time beside a healthy node: `nabo doctor`, `/readyz` and the log of the broken node name exactly that cause, its neighbour is
+// told it, and `nabo doctor` on the healthy node names nothing else.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 
+import { makeImage } from '../support/image-maker.ts'
 import type { ClusterNode } from '../support/cluster-node.ts'
 import type { NaboProcess } from '../support/nabo-process.ts'
 import { type Cluster, clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
-import { runSync } from '../support/netns/commands.ts'
 import { eventually } from '../support/poll.ts'
+import { FAULTS, type Fault, nft, type Place } from './single-faults.ts'
 
-const skip = (await clusterUnavailable()) ?? false
+const skip = (await clusterUnavailable()) ?? ('skip' in nft ? nft.skip : false)
 const NABO = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
 const FLAGS = ['--store', 'directory', '--cache-size', '1MiB']
+/** Faults that are tried side by side, each with a healthy node of its own: most of the time of each is spent waiting. */
+const LANES = 3
 
 const findingsSchema = z.object({
-  findings: z.array(z.object({ id: z.string(), level: z.string(), says: z.string(), fix: z.string().optional() })),
+  findings: z.array(
+    z.object({
+      id: z.string(),
+      level: z.string(),
+      says: z.string(),
+      fix: z.string().optional(),
+      seenBy: z.array(z.string()).optional(),
+    }),
+  ),
 })
 type Findings = z.infer<typeof findingsSchema>['findings']
+const peersSchema = z.object({ peers: z.array(findingsSchema.extend({ address: z.string() })) })
+const readinessSchema = z.object({ reasons: z.array(z.string()), warnings: z.array(z.string()) })
 
-interface Fault {
-  readonly name: string
-  /** Of the broken node, besides or instead of those of a healthy one. */
-  readonly flags: (at: { cluster: Cluster; directory: string }) => readonly string[]
-  /** Set in front of the program. */
-  readonly env?: Readonly<Record<string, string>>
-  /** What makes the fault show, after the start. */
-  readonly provoke?: (node: ClusterNode) => Promise<unknown>
-  /** The check, and what it says. */
-  readonly finding: readonly [string, RegExp]
-  /** The check of the healthy node that reports its neighbour. */
-  readonly onHealthy?: string
-  /** A daemon that does not start says why, and doctor has the same flags. */
-  readonly dies?: RegExp
+interface Lane {
+  readonly healthy: ClusterNode
+  readonly node: ClusterNode
 }
 
-const CREDENTIALS = (config: object) => (at: { directory: string }) => {
-  const file = join(at.directory, 'config.json')
-  writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
-  return ['--credentials-file', file]
+function faultsOf(findings: Findings): Findings {
+  return findings.filter(({ level }) => ['error', 'warning'].includes(level))
 }
-const askForTag = (node: ClusterNode) =>
-  node.fetch('http://127.0.0.1:7950/v2/library/app/manifests/1?ns=docker.io', { method: 'HEAD' })
 
-const FAULTS: readonly Fault[] = [
-  {
-    name: 'a secret that is too short',
-    flags: ({ directory }) => {
-      const file = join(directory, 'short')
-      writeFileSync(file, 'short\n', { mode: 0o600 })
-      return ['--cluster-secret-file', file]
-    },
-    finding: ['secret', /at least 16 characters/],
-    dies: /at least 16 characters/,
-  },
-  {
-    name: 'a bootstrap node at which nothing listens',
-    flags: () => ['--bootstrap', 'static:10.123.0.99'],
-    finding: ['peers', /no other node is known: 10\.123\.0\.99:7952 cannot be reached/],
-  },
-  {
-    name: 'a bootstrap list that cannot be fetched',
-    flags: () => ['--bootstrap', 'http:http://127.0.0.1:1/nodes'],
-    finding: ['peers', /--bootstrap cannot be asked/],
-  },
-  {
-    name: 'an announced address of no node',
-    onHealthy: 'peers',
-    flags: () => ['--advertise-addr', '10.123.0.77'],
-    finding: ['reachable', /cannot reach this one at 10\.123\.0\.77:7951/],
-  },
-  {
-    name: 'an announced loopback address',
-    flags: () => ['--advertise-addr', '127.0.0.1'],
-    finding: ['reachable', /which they would be told, is loopback/],
-    dies: /which they would be told, is loopback/,
-  },
-  {
-    name: 'a registry at which nothing listens',
-    flags: () => ['--upstream', 'docker.io=http://127.0.0.1:1'],
-    finding: ['upstream', /127\.0\.0\.1:1 cannot be used: .*ECONNREFUSED/],
-  },
-  {
-    name: 'a path at the registry that is none',
-    flags: ({ cluster }) => ['--upstream', `docker.io=${cluster.hubUrl}/hub-proxy`],
-    finding: ['upstream', /so no registry is there/],
-  },
-  {
-    name: 'a wrong password',
-    flags: CREDENTIALS({ auths: { 'docker.io': { username: 'ann', password: 'wrong' } } }),
-    provoke: askForTag,
-    finding: ['credentials', /docker\.io .*refuses the account ann of this node/],
-  },
-  {
-    name: 'a credential helper that is not there',
-    flags: CREDENTIALS({ credHelpers: { 'docker.io': 'none-of-that-name' } }),
-    provoke: askForTag,
-    finding: ['credentials', /docker-credential-none-of-that-name gives no credentials/],
-  },
-  {
-    name: 'a credentials file that is none',
-    flags: ({ directory }) => {
-      const file = join(directory, 'none.json')
-      writeFileSync(file, 'user: ann', { mode: 0o600 })
-      return ['--credentials-file', file]
-    },
-    finding: ['upstream', /Nabo cannot start: .*is not a Docker config\.json/],
-    dies: /is not a Docker config\.json/,
-  },
-  {
-    name: 'a cache larger than its disk',
-    flags: ({ directory }) => {
-      const disk = join(directory, 'disk')
-      mkdirSync(disk)
-      runSync('mount', '-t', 'tmpfs', '-o', 'size=200m', 'nabo-test', disk)
-      return ['--cache-dir', disk, '--cache-size', '1GiB']
-    },
-    finding: ['space', /the cache may take 1\.0 GiB \(--cache-size\), but/],
-  },
-  {
-    name: 'a cache directory that is a file',
-    flags: ({ directory }) => {
-      writeFileSync(join(directory, 'file'), '')
-      return ['--cache-dir', join(directory, 'file')]
-    },
-    finding: ['content', /is not a directory/],
-    dies: /cache directory/,
-  },
-  // Last: the healthy node remembers it for three minutes.
-  {
-    name: 'another cluster secret',
-    flags: ({ directory }) => {
-      const file = join(directory, 'other-secret')
-      writeFileSync(file, 'the secret of another cluster, long enough\n', { mode: 0o600 })
-      return ['--cluster-secret-file', file]
-    },
-    onHealthy: 'secret',
-    finding: ['secret', /another cluster secret than this node, which knows no other node/],
-  },
-]
+async function findingsOf(node: ClusterNode, flags: readonly string[]): Promise<Findings> {
+  const { stdout, stderr } = await node.exec(NABO, ['doctor', '--json', '--timeout', '20s', ...flags])
+  assert.ok(stdout.startsWith('{'), stdout + stderr)
+  return faultsOf(findingsSchema.parse(JSON.parse(stdout)).findings)
+}
 
-describe('one fault at a time', { skip }, () => {
+async function answerOf<T>(node: ClusterNode, path: string, schema: z.ZodType<T>): Promise<T> {
+  const { body } = await node.fetch(`http://127.0.0.1:7953${path}`)
+  return schema.parse(JSON.parse(Buffer.from(body).toString()))
+}
+
+/** Without the flags that a later one replaces. */
+function withoutRepeated(flags: readonly string[]): readonly string[] {
+  const pairs = flags.filter((_, at) => at % 2 === 0).map((flag, at) => [flag, flags[2 * at + 1] ?? ''] as const)
+  return [...new Map(pairs).entries()].flat()
+}
+
+/** Waits until exactly one fault is named, which is that of this check. */
+async function onlyFinding(fault: Fault, look: () => Promise<Findings>): Promise<Findings[number]> {
+  const [id, says] = fault.finding
+  const found = await eventually(
+    `exactly ${id} is named`,
+    async () => {
+      const all = await look()
+      return all.length === 1 && all[0]?.id === id && says.test(all[0].says) ? all[0] : undefined
+    },
+    { timeoutMs: 60_000, everyMs: 1_000 },
+  ).catch(async (cause: unknown) => {
+    throw new Error(`found: ${JSON.stringify(await look())}`, { cause })
+  })
+  assert.ok(found.fix, 'it says what to change')
+  return found
+}
+
+/** `/readyz` has the finding, and the log has it once. */
+async function daemonNames({ finding: [, says], logs = says }: Fault, node: ClusterNode, nabo: NaboProcess) {
+  const named = () => nabo.logs.filter((line) => /"level":"(?:warn|error)"/.test(line) && logs.test(messageOf(line)))
+  await eventually(
+    '/readyz and the log name it',
+    async () => {
+      // The daemon makes its checks when somebody asks, too.
+      await node.fetch('http://127.0.0.1:7953/api/v1/checks')
+      const { reasons, warnings } = await answerOf(node, '/readyz', readinessSchema)
+      return [...reasons, ...warnings].some((text) => says.test(text.replace(/^[^:]*: /, ''))) && named().length > 0
+    },
+    { timeoutMs: 60_000, everyMs: 1_000 },
+  ).catch(async (cause: unknown) => {
+    const readiness = JSON.stringify(await answerOf(node, '/readyz', readinessSchema))
+    throw new Error(`${readiness}\n${nabo.logs.join('\n')}`, { cause })
+  })
+  assert.equal(named().length, 1, named().join('\n'))
+}
+
+function messageOf(line: string): string {
+  const parsed = z.object({ msg: z.string(), err: z.string().optional() }).safeParse(JSON.parse(line)).data
+  return `${parsed?.msg ?? ''} ${parsed?.err ?? ''}`.trim()
+}
+
+/** The healthy node is told what its neighbour finds, and by whom. */
+async function neighbourIsTold({ finding: [id, says] }: Fault, { healthy, node }: Lane) {
+  const address = `${node.ip}:7951`
+  await eventually('the healthy node is told', async () => {
+    const { peers } = await answerOf(healthy, '/api/v1/peers', peersSchema)
+    const told = peers.find((peer) => peer.address === address)?.findings.find((finding) => finding.id === id)
+    return told !== undefined && says.test(told.says.replace(/^[^:]*: /, '')) && told.seenBy?.join() === address
+  })
+}
+
+describe('one fault at a time', { skip, concurrency: LANES }, () => {
   let cluster: Cluster
-  let healthy: NaboProcess
+  /** Those in which no fault is tried now. */
+  let free: Lane[]
 
   before(async () => {
-    cluster = await createCluster({ nodes: 2, hub: { quota: { anonymous: 100, windowSeconds: 3600 } } })
-    healthy = cluster.node(0).startNabo(FLAGS)
-    await healthy.ready()
+    const quota = (anonymous: number) => ({ quota: { anonymous, windowSeconds: 3600 } })
+    cluster = await createCluster({ nodes: 2 * LANES, hub: quota(1_000), mirror: quota(1) })
+    await cluster.mirror?.publish('app', '1', makeImage({ layers: [{ size: 1_000, seed: 1 }] }))
+    free = Array.from({ length: LANES }, (_, i) => ({
+      healthy: cluster.node(2 * i),
+      node: cluster.node(2 * i + 1),
+    }))
+    await Promise.all(free.map(({ healthy }) => healthy.startNabo([...FLAGS, '--bootstrap', 'none']).ready()))
   })
   after(() => cluster.dispose())
 
-  const findingsOf = async (node: ClusterNode, flags: readonly string[]): Promise<Findings> => {
-    const { stdout, stderr } = await node.exec(NABO, ['doctor', '--json', '--timeout', '20s', ...flags])
-    assert.ok(stdout.startsWith('{'), stdout + stderr)
-    return findingsSchema.parse(JSON.parse(stdout)).findings
-  }
-  const faults = (findings: Findings) => findings.filter(({ level }) => ['error', 'warning'].includes(level))
+  const ownFlags = (lane: Lane, fault: readonly string[]) =>
+    withoutRepeated([...FLAGS, '--bootstrap', `static:${lane.healthy.ip}`, ...fault])
 
-  for (const [number, { name, flags, provoke, finding, onHealthy, dies }] of FAULTS.entries()) {
-    it(`${name}: ${finding[0]}`, async () => {
-      const node = cluster.node(1)
-      const directory = join(cluster.directory, `fault-${number}`)
+  /** The flags for `nabo doctor` where no daemon runs that could be asked for them. */
+  const withoutDaemon = ({ node }: Lane, flags: readonly string[]) => [
+    ...['--admin-socket', 'none'],
+    ...withoutRepeated([
+      ...['--upstream', `docker.io=${cluster.hubUrl}`, '--cluster-secret-file', cluster.secretFile],
+      ...['--advertise-addr', node.ip, ...flags],
+    ]),
+  ]
+
+  const check = async (fault: Fault, lane: Lane, at: Place) => {
+    const { node, healthy } = lane
+    const flags = ownFlags(lane, await fault.flags(at))
+    const broken = node.startNabo(flags)
+    at.defer(() => broken.stop())
+    const { dies } = fault
+    if (dies === undefined) {
+      await broken.listening()
+      await fault.provoke?.(at)
+      await onlyFinding(fault, () => findingsOf(node, ['--admin-socket', node.adminSocket]))
+      if (fault.onlyDoctor !== true) await daemonNames(fault, node, broken)
+      if (fault.isMember !== false && fault.onlyDoctor !== true) await neighbourIsTold(fault, lane)
+    } else {
+      await eventually('it ends', () => broken.exit)
+      assert.match(broken.logs.join('\n'), dies)
+      // That the daemon does not run is no second cause.
+      const ofTheDaemon = fault.finding[0] === 'ports' ? [] : ['ports']
+      await onlyFinding(fault, async () =>
+        (await findingsOf(node, withoutDaemon(lane, flags))).filter(({ id }) => !ofTheDaemon.includes(id)),
+      )
+    }
+    const beside = await findingsOf(healthy, ['--admin-socket', healthy.adminSocket])
+    const expected = fault.onHealthy === undefined ? [] : [fault.onHealthy]
+    assert.deepEqual(
+      beside.map((one) => one.id),
+      expected,
+      JSON.stringify(beside),
+    )
+  }
+
+  for (const [number, fault] of FAULTS.entries()) {
+    it(`${fault.name}: ${fault.finding[0]}`, async () => {
+      const lane = free.shift() ?? assert.fail('more faults at once than lanes')
+      const directory = join(cluster.directory, `f${number}`)
       mkdirSync(directory)
-      const own = [...FLAGS, ...flags({ cluster, directory })]
-      const last = own.filter((_, at) => at % 2 === 0).map((flag, at) => [flag, own[2 * at + 1] ?? ''] as const)
-      const given = [...new Map(last).entries()].flat()
-      const broken = node.startNabo(given)
+      const undo: (() => unknown)[] = []
+      const at: Place = { cluster, node: lane.node, directory, defer: (one) => undo.unshift(one) }
       try {
-        let asked = ['--admin-socket', node.adminSocket]
-        if (dies === undefined) {
-          await broken.listening()
-          await provoke?.(node)
-        } else {
-          await eventually('it ends', () => broken.exit)
-          assert.match(broken.logs.join('\n'), dies)
-          const healthyFlags = {
-            '--upstream': `docker.io=${cluster.hubUrl}`,
-            '--bootstrap': `static:${cluster.node(0).ip}`,
-            '--cluster-secret-file': cluster.secretFile,
-            '--advertise-addr': node.ip,
-          }
-          asked = ['--admin-socket', 'none', ...Object.entries({ ...healthyFlags, ...Object.fromEntries(last) }).flat()]
-        }
-        const [id, says] = finding
-        // That the daemon does not run is no second cause.
-        const ignored = dies === undefined ? [] : ['ports']
-        const found = await eventually(
-          `exactly ${id} is named`,
-          async () => {
-            const all = faults(await findingsOf(node, asked)).filter((one) => !ignored.includes(one.id))
-            return all.length === 1 && all[0]?.id === id ? all[0] : undefined
-          },
-          { timeoutMs: 60_000, everyMs: 1_000 },
-        ).catch(async (cause: unknown) => {
-          throw new Error(`found: ${JSON.stringify(faults(await findingsOf(node, asked)))}`, { cause })
-        })
-        assert.match(found.says, says)
-        assert.ok(found.fix, 'it says what to change')
-        const beside = faults(await findingsOf(cluster.node(0), ['--admin-socket', cluster.node(0).adminSocket]))
-        assert.deepEqual(
-          beside.map((one) => one.id),
-          onHealthy === undefined ? [] : [onHealthy],
-          JSON.stringify(beside),
-        )
+        await check(fault, lane, at)
       } finally {
-        await broken.stop()
+        for (const one of undo) await one()
+        free.push(lane)
       }
     })
   }

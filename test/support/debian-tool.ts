@@ -1,3 +1,4 @@
+import { globSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { execute } from './netns/commands.ts'
@@ -14,6 +15,7 @@ export type ToolName =
   | `containerd@${DebianContainerd}`
   | 'docker-registry'
   | 'docker.io'
+  | 'faketime'
   | 'kubernetes-node'
   | 'nftables'
   | 'nginx'
@@ -24,6 +26,19 @@ export type ToolName =
 /** The directory of a tool, fetched once if need be, or why it cannot be had here: a reason to skip. */
 export async function findTool(name: ToolName): Promise<FoundTool> {
   return printedBy('debian-tools.sh', name, 300_000)
+}
+
+/** The environment of a program whose clock differs from that of this machine by so many minutes, or why there can be none. */
+export async function clockOff(
+  minutes: number,
+): Promise<{ readonly env: NodeJS.ProcessEnv } | { readonly skip: string }> {
+  const found = await findTool('faketime')
+  if ('skip' in found) return found
+  const [library] = globSync(join(found.binDir, '../lib/*/faketime/libfaketime.so.1'))
+  if (library === undefined) return { skip: `there is no libfaketime beside ${found.binDir}` }
+  // Timers go by the monotonic clock, which no clock that is set wrong changes.
+  const fake = { LD_PRELOAD: library, FAKETIME: `${minutes > 0 ? '+' : ''}${minutes}m`, DONT_FAKE_MONOTONIC: '1' }
+  return { env: { ...process.env, ...fake } }
 }
 
 /** The directory that a script of this repository prints for its argument, or why it cannot: what it says last. */

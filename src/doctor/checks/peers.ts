@@ -23,7 +23,7 @@ export const peersCheck: Check = {
       const [first] = silent
       if (first !== undefined)
         return warning(
-          `of ${count}, ${silent.length} of ${neighbours.length} asked give no answer: ${first.address}: ${first.failure}`,
+          `no answer from ${silent.length} of ${neighbours.length} other nodes: ${first.address}: ${first.failure}`,
           OPEN_PORTS,
         )
       return ok(`${count}: ${listed(neighbours.map(({ address }) => address))}`)

@@ -4,6 +4,7 @@ import { formatHostPort, type HostPort, parseHostPort } from '../../overlay/host
 import { second } from '../../time/units.ts'
 import { askHttp } from '../ask-http.ts'
 import { type Check, error, ok, type Outcome, warning } from '../check.ts'
+import { containerdUnreachable } from '../../store/containerd/unreachable.ts'
 import { isNabo } from '../mirror-occupant.ts'
 import type { DaemonLook, Node } from '../node.ts'
 
@@ -42,8 +43,9 @@ async function ofDaemon(node: Node, daemon: Extract<DaemonLook, { state: 'runnin
   const named = LISTENERS.flatMap((name) => daemon.listeners[name].map((text) => ({ name, text })))
   const socket = daemon.adminSocket === undefined ? [] : [`${daemon.adminSocket} (commands)`]
   const says = `Nabo listens on ${[...named.map(({ name, text }) => `${text} (${name})`), ...socket].join(', ')}`
-  if (!daemon.ready)
-    return error(`Nabo runs, but is not ready: ${daemon.reasons.join('; ')}`, 'put that right; its log says more')
+  const reasons = await unexplained(node, daemon)
+  if (reasons.length > 0)
+    return error(`Nabo runs, but is not ready: ${reasons.join('; ')}`, 'put that right; its log says more')
   const silent = await Promise.all(
     named.map(async (one) => {
       const address = parseHostPort(one.text, 0)
@@ -64,6 +66,14 @@ async function ofDaemon(node: Node, daemon: Extract<DaemonLook, { state: 'runnin
       `give nabo serve and nabo doctor the same ${first.flag}`,
     )
   return ok(says)
+}
+
+/** Why the daemon is not ready, but for what the check of containerd says. */
+async function unexplained(node: Node, daemon: Extract<DaemonLook, { state: 'running' }>): Promise<readonly string[]> {
+  if (daemon.ready) return []
+  const { state } = await node.containerd()
+  const explained = containerdUnreachable(node.settings.containerdSocket)
+  return state === 'answers' ? daemon.reasons : daemon.reasons.filter((reason) => !reason.startsWith(explained))
 }
 
 function addresses({ settings }: Node): readonly {

@@ -13,6 +13,9 @@ export const upstreamCheck: Check = {
       looks = await node.upstreams()
     } catch (cause) {
       if (!(cause instanceof SettingsError)) throw cause
+      // The check of the credentials names the file that a running daemon cannot read any more.
+      const daemon = await node.daemon()
+      if (daemon.state === 'running' && daemon.credentialTroubles.some(({ type }) => type === 'file')) return undefined
       return error(`Nabo cannot start: ${cause.message}`, 'put that right where Nabo is started')
     }
     if (looks.length === 0) return undefined

@@ -10,6 +10,7 @@ import { type ImagePuller, PullError, type PullOrder, type PulledImage } from '.
 import { connect, unary } from './connection.ts'
 import { imagesSchema, namespacesSchema, parseImageRow } from './rows.ts'
 import { type PullServices, loadPullServices } from './services.ts'
+import { containerdUnreachable } from './unreachable.ts'
 
 export interface ContainerdPullerOptions {
   /** Path of containerd's socket. */
@@ -55,7 +56,7 @@ export class ContainerdPuller implements ImagePuller {
 
   #explained(error: unknown): string {
     const { code, details } = error as Partial<ServiceError>
-    if (code === status.UNAVAILABLE) return `containerd is not reachable at ${this.#options.socket}`
+    if (code === status.UNAVAILABLE) return containerdUnreachable(this.#options.socket)
     return (details ?? errorText(error)).slice(0, MAX_MESSAGE)
   }
 }

@@ -31,6 +31,7 @@ import { ManifestTypes } from './manifest-types.ts'
 import type { ContentRow } from './rows.ts'
 import { loadServices } from './services.ts'
 import type { MirrorPredicates } from './source-labels.ts'
+import { containerdUnreachable } from './unreachable.ts'
 
 export interface ContainerdStoreOptions extends MirrorPredicates {
   /** Path of containerd's socket. */
@@ -284,7 +285,7 @@ export class ContainerdStore implements ContentStore {
   }
 
   #lost(error: unknown): void {
-    const reason = `containerd is not reachable at ${this.#options.socket}: ${whyUnreachable(error)}`
+    const reason = `${containerdUnreachable(this.#options.socket)}: ${whyUnreachable(error)}`
     // Said once, not at every attempt.
     if (this.#status.ready || this.#status.reason !== reason) this.#options.log.warn({}, reason)
     this.#client = undefined
