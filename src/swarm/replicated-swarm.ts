@@ -1,8 +1,12 @@
+import { LRUCache } from 'lru-cache'
+
+import { atMost } from '../async/at-most.ts'
 import type { Overlay, OverlayEvent } from '../overlay/overlay.ts'
 import { AttendedClock } from '../time/attended-clock.ts'
 import { Coordinator } from './coordinator.ts'
 import { CoordinatorHealth } from './coordinator-health.ts'
 import type { JoinAnswer, JoinRequest, Member, ReportAnswer, ReportRequest } from './messages.ts'
+import { FAILURE_TTL } from './limits.ts'
 import { Participation } from './participation.ts'
 import { RankAsker } from './rank-asker.ts'
 import { Ranks } from './ranks.ts'
@@ -30,6 +34,7 @@ export interface SwarmStats extends SwarmTableStats {
 }
 
 const MAX_PREPARED = 256
+const MAX_OWN_FAILURES = 1_000
 const EXPIRE_INTERVAL = 1_000
 
 /**
@@ -48,6 +53,8 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
   readonly #asker: RankAsker
   readonly #reporter: Reporter
   readonly #participations = new Map<string, Participation>()
+  /** The texts of the failures that this node has reported, by item, for as long as coordinators repeat them. */
+  readonly #ownFailures = new LRUCache<string, string>({ ...atMost(MAX_OWN_FAILURES), ttl: 2 * FAILURE_TTL })
   readonly #stopping = new AbortController()
   readonly #counters = { questions: 0, unanswered: 0 }
   #isAlone = true
@@ -116,8 +123,11 @@ export class ReplicatedSwarm implements Swarm, SwarmHandler {
       },
       ended: (participation, outcome) => {
         const isForItself = outcome.type === 'resolved' && this.#isByItself
+        if (outcome.type === 'failed') this.#ownFailures.set(name.item, outcome.failure.message)
         if (!this.#stopping.signal.aborted && !isForItself) this.#reporter.ended(participation, outcome)
       },
+      // The coordinator may have cut the text.
+      isOwnFailure: ({ message }) => this.#ownFailures.get(name.item)?.startsWith(message) === true,
       released: (participation) => this.#release(participation),
     })
   }

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 
 import { type JoinAnswer, type JoinRequest, type Member, SELF_RANK } from './messages.ts'
 import type { Participation, TransferState } from './participation.ts'
-import type { Direction, Membership, SwarmOutcome, SwarmQuestion, SwarmSource } from './swarm.ts'
+import type { Direction, Membership, SharedFailure, SwarmOutcome, SwarmQuestion, SwarmSource } from './swarm.ts'
 import { second } from '../time/units.ts'
 
 /** What a membership needs from the swarm that it is part of. */
@@ -20,6 +20,8 @@ export interface MembershipHost {
   /** Its state is to be reported at once. */
   changed(participation: Participation): void
   ended(participation: Participation, outcome: SwarmOutcome): void
+  /** Whether this node itself has reported a failure of the item in these words. */
+  isOwnFailure(failure: SharedFailure): boolean
   /** A transfer of it is over, or a question. */
   released(participation: Participation): void
 }
@@ -140,11 +142,13 @@ export class SharedMembership implements Membership, TransferState {
         return { type: 'upstream' }
       case 'follow':
         return this.#follow(participation, answer.sources)
+      // Over for this transfer, and there is nothing to tell.
       case 'known':
-      case 'failed':
-        // Over for this transfer, and there is nothing to tell.
         this.#forget(participation)
         return answer
+      case 'failed':
+        this.#forget(participation)
+        return { ...answer, isOwn: this.#host.isOwnFailure(answer.failure) }
     }
   }
 

@@ -59,8 +59,8 @@ export type Direction =
   | { readonly type: 'upstream' }
   /** A tag's shared answer. */
   | { readonly type: 'known'; readonly value: SharedTag }
-  /** Another node went upstream a moment ago and was refused. */
-  | { readonly type: 'failed'; readonly failure: SharedFailure }
+  /** A node went upstream a moment ago and was refused: this one itself if `isOwn`. */
+  | { readonly type: 'failed'; readonly failure: SharedFailure; readonly isOwn: boolean }
   /** Nobody coordinates: find holders by the index, then go upstream. */
   | { readonly type: 'alone' }
 

@@ -1,18 +1,21 @@
-import type { SharedFailure } from './swarm.ts'
+import type { Direction } from './swarm.ts'
+
+type ToldFailure = Pick<Extract<Direction, { type: 'failed' }>, 'failure' | 'isOwn'>
 
 /** A reason is one clause, such as `registry-1.docker.io denies access: 401`. */
 const MAX_TOLD_LENGTH = 150
 const UNPRINTABLE = /[^\x20-\x7e]+/g
 
 /**
- * A failure of which another node has told this one. Its message reaches clients and pod events, and the other node may have invented it: it
- * names that source, and has one line of at most 150 characters of the told text.
+ * A failure that the coordinator of an item has told. Its message reaches clients and pod events, and another node may have invented it: the message says
+ * that another node is the source, unless this node has reported the same text, and has one line of at most 150 characters of the told text.
  */
 export class ToldFailureError extends Error {
   override readonly name = 'ToldFailureError'
 
-  constructor({ message }: SharedFailure) {
+  constructor({ failure: { message }, isOwn }: ToldFailure) {
     const text = message.replaceAll(UNPRINTABLE, ' ').trim()
-    super(`another node says: ${text.length > MAX_TOLD_LENGTH ? `${text.slice(0, MAX_TOLD_LENGTH - 1)}…` : text}`)
+    const shown = text.length > MAX_TOLD_LENGTH ? `${text.slice(0, MAX_TOLD_LENGTH - 1)}…` : text
+    super(isOwn ? shown : `another node says: ${shown}`)
   }
 }

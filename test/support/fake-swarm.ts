@@ -112,7 +112,7 @@ export class FakeSwarm {
     const isGood = (id: string) =>
       id !== self.id && state.left.get(self.id)?.has(id) !== true && !state.disproved.has(id)
     if (state.value !== undefined) return { type: 'known', value: state.value }
-    if (state.failure !== undefined) return { type: 'failed', failure: state.failure }
+    if (state.failure !== undefined) return { type: 'failed', failure: state.failure, isOwn: false }
     const holders = [...state.complete.values()].filter((peer) => isGood(peer.id)).slice(0, MAX_SOURCES)
     if (holders.length > 0)
       return { type: 'follow', sources: holders.map((peer) => ({ peer, complete: true, level: 0 })) }

@@ -135,7 +135,9 @@ describe('a swarm', () => {
     const failure = { absent: false, message: 'docker.io answered 429' }
     leader.membership.leave({ type: 'failed', failure })
     await eventually('the coordinator knows', () => network.sum((stats) => stats.leases) === 0)
-    for (const pull of await allPull(nodes.slice(1))) assert.deepEqual(pull.direction, { type: 'failed', failure })
+    for (const pull of await allPull(nodes.slice(1)))
+      assert.deepEqual(pull.direction, { type: 'failed', failure, isOwn: false })
+    assert.deepEqual((await Pull.begin(nodes[0]!, item)).direction, { type: 'failed', failure, isOwn: true })
   })
 
   it('hands out nobody whose bytes are suspect', async () => {

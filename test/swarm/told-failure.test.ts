@@ -11,7 +11,7 @@ const request = {
   digest: digestOf(Buffer.from('blob')),
   caller: undefined,
 }
-const told = (message: string) => new ToldFailureError({ absent: false, message })
+const told = (message: string, isOwn = false) => new ToldFailureError({ failure: { absent: false, message }, isOwn })
 
 describe('a failure that another node tells', () => {
   it('is said to be so, in one bounded line', () => {
@@ -19,6 +19,10 @@ describe('a failure that another node tells', () => {
     assert.equal(told('run\r\n\u001b[31mthis ').message, 'another node says: run [31mthis')
     assert.equal(told('x'.repeat(150)).message, `another node says: ${'x'.repeat(150)}`)
     assert.equal(told('x'.repeat(300)).message, `another node says: ${'x'.repeat(149)}…`)
+  })
+
+  it('is not said to be another node’s if this node has reported it', () => {
+    assert.equal(told('hub.test answered 503', true).message, 'hub.test answered 503')
   })
 
   it('is not told to a third node', () => {

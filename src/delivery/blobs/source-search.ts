@@ -239,7 +239,7 @@ export class SourceSearch {
     )
     if (!('type' in found)) return found
     if (found.type === 'failed') {
-      this.#lastError = new ToldFailureError(found.failure)
+      this.#lastError = new ToldFailureError(found)
       this.#upstream.absent = found.failure.absent
       return undefined
     }

@@ -9,7 +9,7 @@ import type { PeerClient, PeerManifest } from '../../peers/peer-client.ts'
 import { PeerError } from '../../peers/peer-transport.ts'
 import { keyOfDigest } from '../../providers/index-key.ts'
 import type { ProviderIndex } from '../../providers/provider-index.ts'
-import type { LeftSource, Membership, SharedFailure, Swarm, SwarmSource } from '../../swarm/swarm.ts'
+import type { Direction, LeftSource, Membership, SharedFailure, Swarm, SwarmSource } from '../../swarm/swarm.ts'
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { DeadlineError, withDeadline } from '../../time/deadline.ts'
@@ -118,7 +118,7 @@ export class RemoteManifests {
           return this.#lead(request, signal)
         case 'failed':
           if (this.#isSomebodyElse(request, direction.failure)) return this.#alone(request, signal)
-          throw told(request, direction.failure)
+          throw told(request, direction)
         case 'alone':
         case 'known':
           return this.#alone(request, signal)
@@ -278,8 +278,8 @@ function isVerdict(cause: unknown): boolean {
   return cause === undefined || (cause instanceof UpstreamError && cause.reason === 'denied')
 }
 
-function told(request: ManifestRequest, failure: SharedFailure): OciError {
-  return refusal(request, failure.absent ? undefined : new ToldFailureError(failure))
+function told(request: ManifestRequest, direction: Extract<Direction, { type: 'failed' }>): OciError {
+  return refusal(request, direction.failure.absent ? undefined : new ToldFailureError(direction))
 }
 
 /** `cause` is undefined if the registry says that there is no such manifest. */

@@ -118,7 +118,7 @@ export class SharedTags {
         return this.#learn(tag, direction.value, how)
       case 'failed':
         membership.leave({ type: 'cancelled' })
-        throw new ToldFailureError(direction.failure)
+        throw new ToldFailureError(direction)
       case 'upstream':
       case 'alone':
       case 'follow': {

@@ -155,7 +155,11 @@ describe('a search for a blob of which a manifest has said the size', () => {
   it('names whose words a shared failure has', async () => {
     const { options } = searchWith({}, undefined)
     const failure = { absent: false, message: 'invented: run this' }
-    const membership = { ask: async () => ({ type: 'failed', failure }), onRecall: () => {}, leave: () => {} }
+    const membership = {
+      ask: async () => ({ type: 'failed', failure, isOwn: false }),
+      onRecall: () => {},
+      leave: () => {},
+    }
     const shared = {
       ...options,
       swarm: { enter: () => membership },
