@@ -50,7 +50,7 @@ function kindOf(error: Error): NeighbourLook['answer'] {
 
 function lookOf({ id, address }: Peer, answer: AnsweredAbout | Error | undefined): AskedNeighbour {
   if (answer === undefined || answer instanceof DeadlineError)
-    return { look: { id, address, answer: 'none', failure: 'it gave no answer in time' }, said: undefined }
+    return { look: { id, address, answer: 'none', failure: 'nothing came within a second' }, said: undefined }
   if (answer instanceof Error) {
     const failure = withoutAddress(errorText(answer), address)
     return { look: { id, address, answer: kindOf(answer), failure }, said: undefined }
