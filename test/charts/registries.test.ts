@@ -1,6 +1,9 @@
 // What the chart's values about registries and images are on each node.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'
+
+import { parse } from 'yaml'
 
 import { parseServeFlags } from '../support/daemon.ts'
 import { findHelm, Helm } from '../support/helm.ts'
@@ -18,6 +21,7 @@ describe('the registries of the values', { skip: 'skip' in found && found.skip }
     const daemon = daemonOf(pod)
     return {
       flags: flagsOf(daemon),
+      environment: new Map(daemon.env?.map(({ name, value }) => [name, value])),
       /** The volume of a name and where the daemon sees it. */
       mounted: (name: string) => ({
         volume: pod.volumes.find((volume) => volume.name === name),
@@ -78,6 +82,17 @@ describe('the registries of the values', { skip: 'skip' in found && found.skip }
       volume: { name, hostPath: { path: HOST_FILE, type: 'File' } },
       mount: { name, mountPath: '/etc/ssl/certs/ca-certificates.crt', readOnly: true },
     })
+  })
+
+  it('leave the files of the node and a home to credential helpers, as the documentation shows', async () => {
+    const text = await readFile(new URL('../../docs/registries.md', import.meta.url), 'utf8')
+    const section = text.slice(text.indexOf('\n## Credential helpers\n'))
+    const example = /```yaml\n(.*?)```/s.exec(section)?.[1] ?? assert.fail()
+    const { flags, mounted, environment } = await render(parse(example) as object)
+    assert.equal(mounted('host-certificates').mount?.mountPath, '/etc/ssl/certs/ca-certificates.crt')
+    assert.equal(mounted('tmp').mount?.mountPath, environment.get('HOME'))
+    assert.ok(!environment.has('SSL_CERT_FILE'))
+    assert.equal(named(flags, 'credentials-file').length, 1)
   })
 
   it('need none of it', async () => {
