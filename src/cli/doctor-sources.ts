@@ -97,10 +97,10 @@ function adminOf({ adminAddr: [address = { host: '127.0.0.1', port: 7953 }] }: S
   return new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
 }
 
-/** The registries of a list in `--fallback`, else Docker Hub, and those of `--upstream`, as far as they are mirrored. */
+/** The registries of a list in `--fallback`, else Docker Hub, and those of `--upstream` and of a list in `--registries`, as far as they are mirrored. */
 function registriesOf({ registries, fallback, upstream }: ServeConfig): string[] {
   const named = typeof fallback === 'string' ? [DOCKER_HUB] : [...fallback]
-  const all = new Set([...named, ...upstream.keys()])
+  const all = new Set([...named, ...upstream.keys(), ...(typeof registries === 'string' ? [] : registries)])
   return [...all].filter((registry) => includesRegistry(registries, registry)).slice(0, MAX_REGISTRIES)
 }
 

@@ -12,6 +12,7 @@ import type { BlobRequest } from '../delivery/blobs/blob-request.ts'
 import { RemoteBlobs } from '../delivery/blobs/remote-blobs.ts'
 import { Spool } from '../delivery/integrity/spool.ts'
 import type { Suspects } from '../delivery/integrity/suspects.ts'
+import { StoredSizes } from '../delivery/blobs/stored-sizes.ts'
 import { VettedCopies } from '../delivery/integrity/vetted-copies.ts'
 import { Transfers } from '../delivery/blobs/transfers.ts'
 import type { UpstreamRates } from '../delivery/blobs/upstream-rates.ts'
@@ -64,7 +65,9 @@ export function createBlobs(config: ServeConfig, parts: BlobParts): BlobUseCases
   const remote = new RemoteBlobs({ ...parts, sources, transfers, vetted })
   const fills = cache && createFills(cache, remote, parts)
   const growing = new GrowingDeliveries(store, transfers)
-  return { fills, growing, transfers, vetted, blobs: new BlobDeliveries({ ...parts, store, remote, growing, fills }) }
+  const storedSizes = new StoredSizes({ ...parts, store })
+  const blobs = new BlobDeliveries({ ...parts, store, remote, growing, fills, storedSizes })
+  return { fills, growing, transfers, vetted, blobs }
 }
 
 function createFills(

@@ -34,7 +34,7 @@ export interface OwnedUpstream {
   addresses(): AddressView[]
   /** Asks each address of a registry whether it is there. */
   reach(registry: string, options: { signal: AbortSignal }): Promise<readonly ReachedAddress[]>
-  /** What is wrong with this node's own credentials, as far as its requests have shown. */
+  /** What is wrong with credentials, as far as this node's requests have shown. */
   credentialTroubles(): readonly CredentialTrouble[]
   /** The certificates for the registries of the flags and of containerd's directory. */
   certificates(): Promise<CertificatesView>
@@ -68,7 +68,7 @@ export async function createUpstream(
     proxyFor: readProxies(process.env),
     isNamed: (registry) => config.upstream.has(registry),
   })
-  const realms = new TokenRealms(config.tokenRealm, log)
+  const realms = new TokenRealms(config.tokenRealm, { log, troubles })
   const authorization = new Authorization({
     tokens: new TokenCache(http),
     realms,

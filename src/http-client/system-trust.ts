@@ -42,11 +42,14 @@ const TIMEOUT = 5 * second
 export class SystemTrust {
   readonly #environment: Environment
   readonly #log: Pick<Log, 'warn'>
+  readonly #root: string
   #loading: Promise<SystemAuthorities> | undefined
 
-  constructor(environment: Environment, log: Pick<Log, 'warn'>) {
+  /** `root`: the directory of the system's own files and directories, not of those that the environment names; `/` if absent. */
+  constructor(environment: Environment, log: Pick<Log, 'warn'>, { root = '/' }: { root?: string } = {}) {
     this.#environment = environment
     this.#log = log
+    this.#root = root
   }
 
   /** What was found; undefined before the first use. */
@@ -64,7 +67,9 @@ export class SystemTrust {
     let read: Read
     try {
       const { signal } = new AbortController()
-      read = await withDeadline(TIMEOUT, 'reading them', signal, (limit) => readAll(this.#environment, limit))
+      read = await withDeadline(TIMEOUT, 'reading them', signal, (limit) =>
+        readAll(this.#environment, this.#root, limit),
+      )
     } catch (error) {
       read = {
         sources: [],
@@ -83,11 +88,12 @@ interface Read {
   readonly problems: readonly string[]
 }
 
-async function readAll(environment: Environment, signal: AbortSignal): Promise<Read> {
+async function readAll(environment: Environment, root: string, signal: AbortSignal): Promise<Read> {
   const { SSL_CERT_FILE: file = '', SSL_CERT_DIR: directories = '' } = environment
+  const own = (paths: readonly string[]) => paths.map((path) => join(root, path))
   const found = new Map<string, readonly string[]>()
   const problems: string[] = []
-  for (const path of file === '' ? FILES : [file]) {
+  for (const path of file === '' ? own(FILES) : [file]) {
     try {
       found.set(path, certificatesIn(await readPem(path, MAX_BYTES, { signal })))
       break
@@ -98,7 +104,9 @@ async function readAll(environment: Environment, signal: AbortSignal): Promise<R
   }
   // Where there is a bundle, links in its directory lead to the files that it was made of: a hundred reads for nothing.
   const options = { signal, known: new Set(found.keys()), followsLinks: directories !== '' || found.size === 0 }
-  for (const directory of directories === '' ? DIRECTORIES : directories.split(':').filter((path) => path !== '')) {
+  for (const directory of directories === ''
+    ? own(DIRECTORIES)
+    : directories.split(':').filter((path) => path !== '')) {
     try {
       found.set(directory, await readDirectory(directory, options))
     } catch (error) {

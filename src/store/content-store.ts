@@ -34,6 +34,11 @@ export interface ContentStore {
     repository: Repository,
     options: { signal: AbortSignal },
   ): Promise<ToldMediaType | undefined>
+  /**
+   * The manifests and indexes that are held and recorded for a repository, most recent first. Like a source a record and a hint, never an access
+   * right.
+   */
+  manifestsOf(repository: Repository, options: { signal: AbortSignal }): Promise<readonly Digest[]>
   /** What a tag names here; undefined if it is not known or its target is not held. */
   resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined>
 }

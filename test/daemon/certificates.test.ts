@@ -128,6 +128,13 @@ describe('the certificates of registries', { skip: hasOpenssl ? false : 'no open
         name,
       )
     }
+    const [{ caFile }, empty] = [await TestAuthority.create(directory, 'of the system'), join(directory, 'empty')]
+    await mkdir(empty)
+    process.env['SSL_CERT_FILE'] = caFile
+    process.env['SSL_CERT_DIR'] = empty
+    const found = (await examine(['--store', 'directory'], { checks: ['certificates'] })).get('certificates')
+    const says = `Nabo trusts the authorities of Node; 1 more of the system, from ${caFile}`
+    assert.deepEqual([found?.level, found?.says], ['ok', says])
   })
 
   it('count if the ca of hosts.toml has signed them: a neighbour then gives what it holds', async () => {
@@ -165,6 +172,10 @@ describe('the certificates of registries', { skip: hasOpenssl ? false : 'no open
       const daemon = await run(...flags, ...ca, '--registry-client-cert', `${REGISTRY}=${files}`)
       assert.equal(await manifest(daemon), 200, files)
     }
+    const shown = [...ca, '--registry-client-cert', `${REGISTRY}=${own.certFile},${own.keyFile}`]
+    const found = (await examine([...upstream, ...shown], { checks: ['certificates'] })).get('certificates')
+    const says = `for ${REGISTRY}, the authority ${authority.caFile} and the client certificate ${own.certFile}`
+    assert.ok(found?.level === 'ok' && found.says.endsWith(says), JSON.stringify(found))
     // In TLS 1.3 the server of Node closes the connection without an alert.
     const older = await secured({ ...options, maxVersion: 'TLSv1.2' })
     const olderCa = ['--registry-ca', `${REGISTRY}=${older.authority.caFile}`]

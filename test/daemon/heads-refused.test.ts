@@ -1,5 +1,8 @@
 // Registries and gateways that do not answer HEAD.
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 
 import { digestOf } from '../../src/oci/digest.ts'
@@ -7,6 +10,7 @@ import { type TestDaemon, runDaemon } from '../support/daemon.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
+import { SmallRegistry } from '../support/small-registry.ts'
 
 const PUBLIC = ['library/app', 'library/other']
 
@@ -27,15 +31,17 @@ describe('a registry that does not answer HEAD', () => {
     await hub.reset()
   })
 
-  const run = async (...flags: readonly string[]) => {
-    const daemon = await runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...flags])
+  const runIn = async (directory: string | undefined, ...flags: readonly string[]) => {
+    const given = ['--upstream', `docker.io=${hub.registryUrl}`, ...flags]
+    const daemon = await runDaemon(given, directory === undefined ? {} : { directory })
     daemons.push(daemon)
     return daemon
   }
+  const run = (...flags: readonly string[]) => runIn(undefined, ...flags)
   const refuse = (status: number) => hub.setFaults({ registry: { method: 'HEAD', status } })
-  const ask = async ({ mirror }: TestDaemon, path: string, method = 'GET') => {
+  const ask = async ({ mirror }: TestDaemon, path: string, method = 'GET', ns = 'docker.io') => {
     const headers = { accept: image.root.descriptor.mediaType }
-    const answer = await fetch(`${mirror}/v2/${path}?ns=docker.io`, { headers, method })
+    const answer = await fetch(`${mirror}/v2/${path}?ns=${ns}`, { headers, method })
     return { status: answer.status, headers: answer.headers, bytes: Buffer.from(await answer.arrayBuffer()) }
   }
   const asked = async (method: string, kind: string) =>
@@ -101,13 +107,51 @@ describe('a registry that does not answer HEAD', () => {
     assert.equal((await hub.counters()).manifestGets, 0)
   })
 
-  it('is sent no GET if --fallback leaves it out, and the answer says so', async () => {
-    await refuse(405)
-    const daemon = await run('--fallback', 'ghcr.io')
-    const answer = await ask(daemon, 'library/app/manifests/1')
-    assert.equal(answer.status, 404)
-    assert.deepEqual(await asked('GET', 'manifests'), [])
-    const said = JSON.stringify([answer.bytes.toString(), ...daemon.lines])
-    assert.match(said, /answers HEAD with 405, and no GET is sent: --fallback leaves docker\.io out/)
+  describe('and that --fallback leaves out', () => {
+    for (const status of [405, 501, 403])
+      it(`with ${status}, is sent no GET for manifests: the answer says so, and asks for no login`, async () => {
+        await refuse(status)
+        const daemon = await run('--fallback', 'ghcr.io')
+        for (const reference of ['1', image.root.descriptor.digest]) {
+          const answer = await ask(daemon, `library/app/manifests/${reference}`)
+          assert.equal(answer.status, 404, `${reference}: ${answer.bytes.toString()}`)
+          assert.equal(answer.headers.get('www-authenticate'), null)
+          assert.match(answer.bytes.toString(), /--fallback/)
+        }
+        const { bytes } = await ask(daemon, 'library/app/manifests/1')
+        const why = `answers HEAD with ${status}, and no GET is sent: --fallback leaves docker\\.io out`
+        assert.match(bytes.toString(), new RegExp(why))
+        assert.deepEqual(await asked('GET', 'manifests'), [])
+      })
+
+    it('is asked for the first byte of a blob that this node holds, which shows whom it is for', async (t) => {
+      const directory = await mkdtemp(join(tmpdir(), 'nabo-heads-'))
+      t.after(() => rm(directory, { recursive: true, force: true }))
+      const { digest } = image.layers[0]?.descriptor ?? assert.fail()
+      const path = `library/app/blobs/${digest}`
+      const before = await runIn(directory)
+      assert.equal((await ask(before, path)).status, 200)
+      await before.stop()
+      await hub.reset()
+      await refuse(403)
+      const daemon = await runIn(directory, '--fallback', 'ghcr.io')
+      const blob = await ask(daemon, path)
+      assert.equal(blob.status, 200, blob.bytes.toString())
+      assert.deepEqual(
+        (await hub.transfers()).map(({ bytes }) => bytes),
+        [1],
+      )
+    })
+
+    it('asks for a login where it refuses a HEAD with 401', async () => {
+      await using registry = await SmallRegistry.start()
+      registry.publish('team/app', '1', image)
+      registry.allow('team/app', ['ann'])
+      const daemon = await run('--upstream', `reg.test=${registry.url}`)
+      for (const reference of ['1', image.root.descriptor.digest]) {
+        const answer = await ask(daemon, `team/app/manifests/${reference}`, 'GET', 'reg.test')
+        assert.equal(answer.status, 401, answer.bytes.toString())
+      }
+    })
   })
 })

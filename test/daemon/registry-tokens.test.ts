@@ -5,8 +5,11 @@ import { afterEach, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+import type { Finding } from '../../src/doctor/check.ts'
 import { examine } from '../support/doctor.ts'
 import { makeImage } from '../support/image-maker.ts'
+import { NamedRegistries } from '../support/named-registries.ts'
+import { eventually } from '../support/poll.ts'
 import { OddServer } from '../support/registry-clients.ts'
 
 const REGISTRY = 'registry.example'
@@ -166,5 +169,47 @@ describe('a daemon in front of a registry that wants tokens', () => {
     assert.equal(status, 200, text)
     assert.ok(auth.seen.some((line) => line.endsWith(ANN)))
     assert.equal((await examine([...upstream, ...realm], { checks: ['upstream'] })).get('upstream')?.level, 'ok')
+  })
+
+  it('and that only --registries names, has a token server in another domain: checks, /readyz and doctor say so', async () => {
+    await using named = await NamedRegistries.start(['private.test', 'auth.other'])
+    const { name: auth } = await named.add('auth.other')
+    const challenge = `Bearer realm="https://${auth}/token",service="s"`
+    const { name, registry } = await named.add('private.test', { challenge })
+    registry.publish('org/app', '1', image)
+    registry.allow('org/app', ['ann'])
+    const flags = ['--registries', name, ...named.flags]
+    const flag = `--token-realm ${name}=${auth}`
+    const daemon = await runDaemon(flags)
+    daemons.push(daemon)
+    const answer = await fetch(`${daemon.mirror}/v2/org/app/manifests/1?ns=${name}`, {
+      headers: { authorization: ANN },
+    })
+    const text = await answer.text()
+    assert.equal(answer.status, 404, text)
+    assert.ok(text.includes(flag), text)
+
+    const found = await eventually('the daemon names it', async () => {
+      const { findings } = (await (await fetch(`${daemon.admin}/api/v1/checks`)).json()) as { findings: Finding[] }
+      return findings.find(({ id, level }) => id === 'credentials' && level === 'warning')
+    })
+    assert.equal(
+      found.says,
+      `${name} sends for tokens to ${auth}, which is in another domain: no credentials are sent there`,
+    )
+    assert.ok(found.fix?.includes(flag), JSON.stringify(found))
+    const { warnings } = (await (await fetch(`${daemon.admin}/readyz`)).json()) as { warnings: string[] }
+    assert.ok(warnings.includes(`credentials: ${found.says}`), warnings.join('; '))
+
+    const seen = await examine([...flags, '--admin-addr', new URL(daemon.admin).host], {
+      checks: ['upstream', 'credentials'],
+    })
+    for (const id of ['upstream', 'credentials']) {
+      assert.equal(seen.get(id)?.level, 'warning', id)
+      assert.match(seen.get(id)?.says ?? '', /private\.test:\d+ sends for tokens to auth\.other:\d+/)
+      assert.ok(seen.get(id)?.fix?.includes(flag), JSON.stringify(seen.get(id)))
+    }
+    // Docker Hub, which the flags leave out, is not asked.
+    assert.doesNotMatch(seen.get('upstream')?.says ?? '', /docker/)
   })
 })

@@ -6,6 +6,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { Lab, needsContainerd } from '../store/containerd/support.ts'
 import type { TestDaemon } from '../support/daemon.ts'
 import { type Content, makeImage } from '../support/image-maker.ts'
+import { eventually } from '../support/poll.ts'
 import { RightsLab } from '../support/rights-lab.ts'
 import { SmallRegistry } from '../support/small-registry.ts'
 
@@ -75,6 +76,32 @@ for (const unsizedBlobs of ['chunked', 'closing'] as const) {
       const gets = registry.requests('GET', 'blobs').filter(({ path }) => path.endsWith(digest))
       assert.equal(gets.length, 1)
       for (const node of nodes) await requireWhole(node)
+    })
+
+    it('comes after a restart, while the manifest is in the cache', async () => {
+      const directory = `${lab.directory}/cache`
+      const flags = ['--upstream', `docker.io=${registry.url}`]
+      const before = await lab.start(flags, { directory })
+      await readManifest(before)
+      await lab.stop(before)
+      const node = await lab.start(flags, { directory })
+      // Only the manifests of the repository count.
+      registry.publish('library/other', '1', image)
+      assert.equal((await lab.ask(node, { name: 'library/other', reference: digest })).status, 404)
+      const head = await fetch(`${node.mirror}/v2/${NAME}/blobs/${digest}`, { method: 'HEAD' })
+      assert.deepEqual([head.status, head.headers.get('content-length')], [200, String(bytes.length)])
+      assert.equal(Buffer.compare((await ask(node)).bytes, bytes), 0)
+    })
+
+    it('comes to clients of a node whose containerd has the manifest alone', needsContainerd, async () => {
+      await using containerd = await (await Lab.create()).start()
+      await containerd.pull('default', image, { registry: 'docker.io', name: NAME, tag: '1' })
+      await containerd.ctr('default', 'content', 'rm', digest)
+      const node = await start('--store', 'containerd', '--containerd-socket', containerd.socket)
+      await eventually('the manifest is listed', async () => (await node.status()).blobs > 0)
+      const head = await fetch(`${node.mirror}/v2/${NAME}/blobs/${digest}`, { method: 'HEAD' })
+      assert.deepEqual([head.status, head.headers.get('content-length')], [200, String(bytes.length)])
+      assert.equal(Buffer.compare((await ask(node)).bytes, bytes), 0)
     })
 
     it('comes to clients of a node with containerd', needsContainerd, async () => {

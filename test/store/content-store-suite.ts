@@ -127,6 +127,19 @@ export function contentStoreSuite(kind: string, create: () => Promise<StoreHarne
       )
     })
 
+    it('lists the manifests that a repository is recorded for, while they are held', async () => {
+      await using harness = await create()
+      const { store } = harness
+      await harness.put(image, APP)
+      const listed = async (repository: Repository) => [...(await store.manifestsOf(repository, { signal }))].sort()
+      const all = image.manifests.map(({ descriptor }) => descriptor.digest).sort()
+      await eventually('all are listed', async () => (await listed(APP)).length === all.length)
+      assert.deepEqual(await listed(APP), all)
+      assert.deepEqual(await listed({ registry: 'ghcr.io', name: 'org/other' }), [])
+      await harness.drop(image.manifest.descriptor.digest)
+      await eventually('one is gone', async () => (await listed(APP)).length === all.length - 1)
+    })
+
     it('tells the media type of each manifest, as the word of the registry for its own repository alone', async () => {
       await using harness = await create()
       const { store } = harness
@@ -217,6 +230,7 @@ export function contentStoreSuite(kind: string, create: () => Promise<StoreHarne
       await assert.rejects(harness.store.sources(UNKNOWN, gone), reason)
       await assert.rejects(harness.store.resolve(APP, gone), reason)
       await assert.rejects(harness.store.mediaType(UNKNOWN, APP, gone), reason)
+      await assert.rejects(harness.store.manifestsOf(APP, gone), reason)
     })
   })
 }

@@ -1,5 +1,5 @@
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
-import type { Descriptor, ToldMediaType } from '../../src/oci/manifest.ts'
+import { type Descriptor, parseManifest, type ToldMediaType } from '../../src/oci/manifest.ts'
 import { type Repository, repositoryKey, tagKey, type TagReference } from '../../src/oci/reference.ts'
 import { IngestError } from '../../src/store/cache-store.ts'
 import type {
@@ -128,6 +128,13 @@ export class MemoryStore implements ContentStore {
     const own = named.find(({ tag }) => repositoryKey(tag) === repositoryKey(repository))
     const found = own ?? named[0]
     return found && { mediaType: found.known.descriptor.mediaType, isRegistrys: own !== undefined }
+  }
+
+  async manifestsOf(repository: Repository, { signal }: { signal: AbortSignal }): Promise<readonly Digest[]> {
+    signal.throwIfAborted()
+    const key = repositoryKey(repository)
+    const held = this.#blobs.entries().filter(([, { sources }]) => sources.has(key))
+    return [...held.filter(([, { bytes }]) => parseManifest(bytes) !== undefined).map(([digest]) => digest)].reverse()
   }
 
   async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {

@@ -14,6 +14,8 @@ export interface SmallRegistryOptions {
   readonly tls?: { readonly key: string; readonly cert: string } | undefined
   /** Passwords by user. */
   readonly users?: Readonly<Record<string, string>>
+  /** The challenge of each 401, and of `/v2/`, which then is one; Basic if absent. */
+  readonly challenge?: string
   /** Answers each HEAD with 200, for what it does not have too, once the request carries any credentials; never gives a byte. */
   readonly vouchesForAll?: boolean
   /** Leaves out of a HEAD answer what says which content it would be: its digest, length and type. */
@@ -29,6 +31,7 @@ export interface SeenRequest {
   readonly status: number
 }
 
+const BASIC = 'Basic realm="test"'
 const UNSIZED_CHUNK = 16 * 1024
 
 interface StoredRepository {
@@ -127,12 +130,14 @@ export class SmallRegistry implements AsyncDisposable {
       this.seen.push({ method: request.method ?? '', path, user: user ?? undefined, status: response.statusCode }),
     )
     const [, name = '', kind, reference = ''] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? []
-    if (path === '/v2/') return sendError(response, 200)
-    if (user === null) return sendError(response, 401)
+    const { challenge = BASIC } = this.#options
+    const refuse = () => sendError(response, 401, challenge)
+    if (path === '/v2/') return challenge === BASIC ? sendError(response, 200) : refuse()
+    if (user === null) return refuse()
     if (this.#options.vouchesForAll === true) return this.#vouch(request, response, reference)
     const repository = this.#repositories.get(name)
-    if (repository === undefined) return sendError(response, user === undefined ? 401 : 404)
-    if (!mayRead(repository, user)) return sendError(response, user === undefined ? 401 : 403)
+    if (repository === undefined) return user === undefined ? refuse() : sendError(response, 404)
+    if (!mayRead(repository, user)) return user === undefined ? refuse() : sendError(response, 403)
     const content =
       kind === 'manifests' ? repository.manifests.get(reference) : blobOf(repository.blobs.get(reference as Digest))
     if (content === undefined) return sendError(response, 404)
@@ -170,10 +175,10 @@ function blobOf(bytes: Uint8Array | undefined): Content | undefined {
   return { bytes, descriptor }
 }
 
-function sendError(response: ServerResponse, status: number): void {
-  const challenge = status === 401 ? { 'www-authenticate': 'Basic realm="test"' } : {}
+function sendError(response: ServerResponse, status: number, challenge = BASIC): void {
+  const asked = status === 401 ? { 'www-authenticate': challenge } : {}
   response
-    .writeHead(status, { 'content-type': 'application/json', ...challenge })
+    .writeHead(status, { 'content-type': 'application/json', ...asked })
     .end(status === 200 ? '{}' : '{"errors":[]}')
 }
 

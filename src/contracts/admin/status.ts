@@ -43,6 +43,13 @@ const swarm = z.object({
 
 const credentialTrouble = z.discriminatedUnion('type', [
   z.object({ type: z.literal('refused'), registry: z.string(), address: z.string(), account: z.string() }),
+  z.object({
+    type: z.literal('withheld'),
+    registry: z.string(),
+    address: z.string(),
+    tokenServer: z.string(),
+    flag: z.string(),
+  }),
   z.object({ type: z.literal('program'), program: z.string(), reason: z.string() }),
   z.object({ type: z.literal('file'), reason: z.string() }),
 ])
@@ -91,7 +98,7 @@ const schema = z.object({
   peers: count,
   /** Nodes of Nabo that could not join in the last minutes, by what differs: their cluster secret, or their version of the protocol. */
   refusedNodes: list(z.object({ host: z.string(), mismatch: z.enum(['secret', 'version']) })),
-  /** What is wrong with this node's own credentials, as its last requests have shown. Without account names on TCP. */
+  /** What is wrong with this node's own credentials, and those that it keeps back, as its last requests have shown. Without account names on TCP. */
   credentialTroubles: list(credentialTrouble),
   index,
   swarm,

@@ -113,6 +113,10 @@ export class OfferedStore implements ContentStore {
     return this.#store.mediaType(digest, repository, options)
   }
 
+  manifestsOf(repository: Repository, options: { signal: AbortSignal }): Promise<readonly Digest[]> {
+    return this.#store.manifestsOf(repository, options)
+  }
+
   async resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined> {
     options.signal.throwIfAborted()
     return this.#options.includes(tag) ? this.#store.resolve(tag, options) : undefined

@@ -9,6 +9,7 @@ import type { Fills } from './fill.ts'
 import { FillDeliveries } from './fill-deliveries.ts'
 import type { GrowingDeliveries } from './growing-deliveries.ts'
 import type { KnownSizes } from './known-sizes.ts'
+import type { StoredSizes } from './stored-sizes.ts'
 import { type PartsDelivery, openParts, partsOfFile } from './part-deliveries.ts'
 import { planRuns } from './part-runs.ts'
 import type { BlobRequest } from './blob-request.ts'
@@ -22,6 +23,8 @@ export interface BlobDeliveriesOptions {
   readonly rights: Pick<Rights, 'access' | 'mayServe'>
   readonly growing: GrowingDeliveries
   readonly sizes: Pick<KnownSizes, 'of'>
+  /** Fills `sizes`. */
+  readonly storedSizes: Pick<StoredSizes, 'learn'>
   /** Present where Nabo fills the store itself. */
   readonly fills: Fills | undefined
   readonly log: Pick<Log, 'error'>
@@ -101,6 +104,7 @@ export class BlobDeliveries {
   async open(request: BlobRequest, range: RangeRequest, signal: AbortSignal): Promise<BlobDelivery> {
     const local = await this.#openOwn(request, range, signal)
     if (local !== undefined) return local
+    await this.#learnSize(request, signal)
     return (await this.#fills?.open(request, range, signal)) ?? this.#passThrough(request, range, signal)
   }
 
@@ -126,6 +130,7 @@ export class BlobDeliveries {
   /** A client learns the size, by a refusal, only if a source tells it to the client: what a manifest has said is no right to know it. */
   async #resolve({ repository, digest, ...request }: BlobRequest, ranges: SeveralRanges, signal: AbortSignal) {
     const { sizes, remote } = this.#options
+    await this.#options.storedSizes.learn(repository, digest, { signal })
     const known = sizes.of(repository, digest)
     if (known !== undefined) {
       try {
@@ -146,9 +151,17 @@ export class BlobDeliveries {
   /** Size in bytes, from this node, a peer or the upstream. Throws OciError if none has the blob. */
   async size(request: BlobRequest, signal: AbortSignal): Promise<number> {
     const local = await this.#openOwn(request, { type: 'whole' }, signal)
-    if (local === undefined) return this.#options.remote.head(request, { signal })
+    if (local === undefined) {
+      await this.#learnSize(request, signal)
+      return this.#options.remote.head(request, { signal })
+    }
     await local.close()
     return local.size
+  }
+
+  /** The registry may not say the size, nor does containerd of a blob that it is writing. */
+  #learnSize({ repository, digest }: BlobRequest, signal: AbortSignal): Promise<void> {
+    return this.#options.storedSizes.learn(repository, digest, { signal })
   }
 
   /** A store that cannot be read (a broken disk, a missing right) must not fail a pull that others can serve. */

@@ -75,6 +75,10 @@ export class SoundStore implements ContentStore {
     return this.#store.mediaType(digest, repository, options)
   }
 
+  manifestsOf(repository: Repository, options: { signal: AbortSignal }): Promise<readonly Digest[]> {
+    return this.#store.manifestsOf(repository, options)
+  }
+
   resolve(tag: TagReference, options: { signal: AbortSignal }): Promise<KnownTag | undefined> {
     return this.#store.resolve(tag, options)
   }

@@ -1,9 +1,9 @@
-import { type Digest, matchesDigest } from '../../oci/digest.ts'
-import { MAX_MANIFEST_BYTES, type Manifest, parseManifest } from '../../oci/manifest.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { type Manifest, parseManifest } from '../../oci/manifest.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { CacheStore } from '../../store/cache-store.ts'
 import type { ContentStore } from '../../store/content-store.ts'
-import { readAll } from '../../store/read-all.ts'
+import { readManifest } from '../../store/read-manifest.ts'
 import type { Swarm, SwarmItem } from '../../swarm/swarm.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { abortable, withDeadline } from '../../time/deadline.ts'
@@ -166,11 +166,8 @@ export class Manifests {
     return { bytes, told: recorded?.isRegistrys === true ? recorded : hint }
   }
 
-  async #stored(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const blob = await this.#options.store.open(digest, { signal })
-    // Something larger that was asked for as a manifest is a layer, and no manifest.
-    const bytes = blob && (await readAll(blob, MAX_MANIFEST_BYTES))
-    return bytes !== undefined && matchesDigest(bytes, digest) ? bytes : undefined
+  #stored(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    return readManifest(this.#options.store, digest, { signal })
   }
 }
 

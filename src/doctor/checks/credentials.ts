@@ -2,18 +2,19 @@ import type { CredentialTrouble } from '../../upstream/registry/credential-troub
 import { listed } from '../listed.ts'
 import { type Check, ok, warning } from '../check.ts'
 
-/** Whether registries take this node's own credentials, and the programs and files that they come from can be used. */
+/** Whether registries take this node's own credentials, the programs and files that they come from can be used, and token servers may have them. */
 export const credentialsCheck: Check = {
   id: 'credentials',
   title: 'credentials',
   async run(node) {
     const { credentialsFile, credentialProviderConfig } = node.settings
-    if (credentialsFile === undefined && credentialProviderConfig === undefined) return undefined
     const daemon = await node.daemon()
     if (daemon.state !== 'running') return undefined
     const troubles = daemon.credentialTroubles
-    if (troubles.length === 0) return ok('no registry has refused credentials of this node lately')
-    const fixes = new Set(troubles.map((trouble) => fixOf(trouble, credentialsFile ?? credentialProviderConfig ?? '')))
+    const file = credentialsFile ?? credentialProviderConfig
+    if (troubles.length === 0)
+      return file === undefined ? undefined : ok('no registry has refused credentials of this node lately')
+    const fixes = new Set(troubles.map((trouble) => fixOf(trouble, file ?? '')))
     return warning(listed(troubles.map(textOf)), [...fixes].join('; '))
   },
 }
@@ -25,6 +26,8 @@ function textOf(trouble: CredentialTrouble): string {
       const where = trouble.address === trouble.registry ? trouble.registry : `${trouble.registry} (${trouble.address})`
       return `${where} refuses ${what} of this node`
     }
+    case 'withheld':
+      return `${trouble.registry} sends for tokens to ${trouble.tokenServer}, which is in another domain: no credentials are sent there`
     case 'program':
       return `${trouble.program} gives no credentials: ${trouble.reason}`
     case 'file':
@@ -36,6 +39,8 @@ function fixOf(trouble: CredentialTrouble, file: string): string {
   switch (trouble.type) {
     case 'refused':
       return `put user and password right in ${file}, which is read again within seconds`
+    case 'withheld':
+      return `if that host may have the credentials of the registry, start Nabo with ${trouble.flag}`
     case 'program':
       return "install the program where the daemon's PATH finds it, and run it by hand as the daemon's user"
     case 'file':

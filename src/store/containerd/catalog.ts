@@ -110,12 +110,24 @@ export function mergeRows(rows: readonly ContentRow[], labels: SourceLabels): Ca
 }
 
 /** The indexes of a repository that list a manifest. */
-export function parentsIn({ types, blobs }: Catalog, digest: Digest, repository: Repository): Digest[] {
+export function parentsIn(catalog: Catalog, digest: Digest, repository: Repository): Digest[] {
+  return catalog.types.parentsOf(digest).filter((parent) => isOf(catalog, parent, repository))
+}
+
+/** The manifests and indexes of a repository, most recent first. */
+export function manifestsIn(catalog: Catalog, repository: Repository): Digest[] {
+  const createdAt = (digest: Digest) => catalog.blobs.get(digest)?.createdAt ?? 0
+  return catalog.types
+    .manifests()
+    .filter((digest) => catalog.blobs.has(digest) && isOf(catalog, digest, repository))
+    .sort((a, b) => createdAt(b) - createdAt(a))
+}
+
+/** Whether a source label or an image says that a manifest is a repository's. */
+function isOf({ types, blobs }: Catalog, manifest: Digest, repository: Repository): boolean {
   const key = repositoryKey(repository)
-  return types.parentsOf(digest).filter((parent) => {
-    const isSource = blobs.get(parent)?.sources.some((source) => repositoryKey(source) === key) === true
-    return isSource || types.ofImage(parent, repository)?.isRegistrys === true
-  })
+  const isSource = blobs.get(manifest)?.sources.some((source) => repositoryKey(source) === key) === true
+  return isSource || types.ofImage(manifest, repository)?.isRegistrys === true
 }
 
 /** Blobs and tags, most recent first. */

@@ -22,7 +22,15 @@ import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
 import { readAll } from '../read-all.ts'
-import { type Catalog, type CatalogBlob, catalogChanges, catalogEntries, EMPTY_CATALOG, mergeRows } from './catalog.ts'
+import {
+  type Catalog,
+  type CatalogBlob,
+  catalogChanges,
+  catalogEntries,
+  EMPTY_CATALOG,
+  manifestsIn,
+  mergeRows,
+} from './catalog.ts'
 import type { ContainerdClient } from './client.ts'
 import { Follower } from './follower.ts'
 import { ImportedSources } from './imported-sources.ts'
@@ -161,6 +169,11 @@ export class ContainerdStore implements ContentStore {
   ): Promise<ToldMediaType | undefined> {
     signal.throwIfAborted()
     return abortable(this.#types.of(digest, repository, this.#catalog), signal)
+  }
+
+  async manifestsOf(repository: Repository, { signal }: { signal: AbortSignal }): Promise<readonly Digest[]> {
+    signal.throwIfAborted()
+    return manifestsIn(this.#catalog, repository)
   }
 
   /** undefined for what is not there, cannot be read, or is no manifest. */

@@ -4,7 +4,6 @@ import { open, rm } from 'node:fs/promises'
 import { type Digest, matchesDigest } from '../../oci/digest.ts'
 import { MAX_MANIFEST_BYTES, type ToldMediaType } from '../../oci/manifest.ts'
 import type { Repository, TagReference } from '../../oci/reference.ts'
-import { errorCode } from '../file-blob.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { type BlobOrigin, type CacheStore, type Ingest, IngestError, type ManifestOrigin } from '../cache-store.ts'
 import type {
@@ -17,7 +16,7 @@ import type {
   StoreEntry,
   StoreStatus,
 } from '../content-store.ts'
-import { FileBlob, openFile } from '../file-blob.ts'
+import { errorCode, FileBlob, openFile } from '../file-blob.ts'
 import { grownBlob } from '../grown-blob.ts'
 import { Listeners } from '../listeners.ts'
 import { BlobOrigins, parseOrigins, sourcesOf } from './blob-origins.ts'
@@ -192,6 +191,11 @@ export class DirectoryStore implements CacheStore {
   ): Promise<ToldMediaType | undefined> {
     signal.throwIfAborted()
     return this.#index.mediaType(digest, repository)
+  }
+
+  async manifestsOf(repository: Repository, { signal }: { signal: AbortSignal }): Promise<readonly Digest[]> {
+    signal.throwIfAborted()
+    return this.#space.latestFirst(this.#index.ofRepository(repository))
   }
 
   async resolve(tag: TagReference, { signal }: { signal: AbortSignal }): Promise<KnownTag | undefined> {

@@ -83,6 +83,12 @@ export class ImageIndex {
     return [...(this.#byDigest.get(digest) ?? [])].flatMap((key) => this.#entries.get(key) ?? [])
   }
 
+  ofRepository(repository: Repository): Digest[] {
+    const key = repositoryKey(repository)
+    const entries = this.#entries.values().filter((entry) => repositoryKey(entry.repository) === key)
+    return [...new Set(entries.map(({ descriptor }) => descriptor.digest))]
+  }
+
   /** As the repository's registry told it, else a hint for this repository, else the word about another one. */
   mediaType(digest: Digest, repository: Repository): ToldMediaType | undefined {
     const key = repositoryKey(repository)

@@ -36,6 +36,12 @@ export class Space {
     return this.#blobs.entries()
   }
 
+  /** Those of some blobs that are held, most recently used first. */
+  latestFirst(digests: readonly Digest[]): Digest[] {
+    const usedAt = (digest: Digest) => this.#blobs.get(digest)?.usedAt ?? 0
+    return digests.filter((digest) => this.has(digest)).sort((a, b) => usedAt(b) - usedAt(a))
+  }
+
   /** Adds a blob as the most recently used one. */
   add(digest: Digest, blob: StoredBlob): void {
     this.delete(digest)

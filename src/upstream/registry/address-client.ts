@@ -20,7 +20,10 @@ export interface RegistryRequest {
   /** Below the repository's path, with its query. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  /** Of a HEAD: the headers of the GET that is sent where HEAD is not answered. No GET is sent if absent. */
+  /**
+   * Of a HEAD: the headers of the GET that is sent where HEAD is not answered. If absent, no GET is sent, and a 403 of the address is `failed`, not
+   * `denied`: some addresses answer HEAD with 403 for what a GET shows to anybody.
+   */
   readonly orGet?: Readonly<Record<string, string>> | undefined
 }
 
@@ -96,7 +99,7 @@ export class AddressClient {
     } catch (error) {
       if (!this.#heads.isWorthGet(question, error, options.health.status)) throw error
       if (get === undefined) throw withoutGet(error, asker.address)
-      return this.#askInstead(question, get, error as UpstreamError, options)
+      return this.#askInstead(question, get, error, options)
     }
   }
 
@@ -240,11 +243,10 @@ export class AddressClient {
   }
 }
 
-/** Names the flag that keeps a GET from being sent; a refusal stays one. */
-function withoutGet(error: unknown, { name, registry }: Address): unknown {
-  if (!(error instanceof UpstreamError) || !isUnsupported(error.status)) return error
-  const message = `${name} answers HEAD with ${error.status}, and no GET is sent: --fallback leaves ${registry} out`
-  return new UpstreamError('failed', message, { status: error.status })
+/** Names the flag that keeps a GET from being sent. */
+function withoutGet({ status }: UpstreamError, { name, registry }: Address): UpstreamError {
+  const message = `${name} answers HEAD with ${status}, and no GET is sent: --fallback leaves ${registry} out`
+  return new UpstreamError('failed', message, { status })
 }
 
 function seatOf({ address, credential }: Asker) {

@@ -5,10 +5,18 @@ import type { Log } from '../../telemetry/log.ts'
 import { hour } from '../../time/units.ts'
 import type { Asker } from './authorization.ts'
 
-/** Why credentials of this node do not work. No text holds a secret. */
+/** Why credentials do not work: those of this node, and with `withheld` those of pulls too. No text holds a secret. */
 export type CredentialTrouble =
   /** The registry, or its token server, does not take the user and password. `account` is empty for a token, and where names are not shown. */
   | { readonly type: 'refused'; readonly registry: string; readonly address: string; readonly account: string }
+  /** The registry's token server is in another domain, so it gets no credentials; `flag` allows it. */
+  | {
+      readonly type: 'withheld'
+      readonly registry: string
+      readonly address: string
+      readonly tokenServer: string
+      readonly flag: string
+    }
   /** A credential helper or provider gives no answer. */
   | { readonly type: 'program'; readonly program: string; readonly reason: string }
   /** A file of credentials has changed and cannot be used. */
@@ -18,7 +26,7 @@ const MAX_KEPT = 64
 /** Registries are asked when somebody pulls: without another pull nothing shows that the trouble is over. */
 const MEMORY = 1 * hour
 
-/** The troubles with this node's own credentials that the last request has shown, each until a request shows that it is over. */
+/** The troubles with credentials that the last request has shown, each until a request shows that it is over, an hour at most. */
 export class CredentialTroubles {
   readonly #kept = new LRUCache<string, CredentialTrouble>({ ...atMost(MAX_KEPT), ttl: MEMORY })
 

@@ -37,7 +37,7 @@ export class HeadSupport {
   }
 
   /** Whether a GET may show more than the failed HEAD. `ownStatus`: the last one of the address itself, not of its token realm or CDN. */
-  isWorthGet(question: Question, error: unknown, ownStatus: unknown): boolean {
+  isWorthGet(question: Question, error: unknown, ownStatus: unknown): error is UpstreamError {
     if (!(error instanceof UpstreamError)) return false
     if (isUnsupported(error.status)) return true
     if (error.status !== 403 || (error.reason === 'denied' && ownStatus !== 403)) return false

@@ -23,6 +23,7 @@ export interface HttpRequest {
    * The registry on whose behalf the request is sent, also to token realms and CDNs: its certificates count, and local addresses are allowed if the operator has named it.
    */
   readonly registry: string
+  /** A POST asks for a token: it may be repeated. */
   readonly method: 'GET' | 'HEAD' | 'POST'
   readonly headers: Readonly<Record<string, string>>
   /** Of a POST. It may hold a secret, so a POST follows no redirect: whatever comes is its answer. */
@@ -162,8 +163,8 @@ class RedirectingClient implements HttpClient {
   }
 
   /**
-   * Once more on a new connection if a kept one ends before the first byte of an answer: its peer may have closed it while it was idle. A POST
-   * is sent once, since the peer may have acted on it (RFC 9110 9.2.2).
+   * Once more on a new connection if a kept one ends before the first byte of an answer: its peer may have closed it while it was idle. The peer may
+   * also have acted on the request. RFC 9110 9.2.2 allows to repeat a POST where that does no harm, and a second token does none.
    */
   async #sendTwice(url: URL, asked: HttpRequest, reach: Reach): Promise<Dispatcher.ResponseData> {
     const tls = (await this.#tls?.settings(asked.registry, url)) ?? USUAL_TLS
@@ -182,7 +183,7 @@ class RedirectingClient implements HttpClient {
     try {
       return await send(false)
     } catch (error) {
-      if (asked.method === 'POST' || asked.signal.aborted || !this.#connections.wasStale(error, startedAt)) throw error
+      if (asked.signal.aborted || !this.#connections.wasStale(error, startedAt)) throw error
       return await send(true)
     }
   }

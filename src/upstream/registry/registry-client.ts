@@ -33,7 +33,10 @@ import type { RegistrySession } from './registry-session.ts'
 export interface RegistryClientOptions {
   /** Limits how fast the bytes of blobs are read; no limit if absent. */
   readonly bandwidth?: Bandwidth | undefined
-  /** Whether a GET may follow a HEAD answer without digest, size or media type. Allowed at every registry if absent. */
+  /**
+   * Whether a GET of a manifest, which may count as a pull, may follow a HEAD that is not answered, or without digest, size or media type. Allowed
+   * at every registry if absent.
+   */
   readonly mayGet?: (registry: string) => boolean
 }
 
@@ -119,14 +122,11 @@ export class RegistryClient implements Upstream {
     })
   }
 
-  /** A HEAD that may become a GET, where GETs may be sent to the registry. */
+  /** A HEAD that may become a GET: of a manifest where GETs may be sent to the registry, of a blob's first byte everywhere. */
   #head(repository: Repository, asked: RegistryRequest): RegistryRequest {
-    if (!this.#mayGet(repository.registry)) return asked
-    // The first byte says the size of a blob as well as all of them.
-    return {
-      ...asked,
-      orGet: asked.path.startsWith('blobs/') ? { ...asked.headers, range: 'bytes=0-0' } : asked.headers,
-    }
+    // The first byte says the size of a blob as well as all of them, and counts for no quota.
+    if (asked.path.startsWith('blobs/')) return { ...asked, orGet: { ...asked.headers, range: 'bytes=0-0' } }
+    return this.#mayGet(repository.registry) ? { ...asked, orGet: asked.headers } : asked
   }
 
   #keep(repository: Repository, options: UpstreamOptions, fetched: UpstreamManifest): UpstreamManifest {

@@ -6,6 +6,7 @@ import type { Log } from '../../telemetry/log.ts'
 import { PacedWarnings } from '../../telemetry/paced-warnings.ts'
 import { type Address, credentialNameOf } from './addresses.ts'
 import { realmBelongsTo } from './challenge.ts'
+import type { CredentialTroubles } from './credential-troubles.ts'
 
 /** A host at which tokens for a registry may be asked for with its credentials, though it is in another domain. */
 interface AllowedRealm {
@@ -22,10 +23,15 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:
 export class TokenRealms {
   readonly #allowed: readonly AllowedRealm[]
   readonly #warnings: PacedWarnings<'withheld'> | undefined
+  readonly #troubles: Pick<CredentialTroubles, 'note'> | undefined
   readonly #said = new LRUCache<string, true>(atMost(MAX_SAID))
 
-  constructor(allowed: readonly AllowedRealm[], log?: Pick<Log, 'warn'>) {
+  constructor(
+    allowed: readonly AllowedRealm[],
+    { log, troubles }: { log?: Pick<Log, 'warn'>; troubles?: Pick<CredentialTroubles, 'note'> } = {},
+  ) {
     this.#allowed = allowed
+    this.#troubles = troubles
     this.#warnings = log === undefined ? undefined : new PacedWarnings(log)
   }
 
@@ -41,17 +47,19 @@ export class TokenRealms {
     )
   }
 
-  /** Why a credential was kept back, in words for whoever may change it. Logs it the first time. */
+  /** Why a credential was kept back, in words for whoever may change it. Notes it as a trouble, and logs it the first time. */
   withhold(realm: URL, address: Address): string {
     const { registry, flag } = flagFor(realm, address)
     const key = `${registry} ${realm.host}`
+    const about = { registry, address: address.url.host, tokenServer: realm.host }
+    this.#troubles?.note(`token server ${key}`, { type: 'withheld', ...about, flag })
     if (!this.#said.has(key))
       this.#warnings?.warn(
         'withheld',
         `credentials are not sent to a token server in another domain than its registry: ${flag} allows it`,
         () => {
           this.#said.set(key, true)
-          return { registry, address: address.url.host, tokenServer: realm.host }
+          return about
         },
       )
     return `${address.url.host} sends for a token to ${realm.host}, which is not in its domain (${flag} allows it)`

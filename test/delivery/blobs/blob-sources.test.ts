@@ -150,7 +150,8 @@ describe('a transfer whose range proves to be none', () => {
     } as unknown as BlobDeliveriesOptions['remote']
     const store = new MemoryStore()
     const sizes = { of: () => undefined }
-    const blobs = new BlobDeliveries({ ...({} as BlobDeliveriesOptions), store, remote, sizes, fills: undefined })
+    const nothing = { ...({} as BlobDeliveriesOptions), storedSizes: { learn: async () => {} } }
+    const blobs = new BlobDeliveries({ ...nothing, store, remote, sizes, fills: undefined })
     await assert.rejects(blobs.open(request, { type: 'from', start: 1 }, signal), OciError)
     assert.equal(ended, 1)
   })
@@ -173,6 +174,7 @@ describe('a blob that another client is fetching into the cache', () => {
       rights: { access: async () => access, mayServe: async () => access !== undefined },
       remote: { open: async () => alone, head: async () => 10 } as unknown as BlobDeliveriesOptions['remote'],
       sizes: { of: () => undefined },
+      storedSizes: { learn: async () => {} },
       fills: { join: async () => fill } as unknown as BlobDeliveriesOptions['fills'],
     })
     const delivery = await blobs.open({ ...request, ...wanted }, { type: 'whole' }, signal)

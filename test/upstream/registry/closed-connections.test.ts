@@ -78,6 +78,27 @@ describe('a kept connection', () => {
     })
   }
 
+  it('to a token server, to which an identity token goes by POST, is replaced as well', async () => {
+    await using auth = await OddServer.start((request, response) => {
+      if (isUsed.has(request.socket)) {
+        ended += 1
+        return void request.socket.destroy()
+      }
+      isUsed.add(request.socket)
+      response.end('{"access_token":"of-ann"}')
+    })
+    server.answer = (request, response) => {
+      if (request.headers.authorization === 'Bearer of-ann') return answer(request, response)
+      response.writeHead(401, { 'www-authenticate': `Bearer realm="${auth.url}/token"` }).end()
+    }
+    again = () => true
+    const client = await connected({ credential: { username: '', identityToken: 'of a login' } })
+    const other = await client.headManifest({ ...app, name: 'library/other' }, '1', { signal })
+    assert.equal(other?.descriptor.digest, digest)
+    assert.equal(ended, 1)
+    assert.deepEqual(auth.seen, Array<string>(3).fill('POST /token -'))
+  })
+
   it('to a proxy, or with TLS, is replaced as well', async (context) => {
     again = (socket) => {
       socket.destroy()

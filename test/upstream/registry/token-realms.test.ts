@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { Addresses } from '../../../src/upstream/registry/addresses.ts'
+import { CredentialTroubles } from '../../../src/upstream/registry/credential-troubles.ts'
 import { TokenRealms } from '../../../src/upstream/registry/token-realms.ts'
 
 const addresses = new Addresses(
@@ -50,7 +51,9 @@ describe('a token server in another domain', () => {
 
   it('is named in the log once, with the flag', () => {
     const lines: unknown[] = []
-    const realms = new TokenRealms([], { warn: (fields: object, message: string) => lines.push([fields, message]) })
+    const log = { warn: (fields: object, message: string) => lines.push([fields, message]) }
+    const troubles = new CredentialTroubles()
+    const realms = new TokenRealms([], { log, troubles })
     assert.ok(own !== undefined)
     for (let count = 0; count < 3; count += 1) {
       const why = realms.withhold(new URL('https://auth.test/token?secret=x'), own)
@@ -62,5 +65,7 @@ describe('a token server in another domain', () => {
         'credentials are not sent to a token server in another domain than its registry: --token-realm r.example=auth.test allows it',
       ],
     ])
+    const about = { registry: 'r.example', address: 'r.example', tokenServer: 'auth.test' }
+    assert.deepEqual(troubles.list(), [{ type: 'withheld', ...about, flag: '--token-realm r.example=auth.test' }])
   })
 })
