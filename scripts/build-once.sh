@@ -9,7 +9,7 @@ begin_build() {
   command -v flock >/dev/null || fail "cannot build $2: there is no flock on PATH"
   mkdir -p "$tools"
   exec 9>"$tools/$2.lock"
-  flock -w "$3" 9 || fail "another process has held $tools/$2.lock for $(($3 / 60)) minutes"
+  flock -w "$3" 9 || fail "cannot build $2: another process has held $tools/$2.lock for $(($3 / 60)) minutes"
   print_if_built "$1"
   work=$(mktemp -d "$tools/building.XXXXXX")
   trap 'rm -rf "$work"' EXIT

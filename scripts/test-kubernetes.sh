@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname -- "$0")/.."
 sh scripts/setup.sh
-# Here, so that what it says is seen while it builds. Where it cannot, the tests are skipped and say why.
-sh scripts/kubernetes-programs.sh >/dev/null || :
+# Here, so that its progress is seen while it builds. Where it cannot build, or Go cannot get its modules, run.ts says so in one line, and decides whether
+# the run has failed.
+sh scripts/kubernetes-programs.sh 2>&1 >/dev/null | grep --line-buffered -v -e '^nabo: cannot build' -e '^go: ' >&2 || :
 exec "$(sh scripts/node26.sh)" test/kubernetes/run.ts "$@"

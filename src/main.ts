@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   configure: async () => (await import('./cli/configure.ts')).addConfigure,
   doctor: async () => (await import('./cli/doctor.ts')).addDoctor,
   restore: async () => (await import('./cli/restore.ts')).addRestore,
+  wait: async () => (await import('./cli/wait.ts')).addWait,
   warm: async () => (await import('./cli/warm.ts')).addWarm,
 }
 

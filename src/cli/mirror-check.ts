@@ -29,7 +29,7 @@ export async function waitForMirror(mirrorUrl: URL, ms: number): Promise<boolean
   while ((await findMirrorOccupant(mirrorUrl)).type === 'none') {
     if (performance.now() >= deadline) {
       process.stderr.write(
-        `nabo: nothing answers at ${printable(mirrorUrl.host)} after ${ms / second} s, so nothing was changed: see the log of nabo serve\n`,
+        `nabo: nothing answers at ${printable(mirrorUrl.host)} after ${ms / second} s: see the log of nabo serve\n`,
       )
       return false
     }

@@ -4,14 +4,14 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
 
+import { followLinks } from './follow-links.ts'
 import { type ContainerdVersion, type ImageSettings, imageSettings, isAtLeast } from './containerd-settings.ts'
 
 /** What containerd's configuration file says, with the files that it imports. */
 export type ContainerdConfig =
   | { readonly state: 'missing'; readonly file: string }
   | { readonly state: 'denied'; readonly file: string }
-  /** What is not mounted into the container that looks: `file` may be there or not, and may be a pattern. */
-  | { readonly state: 'hidden'; readonly file: string; readonly importedBy?: string }
+  | HiddenConfig
   | { readonly state: 'invalid'; readonly file: string; readonly says: string }
   | ({
       readonly state: 'read'
@@ -19,6 +19,15 @@ export type ContainerdConfig =
       /** The newest change of any of them, in milliseconds since the epoch. */
       readonly changedAt: number
     } & ImageSettings)
+
+/** What is not mounted into the container that looks: `file` may be there or not, and may be a pattern. */
+export interface HiddenConfig {
+  readonly state: 'hidden'
+  readonly file: string
+  readonly importedBy?: string
+  /** Where symbolic links lead from `file`, or from its directory for a pattern; absent if there are none on the way. */
+  readonly target?: string
+}
 
 export interface ReadConfigOptions {
   /** Of the containerd that reads it; undefined if it is not known. */
@@ -50,8 +59,9 @@ export async function readContainerdConfig(file: string, options: ReadConfigOpti
     if (documents.some((read) => read.path === path)) continue
     const read = await readDocument(path)
     if ('state' in read) {
-      if (read.state !== 'missing' || (await isVisible(dirname(path)))) return read
-      return { state: 'hidden', file: path, ...(importedBy === undefined ? {} : { importedBy }) }
+      if (read.state !== 'missing') return read
+      const target = await followLinks(path)
+      return (await isVisible(dirname(target))) ? read : hidden({ file: path, importedBy, path, target })
     }
     documents.push({ path, ...read })
     for (const pattern of patternsOf(path, read.document.imports, running)) {
@@ -60,7 +70,8 @@ export async function readContainerdConfig(file: string, options: ReadConfigOpti
         continue
       }
       const directory = dirname(pattern.slice(0, pattern.indexOf('*') + 1))
-      if (!(await isVisible(directory))) return { state: 'hidden', file: pattern, importedBy: path }
+      const target = await followLinks(directory)
+      if (!(await isVisible(target))) return hidden({ file: pattern, importedBy: path, path: directory, target })
       for (const match of (await Array.fromAsync(glob(pattern))).toSorted())
         pending.push({ path: match, importedBy: path })
     }
@@ -74,6 +85,16 @@ export async function readContainerdConfig(file: string, options: ReadConfigOpti
     files: documents.map(({ path }) => path),
     changedAt: Math.max(...documents.map((read) => read.changedAt)),
     ...settings,
+  }
+}
+
+function hidden(found: { file: string; importedBy: string | undefined; path: string; target: string }): HiddenConfig {
+  const { file, importedBy, path, target } = found
+  return {
+    state: 'hidden',
+    file,
+    ...(importedBy === undefined ? {} : { importedBy }),
+    ...(target === path ? {} : { target }),
   }
 }
 

@@ -1,5 +1,6 @@
-import { readFile, realpath } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
+
+import { followLinks } from './follow-links.ts'
 
 /** One line of `/proc/self/mountinfo`, see proc_pid_mountinfo(5). */
 interface Mount {
@@ -10,7 +11,7 @@ interface Mount {
 
 /** Whether a directory, or where it would be, lies in something that is mounted into this container, and not in the container's own root. */
 export async function isMounted(directory: string): Promise<boolean> {
-  const mount = mountOf(await real(directory), await readMounts().catch(() => []))
+  const mount = mountOf(await followLinks(directory), await readMounts().catch(() => []))
   return mount !== undefined && mount.point !== '/'
 }
 
@@ -19,7 +20,7 @@ export async function isMounted(directory: string): Promise<boolean> {
  * at `here`, as for MicroK8s, which writes a revision where others write `current`.
  */
 export async function isSameDirectory(here: string, there: string, mounts = readMounts): Promise<boolean> {
-  const [own, other] = await Promise.all([real(here), real(there)])
+  const [own, other] = await Promise.all([followLinks(here), followLinks(there)])
   if (own === other) return true
   const mount = mountOf(own, await mounts().catch(() => []))
   if (mount === undefined || mount.point === '/' || mount.root === '/') return false
@@ -46,17 +47,4 @@ export async function readMounts(): Promise<readonly Mount[]> {
 /** A blank is `\040` there. */
 function unescaped(text: string): string {
   return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
-}
-
-/** Without symbolic links, as far as the path exists. */
-async function real(path: string): Promise<string> {
-  const trimmed = path.replace(/(?<=.)\/+$/, '')
-  try {
-    return await realpath(trimmed)
-  } catch {
-    const parent = dirname(trimmed)
-    if (parent === trimmed) return trimmed
-    const above = await real(parent)
-    return `${above === '/' ? '' : above}${trimmed.slice(parent === '/' ? 0 : parent.length)}`
-  }
 }

@@ -18,6 +18,11 @@ export function phraseOf({ message }: Pick<OciError, 'message'>): string {
  * ("not found") tells more than a registry's 401 or an address that cannot be reached (`firstErrPriority` in its resolver). So a 404 is kept for
  * what does not exist, and anything else that this node could not do gets another status, with which containerd asks its next host just the same.
  *
+ * Where the registry refused the client's credentials with a code of RFC 6750, containerd 2 gets that code in a Bearer challenge: it then reports
+ * "pull access denied, …: server message: insufficient_scope", as if it had asked the registry, and not the address of this node
+ * (`invalidAuthorization` in its authorizer). That takes a request which containerd repeats with credentials, as it does the HEAD that resolves a name.
+ * The challenge names no realm, so that no credentials go anywhere.
+ *
  * containerd 1.x ignores a 404 to the HEAD with which it resolves a name, and reports the registry's own answer. Of the GETs that follow, it
  * reports the first host's failure, whose body it shows only if the status is not 404.
  */
@@ -29,5 +34,11 @@ export function forClient(
   const isShown = major >= 2 || (major === 1 && method === 'GET')
   if (!isShown || !(error instanceof OciError) || error.status !== 404 || error.cause === undefined) return error
   const { message, cause } = error
+  if (major >= 2 && method === 'HEAD' && cause instanceof NotShownError && cause.tokenError !== undefined)
+    return new OciError('UNAUTHORIZED', {
+      message,
+      cause,
+      headers: { 'www-authenticate': `Bearer error="${cause.tokenError}"` },
+    })
   return new OciError(cause instanceof NotShownError ? 'DENIED' : 'UNAVAILABLE', { message, cause })
 }

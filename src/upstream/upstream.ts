@@ -106,6 +106,10 @@ export interface UpstreamListing {
   readonly body: Uint8Array
 }
 
+/** The codes of RFC 6750 3.1. Nothing else that a registry writes is repeated: it might be a secret. */
+export const TOKEN_ERRORS = ['invalid_request', 'invalid_token', 'insufficient_scope'] as const
+export type TokenError = (typeof TOKEN_ERRORS)[number]
+
 /**
  * An upstream did not do what was asked. `reason` decides what the caller does next. `unsized`: neither it nor a manifest that this node has seen
  * states the size of the blob; another node may know it.
@@ -116,6 +120,8 @@ export class UpstreamError extends Error {
   /** The status it answered with, if it answered. */
   readonly status: number | undefined
 
+  /** The `error` of its Bearer challenge (RFC 6750 3.1), if it denied access with one. */
+  readonly tokenError: TokenError | undefined
   /** When it may go better, in milliseconds from now, if that is known. */
   readonly retryAfter: number | undefined
   /** The quota that is used up, if that is why. */
@@ -125,6 +131,7 @@ export class UpstreamError extends Error {
     super(message, { cause: options.cause })
     this.reason = reason
     this.status = options.status
+    this.tokenError = options.tokenError
     this.retryAfter = options.retryAfter
     this.limit = options.limit
   }
@@ -133,6 +140,7 @@ export class UpstreamError extends Error {
 interface UpstreamErrorOptions {
   readonly cause?: unknown
   readonly status?: number | undefined
+  readonly tokenError?: TokenError | undefined
   readonly retryAfter?: number | undefined
   readonly limit?: QuotaView | undefined
 }

@@ -392,10 +392,12 @@ describe('what the pod does to the node', { skip: 'skip' in found && found.skip 
     ])
   })
 
-  it('is nothing when that is said', async () => {
-    const pod = await podWith({ configure: { enabled: false } })
+  it('is nothing when that is said, and the probes wait for the daemon all the same', async () => {
+    const pod = await podWith({ configure: { enabled: false }, ports: { mirror: 5000 }, shutdownGraceSeconds: 60 })
     assert.equal(pod.initContainers, undefined)
-    assert.equal(daemonOf(pod).lifecycle, undefined)
+    assert.deepEqual(daemonOf(pod).lifecycle, {
+      postStart: { exec: { command: ['nabo', 'wait', '--mirror-url=http://127.0.0.1:5000', '100s'] } },
+    })
     assert.ok(!pod.volumes.some(({ name }) => name === 'config-dir'))
   })
 })

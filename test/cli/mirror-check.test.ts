@@ -219,12 +219,30 @@ describe('nabo configure, before it sends clients to an address', async () => {
     const configure = ['configure', 'containerd', ...where.containerd(), '--mirror-url', `http://127.0.0.1:${port}`]
     const late = await execute(NABO, [...configure, '--wait', '300ms'])
     assert.equal(late.code, 1)
-    assert.match(late.stderr, /^nabo: nothing answers at 127\.0\.0\.1:\d+ after 0\.3 s, so nothing was changed/)
+    assert.match(late.stderr, /^nabo: nothing answers at 127\.0\.0\.1:\d+ after 0\.3 s/)
     assert.deepEqual(await fileTree(root), {})
     const waiting = execute(NABO, [...configure, '--wait', '20s'])
     const daemon = await runDaemon(['--mirror-addr', `127.0.0.1:${port}`])
     assert.equal((await waiting).code, 0)
     await daemon.stop()
     assert.notDeepEqual(await fileTree(root), {})
+  })
+})
+
+describe('nabo wait', () => {
+  it('returns when the daemon listens, or fails when the time is over', async () => {
+    const port = await freePort()
+    const wait = (duration: string) =>
+      execute(NABO, ['wait', duration], {
+        env: { PATH: process.env['PATH'], NABO_MIRROR_URL: `http://127.0.0.1:${port}` },
+      })
+    const late = await wait('300ms')
+    assert.equal(late.code, 1)
+    assert.match(late.stderr, /^nabo: nothing answers at 127\.0\.0\.1:\d+ after 0\.3 s: see the log of nabo serve$/m)
+    const waiting = wait('20s')
+    const daemon = await runDaemon(['--mirror-addr', `127.0.0.1:${port}`])
+    assert.deepEqual(await waiting, { code: 0, stdout: '', stderr: '' })
+    await daemon.stop()
+    assert.equal((await wait('soon')).code, 2)
   })
 })

@@ -72,7 +72,11 @@ for (const version of comparedVersions()) {
     it('names the refusal of credentials that are wrong, or that do not suffice', async () => {
       const guessed = await failure(HIDDEN, { ...ANN, password: 'guessed' })
       assert.match(guessed, version.startsWith('2.') ? DENIED : /failed to authorize: .*401 Unauthorized/)
-      assert.match(await failure(HIDDEN, BOB), DENIED)
+      const said = await failure(HIDDEN, BOB)
+      assert.match(said, /pull access denied, .*: server message: insufficient_scope: authorization failed/)
+      assert.ok(!said.includes(new URL(daemon.mirror).host), said)
+      // The refusal is known by now, and its words are too.
+      assert.equal(await failure(HIDDEN, BOB), said)
     })
 
     it('says the same of an image that does not exist and of one that is private', async () => {

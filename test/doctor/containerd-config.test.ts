@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -126,6 +126,56 @@ endpoint = ["http://127.0.0.1:5000"]
     // A directory that is visible, and not there, has nothing to import.
     await writeFile(file, 'version = 2\nimports = ["conf.d/*.toml"]\n')
     assert.equal((await readContainerdConfig(file, options)).state, 'read')
+  })
+
+  it('is not known in a container if a symbolic link leaves what is mounted there', async () => {
+    const outside = join(directory, 'outside')
+    const isVisible = async (path: string) => !path.startsWith(outside) && path.startsWith(directory)
+    const options = { running: V2, isVisible }
+    // Absolute, relative, over another link, and to a file that nothing in the container has.
+    await symlink(join(outside, 'real.toml'), join(directory, 'hop.toml'))
+    for (const [link, target] of [
+      [join(outside, 'real.toml'), 'real.toml'],
+      ['outside/real.toml', 'real.toml'],
+      ['hop.toml', 'real.toml'],
+      [join(outside, 'deep/a.toml'), 'deep/a.toml'],
+    ] as const) {
+      await rm(file, { force: true })
+      await symlink(link, file)
+      const expected = { state: 'hidden', file, target: join(outside, target) }
+      assert.deepEqual(await readContainerdConfig(file, options), expected, link)
+    }
+    // What the link leads to is visible, and not there.
+    await rm(file)
+    await symlink('none.toml', file)
+    assert.deepEqual(await readContainerdConfig(file, options), { state: 'missing', file })
+    await rm(file)
+    await symlink('config.toml', file)
+    assert.equal((await readContainerdConfig(file, options)).state, 'invalid')
+  })
+
+  it('is not known in a container if an imported file or directory is such a link', async () => {
+    const outside = join(directory, 'outside')
+    const isVisible = async (path: string) => !path.startsWith(outside) && path.startsWith(directory)
+    const options = { running: V2, isVisible }
+    await writeFile(file, 'version = 2\nimports = ["conf.d/*.toml"]\n')
+    await mkdir(join(directory, 'conf.d'))
+    const dropIn = join(directory, 'conf.d/a.toml')
+    await symlink(join(outside, 'a.toml'), dropIn)
+    assert.deepEqual(await readContainerdConfig(file, options), {
+      state: 'hidden',
+      file: dropIn,
+      importedBy: file,
+      target: join(outside, 'a.toml'),
+    })
+    await rm(join(directory, 'conf.d'), { recursive: true })
+    await symlink(outside, join(directory, 'conf.d'))
+    assert.deepEqual(await readContainerdConfig(file, options), {
+      state: 'hidden',
+      file: join(directory, 'conf.d/*.toml'),
+      importedBy: file,
+      target: outside,
+    })
   })
 
   it('names no directory by itself before 2.2, and a list from then on', async () => {

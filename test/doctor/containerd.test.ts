@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -132,6 +132,27 @@ for (const version of comparedVersions()) {
         assert.match(findings.get('config-path')?.fix ?? '', /containerd\.configFile/)
         const seen = await look(containerd, [], options)
         for (const id of ['config-path', 'unpacked-layers', 'hosts-toml']) assert.equal(seen.get(id)?.level, 'ok', id)
+      }))
+
+    it('warns in a container whose file is a link to what is not mounted, or is not there', () =>
+      running(criConfig({ configPath: certs }), async (containerd) => {
+        const outside = join(directory, 'not-mounted/config.toml')
+        const link = join(directory, `link-${version}.toml`)
+        await symlink(outside, link)
+        const isMounted = async (path: string) => !path.startsWith(join(directory, 'not-mounted'))
+        const options = { isContained: true, sources: { isMounted } }
+        const findings = await look(containerd, ['--containerd-config', link], options)
+        const expected = isSilent(version) ? 'warning' : 'ok'
+        for (const id of ['config-path', 'unpacked-layers']) assert.equal(findings.get(id)?.level, expected, id)
+        if (expected === 'ok') return
+        for (const id of ['config-path', 'unpacked-layers'])
+          assert.ok(findings.get(id)?.says.includes(`${link}, a link: ${outside} is not visible from here`))
+        assert.match(findings.get('config-path')?.fix ?? '', new RegExp(`mount ${join(directory, 'not-mounted')} `))
+        const none = await look(containerd, ['--containerd-config', join(directory, 'none.toml')], options)
+        assert.equal(none.get('unpacked-layers')?.level, 'warning')
+        assert.match(none.get('unpacked-layers')?.says ?? '', /there is no .*none\.toml/)
+        const outsideOfContainers = await look(containerd, ['--containerd-config', join(directory, 'none.toml')])
+        assert.equal(outsideOfContainers.get('unpacked-layers')?.level, 'ok')
       }))
 
     it('says that the CRI plugin is off', () =>

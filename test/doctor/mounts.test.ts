@@ -18,6 +18,10 @@ describe('what is mounted here', () => {
   it('is told from the root of the container, for what is not there too', async () => {
     assert.equal(await isMounted('/proc/none/of/this'), true)
     assert.equal(await isMounted('/none-of-this-is-here'), false)
+    await symlink('/proc/none/of/this', join(directory, 'dangling'))
+    assert.equal(await isMounted(join(directory, 'dangling/below')), true)
+    await symlink('/none-of-this-is-here', join(directory, 'unmounted'))
+    assert.equal(await isMounted(join(directory, 'unmounted/below')), false)
   })
 
   it('is one directory under several names', async () => {

@@ -28,6 +28,16 @@ describe('a refusal', () => {
       assert.equal(statusFor(failed, method, userAgent), status, `${method} ${userAgent}`)
   })
 
+  it('has the code with which a registry refused credentials, in a challenge that containerd 2 reports', () => {
+    const cause = new NotShownError('denied', { tokenError: 'insufficient_scope' })
+    const refused = new OciError('MANIFEST_UNKNOWN', { message: 'denied', cause })
+    const { status, headers } = forClient(refused, { method: 'HEAD', userAgent: 'containerd/v2.1.9' }) as OciError
+    assert.deepEqual([status, headers], [401, { 'www-authenticate': 'Bearer error="insufficient_scope"' }])
+    for (const userAgent of ['containerd/1.7.24', 'containerd/2.1.9'])
+      assert.equal(statusFor(refused, 'GET', userAgent), 403)
+    assert.equal(statusFor(refused, 'HEAD', 'containerd/1.7.24'), 404)
+  })
+
   it('is a 403 for what the registry does not show, and stays a 404 for what does not exist', () => {
     assert.equal(statusFor(hidden, 'GET', 'containerd/1.7.24'), 403)
     for (const userAgent of ['containerd/1.7.24', 'containerd/2.1.9'])

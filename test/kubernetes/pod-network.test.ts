@@ -43,9 +43,20 @@ describe('Nabo in the network of pods', { skip }, () => {
     assert.equal((await other.node.fetch(`http://${status.podIP}:7954/livez`)).status, 200)
   })
 
-  it('leaves the nodes as they were', async () => {
+  it('leaves the nodes as they were, without a warning', async () => {
     await cluster.uninstallNabo()
     await cluster.naboGone()
     assert.deepEqual(await cluster.containerdFiles(), filesBefore)
+    assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
+  })
+
+  it('starts and ends without a warning where it does not configure containerd', async () => {
+    await cluster.installNabo({ configure: { enabled: false } })
+    await cluster.together()
+    assert.deepEqual(await cluster.containerdFiles(), filesBefore)
+    assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
+    await cluster.uninstallNabo()
+    await cluster.naboGone()
+    assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
   })
 })

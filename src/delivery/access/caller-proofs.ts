@@ -6,7 +6,13 @@ import { atMost } from '../../async/at-most.ts'
 import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
-import type { PullCredential, Upstream, UpstreamProof } from '../../upstream/upstream.ts'
+import {
+  type PullCredential,
+  type TokenError,
+  type Upstream,
+  UpstreamError,
+  type UpstreamProof,
+} from '../../upstream/upstream.ts'
 import type { Caller, Probe, RegistryWord } from './audience.ts'
 import { wordOfFailure } from './word-of-failure.ts'
 
@@ -16,6 +22,11 @@ export interface CallerProofsOptions {
   readonly onAnonymous?: (repository: Repository, reference: string) => void
   /** A monotonic clock in milliseconds; `performance.now()` if absent. */
   readonly now?: () => number
+}
+
+/** A registry's refusal of a repository to a holder, with the code that it gave. */
+export interface Refusal {
+  readonly tokenError: TokenError | undefined
 }
 
 /** The owner of credentials: a caller, or this node. */
@@ -45,8 +56,8 @@ export class CallerProofs {
   readonly #proofs = new LRUCache<string, number>(atMost(MAX_PROOFS))
   /** By holder, kind, repository and reference: when a 404 expires. A layer's digest is absent under `/manifests/`. */
   readonly #absent = new LRUCache<string, number>(atMost(MAX_REFUSALS))
-  /** By holder and repository: when a refusal expires. */
-  readonly #refusals = new LRUCache<string, number>(atMost(MAX_REFUSALS))
+  /** By holder and repository. */
+  readonly #refusals = new LRUCache<string, Refusal & { readonly until: number }>(atMost(MAX_REFUSALS))
   /** By holder, kind and repository: until when no question is sent, since the last one had no answer, or one that shows nothing. */
   readonly #unclear = new LRUCache<string, { word: 'unclear' | 'unknown'; until: number }>(atMost(MAX_REFUSALS))
   readonly #pending = new Map<string, Promise<RegistryWord>>()
@@ -100,16 +111,23 @@ export class CallerProofs {
     for (const kind of ['manifests', 'blobs'] as const) this.#unclear.delete(unclearKey(holder, repository, { kind }))
   }
 
-  /** Records that the registry refused the repository to this holder; drops the holder's proofs for it. */
-  refused(holder: Holder, repository: Repository): void {
+  /** Records that the registry refused the repository to this holder, and with which error; drops the holder's proofs for it. */
+  refused(holder: Holder, repository: Repository, error?: unknown): void {
     const key = holderKey(holder, repository)
     for (const proof of [...this.#proofs.keys()]) if (proof.startsWith(`${key}@`)) this.#proofs.delete(proof)
-    this.#refusals.set(key, this.#now() + REFUSED_LIFE)
+    const tokenError = error instanceof UpstreamError ? error.tokenError : undefined
+    this.#refusals.set(key, { tokenError, until: this.#now() + REFUSED_LIFE })
   }
 
   /** True if the registry refused the repository to this holder within the last minute. */
   isRefused(holder: Holder, repository: Repository): boolean {
-    return (this.#refusals.get(holderKey(holder, repository)) ?? 0) > this.#now()
+    return this.refusal(holder, repository) !== undefined
+  }
+
+  /** The registry's refusal of the repository to this holder within the last minute; undefined if there was none. */
+  refusal(holder: Holder, repository: Repository): Refusal | undefined {
+    const refusal = this.#refusals.get(holderKey(holder, repository))
+    return refusal !== undefined && refusal.until > this.#now() ? refusal : undefined
   }
 
   async #ask(holder: Holder, repository: Repository, probe: Probe): Promise<RegistryWord> {
@@ -127,7 +145,7 @@ export class CallerProofs {
       return 'shown'
     } catch (error) {
       const word = wordOfFailure(error)
-      if (word === 'refused') this.refused(holder, repository)
+      if (word === 'refused') this.refused(holder, repository, error)
       else this.#unclear.set(unclearKey(holder, repository, probe), { word, until: this.#now() + UNCLEAR_LIFE })
       return word
     }

@@ -5,6 +5,7 @@ import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import { errorText } from '../../telemetry/log.ts'
 import {
   type PullCredential,
+  type TokenError,
   type Upstream,
   UpstreamError,
   type UpstreamListing,
@@ -12,7 +13,7 @@ import {
 } from '../../upstream/upstream.ts'
 import type { TagResolver } from '../tags/tag-resolver.ts'
 import { type Caller, GRACE, PEER, type Probe } from './audience.ts'
-import type { CallerProofs } from './caller-proofs.ts'
+import type { CallerProofs, Refusal } from './caller-proofs.ts'
 import type { Rights } from './rights.ts'
 
 /** A client's request for a manifest or blob. */
@@ -22,7 +23,7 @@ export interface Pull extends Probe {
 
 export interface ClientAccessOptions {
   readonly rights: Pick<Rights, 'standing' | 'mayServe' | 'refusedToEverybody'>
-  readonly callers: Pick<CallerProofs, 'identify' | 'proves' | 'isRefused' | 'refused'>
+  readonly callers: Pick<CallerProofs, 'identify' | 'proves' | 'refusal' | 'refused'>
   readonly tags: Pick<TagResolver, 'resolveLocal'>
   readonly upstream: Pick<Upstream, 'getListing'>
   /** `skip`: the mirror serves public and imported content only. */
@@ -94,7 +95,7 @@ export class ClientAccess {
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof OciError) || error.status !== 404) throw error
-      if (isDenied(error.cause)) callers.refused(caller, pull.repository)
+      if (isDenied(error.cause)) callers.refused(caller, pull.repository, error.cause)
       return this.#withoutCaller(error, pull, caller, signal, work)
     }
   }
@@ -104,7 +105,7 @@ export class ClientAccess {
     const { callers, policy } = this.#options
     if (credential === undefined || policy === 'skip') return undefined
     const caller = callers.identify(credential)
-    return callers.isRefused(caller, repository) ? undefined : caller
+    return callers.refusal(caller, repository) === undefined ? caller : undefined
   }
 
   /** Retries with the rights that all clients of this node have. Throws OciError. */
@@ -125,7 +126,8 @@ export class ClientAccess {
       }
     }
     // The same message whether or not the content exists.
-    throw callers.isRefused(caller, pull.repository) ? unseen(pull) : failure
+    const refusal = callers.refusal(caller, pull.repository)
+    throw refusal === undefined ? failure : unseen(pull, refusal)
   }
 
   /** A listing with the node's credentials, else with the client's; the registry decides. Throws OciError. */
@@ -192,17 +194,25 @@ export class ClientAccess {
     credential: PullCredential | undefined,
     signal: AbortSignal,
   ): Promise<OciError> {
-    const { policy, rights } = this.#options
+    const { policy, rights, callers } = this.#options
     // An upstream that just failed would not answer this question either.
     if (policy !== 'verify' || (failure.cause instanceof UpstreamError && !isDenied(failure.cause))) return failure
     if ((await rights.standing(pull.repository, pull, { signal })) !== 'closed') return failure
-    return credential === undefined ? challenge(nameOf(pull), failure.cause) : unseen(pull)
+    if (credential === undefined) return challenge(nameOf(pull), failure.cause)
+    return unseen(pull, callers.refusal(callers.identify(credential), pull.repository))
   }
 }
 
 /** The registry does not show the content to the client, or nobody else may see it here. */
 export class NotShownError extends Error {
   override readonly name = 'NotShownError'
+  /** The code with which the registry refused it to the client, if it did. */
+  readonly tokenError: TokenError | undefined
+
+  constructor(message: string, { tokenError }: Partial<Refusal> = {}) {
+    super(message)
+    this.tokenError = tokenError
+  }
 }
 
 function isDenied(error: unknown): boolean {
@@ -216,11 +226,11 @@ function challenge(name: string, cause: unknown): OciError {
 }
 
 /** The same message whether or not the content exists. */
-function unseen(pull: Pull): OciError {
+function unseen(pull: Pull, refusal?: Refusal): OciError {
   const message = `${nameOf(pull)}: ${DENIED}: ${pull.repository.registry} does not show it to this client`
   return new OciError(pull.kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', {
     message,
-    cause: new NotShownError(message),
+    cause: new NotShownError(message, refusal),
   })
 }
 

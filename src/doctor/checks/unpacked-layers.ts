@@ -28,6 +28,9 @@ export const unpackedLayersCheck: Check = {
       const { says, fix: how } = whyUnread(file)
       return unknown(`whether containerd keeps layers is not known: ${says}`, how)
     }
+    // In a container the file may be another one than the one that containerd has read.
+    if (running === undefined && file.state === 'missing' && node.isContained)
+      return unknown(`whether containerd keeps layers is not known: there is no ${file.file}`)
     if (running === undefined && file.state === 'invalid')
       return unknown(`whether containerd keeps layers is not known: ${file.file} is not valid`)
     return ok('containerd keeps layers after it has unpacked them')

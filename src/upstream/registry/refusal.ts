@@ -1,12 +1,11 @@
-import { UpstreamError } from '../upstream.ts'
+import { TOKEN_ERRORS, type TokenError, UpstreamError } from '../upstream.ts'
 import { discard, readSmallBody } from './bodies.ts'
 import { MAX_CHALLENGE_LENGTH } from './challenge.ts'
 import type { Health } from './health.ts'
 import type { HttpResponse } from './http-client.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
-/** The codes of RFC 6750 3.1. Nothing else that a registry writes is repeated: it might be a secret. */
-const TOKEN_ERROR = /\berror="?(invalid_request|invalid_token|insufficient_scope)\b/
+const TOKEN_ERROR = new RegExp(`\\berror="?(${TOKEN_ERRORS.join('|')})\\b`)
 const MAX_ERROR_BYTES = 16 * 1024
 
 /**
@@ -24,9 +23,10 @@ export async function refusalOf(response: HttpResponse, isCounted: boolean, heal
   }
   await discard(response)
   if (status === 401 || status === 403) {
-    const code = TOKEN_ERROR.exec((response.header('www-authenticate') ?? '').slice(0, MAX_CHALLENGE_LENGTH))?.[1]
-    const what = code === undefined ? status : `${status} ${code}`
-    return new UpstreamError('denied', `${url.host} denies access: ${what}`, { status })
+    const challenge = (response.header('www-authenticate') ?? '').slice(0, MAX_CHALLENGE_LENGTH)
+    const tokenError = TOKEN_ERROR.exec(challenge)?.[1] as TokenError | undefined
+    const what = tokenError === undefined ? status : `${status} ${tokenError}`
+    return new UpstreamError('denied', `${url.host} denies access: ${what}`, { status, tokenError })
   }
   return new UpstreamError('failed', `${url.host} answered ${status}`, {
     status,

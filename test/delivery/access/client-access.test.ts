@@ -7,6 +7,7 @@ import {
   ClientAccess,
   type ClientAccessOptions,
   type Pull,
+  NotShownError,
 } from '../../../src/delivery/access/client-access.ts'
 import type { Holder } from '../../../src/delivery/access/caller-proofs.ts'
 import type { Standing } from '../../../src/delivery/access/public-proofs.ts'
@@ -81,12 +82,13 @@ describe('a client of the mirror', () => {
           refused.add(nameOf(holder))
           return 'refused'
         },
-        isRefused: (holder, of) => {
+        refusal: (holder, of) => {
           assert.deepEqual(of, repository)
-          return refused.has(nameOf(holder))
+          return refused.has(nameOf(holder)) ? { tokenError: 'insufficient_scope' } : undefined
         },
-        refused: (holder, of) => {
+        refused: (holder, of, error) => {
           assert.deepEqual(of, repository)
+          assert.ok(error instanceof UpstreamError)
           refused.add(nameOf(holder))
           events.push(`refused to ${nameOf(holder)}`)
         },
@@ -150,6 +152,8 @@ describe('a client of the mirror', () => {
     assert.equal(error.status, 404)
     assert.equal(error.code, pull.kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN')
     assert.match(error.message, /^docker\.io\/org\/app[:@].+: docker\.io does not show it to this client$/)
+    assert.ok(error.cause instanceof NotShownError)
+    assert.equal(error.cause.tokenError, refused.has('ann') ? 'insufficient_scope' : undefined)
     return true
   }
 
