@@ -30,7 +30,7 @@ export interface Viewed {
   readonly chosen: ChosenStore
   readonly overlay: Overlay
   readonly refusedNodes: RefusedNodes
-  readonly owned: Pick<OwnedUpstream, 'credentialTroubles'>
+  readonly owned: Pick<OwnedUpstream, 'addresses' | 'credentialTroubles'>
   readonly index: ReplicatedIndex
   readonly swarm: ReplicatedSwarm
   readonly transfers: Transfers
@@ -106,10 +106,13 @@ function shownTransfers({ transfers, isKnownPublic }: Viewed, isOperator: boolea
 export async function peersView(viewed: Viewed): Promise<readonly PeerAnswer[]> {
   const { overlay, index, nodes, summary } = viewed
   const asked = await askNeighbours(nodes, overlay.peers())
-  const about = {
-    selfAddress: summary.self.address,
-    typicalOffset: typicalOffset(asked.flatMap(({ look }) => look.clockAheadMs ?? [])),
-  }
+  const clocks = [
+    ...asked.map(({ look }) => look.clockAheadMs),
+    ...viewed.owned.addresses().map(({ clockAhead }) => clockAhead),
+  ]
+  const offsets = clocks.filter((offset) => offset !== undefined)
+  // Of two clocks that differ nobody can tell which one is wrong.
+  const about = { selfAddress: summary.self.address, typicalOffset: offsets.length < 2 ? 0 : typicalOffset(offsets) }
   return asked.map(({ look, said }) => ({
     ...look,
     ...index.standing(look.id),

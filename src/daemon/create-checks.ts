@@ -5,7 +5,7 @@ import { withoutAccount } from '../upstream/registry/credential-troubles.ts'
 import { formatHostPort } from '../overlay/host-port.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import type { RefusedNodes } from '../overlay/refused-nodes.ts'
+import type { Mismatch, RefusedNodes } from '../overlay/refused-nodes.ts'
 import type { Log } from '../telemetry/log.ts'
 import { askNeighbours } from './ask-neighbours.ts'
 import type { ChosenStore } from './create-store.ts'
@@ -28,6 +28,8 @@ export interface CheckedParts {
 
 /** Members that are asked whether they reach this node: enough to tell a firewall from a peer that is ill. */
 const MAX_ASKED = 16
+/** Checks that look at what requests have shown to the daemon, or at the disk, and cost nothing. */
+const SEEN_BY_DAEMON = ['credentials', 'quota', 'space', 'upstream']
 
 /**
  * The checks of a daemon. Of registries it only says what its own requests have shown: a thousand nodes that ask Docker Hub at every start
@@ -54,18 +56,26 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
     // That it listens is known, and whether it is ready is said by itself.
     checks: ALL_CHECKS.filter(({ id }) => id !== 'ports'),
     late: ['peers', 'reachable'],
-    // That of credentials looks at what requests have shown, and costs nothing.
-    local: ALL_CHECKS.filter(({ id, isDecisive }) => isDecisive === true || id === 'credentials').map(({ id }) => id),
-    // Said at the start, or on first use.
-    quiet: ['certificates', 'credentials', ...(config.clusterSecretFile === undefined ? ['secret'] : [])],
+    local: ALL_CHECKS.filter(({ id, isDecisive }) => isDecisive === true || SEEN_BY_DAEMON.includes(id)).map(
+      ({ id }) => id,
+    ),
+    isQuiet: ({ id }) => {
+      // Logged at the start, or on first use.
+      if (id === 'certificates' || id === 'credentials') return true
+      if (id === 'secret' && config.clusterSecretFile === undefined) return true
+      // Logged for each node that is refused.
+      const refused = (wanted: Mismatch) => refusedNodes.recent().some(({ mismatch }) => mismatch === wanted)
+      return (id === 'secret' && refused('secret')) || (id === 'peers' && refused('version'))
+    },
     log,
     sources: {
       ...nodeSources(config),
       daemon,
       upstreams: async () =>
-        owned.addresses().map(({ registry, address, state }) => ({
+        owned.addresses().map(({ registry, address, state, clockAhead }) => ({
           registry,
           host: address,
+          clockAhead,
           ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
       certificates: () => owned.certificates(),

@@ -18,8 +18,8 @@ export interface CheckReport {
 export interface NodeChecksOptions extends Pick<NodeOptions, 'settings' | 'sources' | 'environment' | 'isContained'> {
   readonly checks: readonly Check[]
   readonly log: Pick<Log, 'info' | 'warn' | 'error'>
-  /** Of checks that are not logged, since that is said elsewhere. */
-  readonly quiet: readonly string[]
+  /** Whether another part of the daemon logs what a finding says. */
+  readonly isQuiet: (finding: Finding) => boolean
   /** Of checks whose answer means nothing yet while the node is starting. */
   readonly late: readonly string[]
   /** Of checks that look at files of this node alone, and are made more often. */
@@ -31,7 +31,8 @@ export interface NodeChecksOptions extends Pick<NodeOptions, 'settings' | 'sourc
 }
 
 const CHECK_TIMEOUT = 5 * second
-const EVERY = 5 * minute
+/** Each round asks some members one small question. */
+const EVERY = 1 * minute
 /** A setting that is lost while the node runs is told of within a minute. */
 const LOCAL_EVERY = 30 * second
 /** By then a node has met others, if it can. */
@@ -40,8 +41,8 @@ const START = 30 * second
 const FRESH = 10 * second
 
 /**
- * The checks of `nabo doctor` in a running daemon: at its start, every few minutes, and when somebody asks. Those that look at files alone are
- * made every half minute.
+ * The checks of `nabo doctor` in a running daemon: at its start, every minute, and when somebody asks. Those that look at files and at what the daemon
+ * has seen are made every half minute.
  */
 export class NodeChecks {
   readonly #options: NodeChecksOptions
@@ -141,12 +142,12 @@ export class NodeChecks {
 
   /** Each change once: a disk that fills by and by is no news every time. */
   #tell(findings: readonly Finding[]): void {
-    const { log, quiet } = this.#options
+    const { log, isQuiet } = this.#options
     const before = new Map(this.#report.findings.map((finding) => [finding.id, finding]))
     for (const finding of findings) {
       const { id, level, says, fix, seenBy } = finding
       const old = before.get(id)
-      if (quiet.includes(id) || (old !== undefined && isSame(old, finding))) continue
+      if (isQuiet(finding) || (old !== undefined && isSame(old, finding))) continue
       const fields = { check: id, fix, seenBy }
       if (level === 'error') log.error(fields, says)
       else if (level === 'warning') log.warn(fields, says)

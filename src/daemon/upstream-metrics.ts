@@ -21,13 +21,13 @@ export function observeUpstreams(
     staleTags: Readonly<StaleTags>
     addresses: () => readonly AddressView[]
     credentialTroubles: () => readonly CredentialTrouble[]
-    registryLabels: Pick<RegistryLabels, 'names'>
+    registryLabels: Pick<RegistryLabels, 'names' | 'of'>
   },
 ): void {
   const { quota, staleTags, registryLabels } = parts
   const registers = [registry]
   observeBreakers(registry, () => parts.addresses().filter((view) => registryLabels.names(view.registry)))
-  observeCredentials(registry, parts.credentialTroubles)
+  observeCredentials(registry, parts.credentialTroubles, registryLabels)
   const quotaGauge = (name: string, help: string, read: (view: QuotaView) => number) =>
     new Gauge({
       name,
@@ -82,17 +82,22 @@ export function observeUpstreams(
   )
 }
 
-function observeCredentials(registry: Registry, troubles: () => readonly CredentialTrouble[]): void {
+function observeCredentials(
+  registry: Registry,
+  troubles: () => readonly CredentialTrouble[],
+  labels: Pick<RegistryLabels, 'of'>,
+): void {
   registry.registerMetric(
     new Gauge({
       name: 'nabo_credential_troubles',
-      help: "Troubles with this node's own credentials that its last requests have shown, by reason: refused (a registry does not take an account), program (a credential helper or provider gives no answer), file (a file of credentials cannot be used).",
-      labelNames: ['reason'],
+      help: "Troubles with this node's own credentials that its last requests have shown, by reason: refused (a registry does not take an account), program (a credential helper or provider gives no answer), file (a file of credentials cannot be used). The registry is named for refused accounts.",
+      labelNames: ['reason', 'registry'],
       registers: [],
       collect() {
-        const all = troubles()
-        for (const reason of ['refused', 'program', 'file'] as const)
-          this.set({ reason }, all.filter(({ type }) => type === reason).length)
+        this.reset()
+        for (const reason of ['refused', 'program', 'file'] as const) this.set({ reason, registry: '' }, 0)
+        for (const trouble of troubles())
+          this.inc({ reason: trouble.type, registry: trouble.type === 'refused' ? labels.of(trouble.registry) : '' })
       },
     }),
   )

@@ -1,6 +1,7 @@
 import { errors } from 'undici'
 
 import { HttpRequests } from '../http-client/http-requests.ts'
+import { clockAheadOf } from '../time/clock-ahead.ts'
 import { second } from '../time/units.ts'
 
 export interface HttpLook {
@@ -69,12 +70,4 @@ async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
     // The bytes until then suffice.
   }
   return Buffer.concat(chunks).subarray(0, MAX_BODY).toString('utf8')
-}
-
-/** The server's lead in milliseconds, from a `Date` header, which has whole seconds, and the times of request and answer. */
-export function clockAheadOf(date: string | undefined, began: number, ended: number): number | undefined {
-  const theirs = Date.parse(date ?? '')
-  if (Number.isNaN(theirs)) return undefined
-  if (theirs + second < began) return theirs + second - began
-  return theirs > ended ? theirs - ended : 0
 }

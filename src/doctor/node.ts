@@ -73,7 +73,7 @@ export interface UpstreamLook {
   /** It is a mirror of Nabo, perhaps this node's own. */
   readonly isNabo?: boolean
   /** How far its clock is ahead of ours, in milliseconds. */
-  readonly clockAhead?: number
+  readonly clockAhead?: number | undefined
 }
 
 /** What another node answered to a request with the secret that is in the file now. */

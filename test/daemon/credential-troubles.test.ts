@@ -84,9 +84,10 @@ describe('credentials that do not work', () => {
     assert.equal(ready, true)
     assert.ok(warnings.includes(`credentials: ${refused.says}`), warnings.join('; '))
     assert.deepEqual(await metric(node), [
-      'nabo_credential_troubles{reason="refused"} 1',
-      'nabo_credential_troubles{reason="program"} 0',
-      'nabo_credential_troubles{reason="file"} 0',
+      'nabo_credential_troubles{reason="refused",registry=""} 0',
+      'nabo_credential_troubles{reason="program",registry=""} 0',
+      'nabo_credential_troubles{reason="file",registry=""} 0',
+      `nabo_credential_troubles{reason="refused",registry="${REGISTRY}"} 1`,
     ])
     await pull(node)
     const said = node.lines.filter(({ msg }) => /refuses the user and password/.test(String(msg)))

@@ -79,7 +79,7 @@ for (const version of comparedVersions()) {
           warn: (_fields: object, message: string) => void lines.push(`warn: ${message}`),
           error: (_fields: object, message: string) => void lines.push(`error: ${message}`),
         },
-        quiet: [],
+        isQuiet: () => false,
         late: [],
         local: LOCAL,
         localEvery: 50,

@@ -30,7 +30,7 @@ describe('the checks in a daemon', () => {
       environment: {},
       checks: [check],
       log: { info: note('info'), warn: note('warn'), error: note('error') },
-      quiet: [],
+      isQuiet: () => false,
       late: [],
       fresh: 0,
       ...options,
@@ -73,7 +73,9 @@ describe('the checks in a daemon', () => {
   })
 
   it('leave out what means nothing yet, and are quiet about what is said elsewhere', async () => {
-    const { checks, lines } = checking(() => warning('it is so', 'change it'), { quiet: ['disk'] })
+    const { checks, lines } = checking(() => warning('it is so', 'change it'), {
+      isQuiet: ({ id }) => id === 'disk',
+    })
     assert.equal((await checks.ask()).level, 'warning')
     assert.deepEqual(lines, [])
     checks.stop()

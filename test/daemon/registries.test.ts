@@ -151,7 +151,7 @@ describe('a daemon in front of a private registry', () => {
     const hidden = await fetch(`${daemon.mirror}/v2/org/hidden/manifests/1?ns=${REGISTRY}`)
     await hidden.arrayBuffer()
     assert.equal(hidden.status, 401)
-    const told = daemon.lines.filter(({ msg }) => String(msg).includes('does not take the credentials'))
+    const told = daemon.lines.filter(({ msg }) => /credentials of this node|password of this node/.test(String(msg)))
     assert.deepEqual(
       told.map(({ level, registry }) => [level, registry]),
       [[40, REGISTRY]],

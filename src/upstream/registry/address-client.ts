@@ -1,5 +1,6 @@
 import { type Repository, canonicalRegistry } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
+import { clockAheadOf } from '../../time/clock-ahead.ts'
 import { abortable } from '../../time/deadline.ts'
 import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
@@ -48,7 +49,7 @@ export interface AddressClientOptions {
   /** Nobody counts pulls if absent. */
   readonly quota?: Pick<QuotaGate, 'mayGet' | 'observe' | 'refusalOf'> | undefined
   /** Told of credentials that a registry takes. */
-  readonly troubles?: Pick<CredentialTroubles, 'accepted'> | undefined
+  readonly troubles?: Pick<CredentialTroubles, 'accepted' | 'isRefused'> | undefined
   readonly log?: Pick<Log, 'warn'> | undefined
 }
 
@@ -69,7 +70,7 @@ export class AddressClient {
 
   constructor(options: AddressClientOptions) {
     this.#options = options
-    this.#nodeOrNobody = new NodeOrNobody(options.log)
+    this.#nodeOrNobody = new NodeOrNobody(options)
   }
 
   /** Answers with 200, 206 or 404. Throws UpstreamError for everything else. `health` is written to as things come to light. */
@@ -193,6 +194,7 @@ export class AddressClient {
     const event = { registry, method: asked.method, kind }
     const url = new URL(`${nameAt(asker.address, asker.repository)}/${asked.path}`, asker.address.api)
     health.status = 'connecting'
+    const began = Date.now()
     try {
       const response = await this.#options.http.request(url, {
         registry,
@@ -209,6 +211,7 @@ export class AddressClient {
       })
       this.#options.observe({ ...event, outcome: String(response.status) })
       if (response.url.origin === base.origin) {
+        noteClock(asker.address, response, began)
         const seat = seatOf(asker)
         const { status } = response
         this.#options.quota?.observe(authorized.anonymous ? { ...seat, account: undefined } : seat, kind, {
@@ -275,4 +278,12 @@ function withoutSecrets(
   const { username: _, encoding: __, ...values } = { username: '', encoding: undefined, ...credential }
   const secrets = [...Object.values(values), ...(authorization?.split(' ').slice(1) ?? [])]
   return text !== undefined && secrets.some((secret) => secret !== '' && text.includes(secret)) ? undefined : text
+}
+
+/** `began`: when the request was sent, in milliseconds since the epoch. */
+function noteClock(address: Address, response: HttpResponse, began: number): void {
+  // A cache on the way sends the date of the answer that it keeps.
+  if (response.header('age') !== undefined) return
+  const ahead = clockAheadOf(response.header('date'), began, Date.now())
+  if (ahead !== undefined) address.clock = { ahead, at: performance.now() }
 }

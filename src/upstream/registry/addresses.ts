@@ -4,6 +4,7 @@ import { atMost } from '../../async/at-most.ts'
 import { DOCKER_HUB, type Repository, canonicalRegistry, speaksPlainHttp } from '../../oci/reference.ts'
 import { type RegistryApi, registryApi } from '../../oci/registry-url.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
+import { minute } from '../../time/units.ts'
 import { realmBelongsTo } from './challenge.ts'
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts'
 
@@ -18,14 +19,20 @@ export interface Address extends RegistryApi {
   /** Its host is outside of the registry's domain, and may have an account of its own there. */
   readonly isElsewhere: boolean
   readonly breaker: CircuitBreaker
+  /** How far its clock was ahead of this node's when it answered last, in milliseconds, and when that was, by the monotonic clock. */
+  clock?: { readonly ahead: number; readonly at: number } | undefined
 }
 
 export interface AddressView {
   readonly registry: string
   readonly address: string
   readonly state: BreakerState
+  /** Milliseconds by which its clock is ahead of this node's; undefined if no answer of the last minutes tells. */
+  readonly clockAhead: number | undefined
 }
 
+/** This node's clock may be put right at any time, and old answers then say nothing. */
+const CLOCK_MEMORY = 5 * minute
 /** Cap on the registries that clients name, besides those of the flags. */
 const MAX_UNNAMED = 200
 
@@ -51,7 +58,13 @@ export class Addresses {
 
   views(): AddressView[] {
     const all = [...this.#named.values(), ...this.#unnamed.values()].flat()
-    return all.map(({ registry, name, breaker }) => ({ registry, address: name, state: breaker.state }))
+    const since = performance.now() - CLOCK_MEMORY
+    return all.map(({ registry, name, breaker, clock }) => ({
+      registry,
+      address: name,
+      state: breaker.state,
+      clockAhead: clock !== undefined && clock.at > since ? clock.ahead : undefined,
+    }))
   }
 
   /**

@@ -54,9 +54,15 @@ export class CredentialTroubles {
     if (!this.#kept.has(key))
       this.#log?.warn(
         { registry, address, account },
-        'a registry refuses the user and password of this node: put them right where they are kept',
+        'a registry refuses the user and password of this node: put them right where they are kept; public images are pulled without them',
       )
     this.note(key, { type: 'refused', registry, address, account })
+  }
+
+  /** Whether the registry has refused this account, and that has been logged. */
+  isRefused(asker: Asker): boolean {
+    const account = accountOf(asker)
+    return account !== undefined && this.#kept.has(keyOf(asker, account))
   }
 
   accepted(asker: Asker): void {

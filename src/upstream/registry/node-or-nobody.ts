@@ -5,9 +5,10 @@ import { repositoryKey } from '../../oci/reference.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { minute } from '../../time/units.ts'
 import { UpstreamError } from '../upstream.ts'
-import type { RegistryAnswer } from './address-client.ts'
+import type { AddressClientOptions, RegistryAnswer } from './address-client.ts'
 import type { Asker } from './authorization.ts'
 import { discard } from './bodies.ts'
+import type { CredentialTroubles } from './credential-troubles.ts'
 import { credentialId } from './credential.ts'
 
 /** Short: a password may be put right, or a right be given, at the registry. */
@@ -17,13 +18,21 @@ const MAX_REFUSED = 5000
 /** Asks with the node's own credentials. Those that are out of date must not take away what anybody may have. */
 export class NodeOrNobody {
   readonly #log: Pick<Log, 'warn'> | undefined
+  readonly #troubles: Pick<CredentialTroubles, 'isRefused'> | undefined
   readonly #now: () => number
   /** Until when a credential is not sent, which was refused for what was then shown to anybody. */
   readonly #refused = new LRUCache<string, number>(atMost(MAX_REFUSED))
 
-  /** `now` in milliseconds, monotonic. */
-  constructor(log: Pick<Log, 'warn'> | undefined, now: () => number = () => performance.now()) {
+  /** `troubles` logs accounts that a registry refuses; `now` in milliseconds, monotonic. */
+  constructor(
+    {
+      log,
+      troubles,
+    }: Pick<AddressClientOptions, 'log'> & { troubles?: Pick<CredentialTroubles, 'isRefused'> | undefined },
+    now: () => number = () => performance.now(),
+  ) {
     this.#log = log
+    this.#troubles = troubles
     this.#now = now
   }
 
@@ -53,7 +62,8 @@ export class NodeOrNobody {
       }
       this.#refused.set(key, this.#now() + REFUSED_LIFE)
       const fields = { registry: asker.address.registry, address: asker.address.name }
-      this.#log?.warn(fields, 'a registry does not take the credentials of this node: it was asked without')
+      if (this.#troubles?.isRefused(asker) !== true)
+        this.#log?.warn(fields, 'a registry does not take the credentials of this node: it was asked without')
       return answer
     }
   }

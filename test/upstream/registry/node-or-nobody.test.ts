@@ -117,7 +117,7 @@ describe('a node whose credentials are not taken', () => {
     try {
       let now = 0
       const sent: boolean[] = []
-      const nodeOrNobody = new NodeOrNobody(log, () => now)
+      const nodeOrNobody = new NodeOrNobody({ log }, () => now)
       const [address = assert.fail()] = new Addresses(new Map()).of('registry.test')
       const ask = () =>
         nodeOrNobody.ask({ address, repository: app, credential: wrong }, async ({ credential }: Asker) => {
