@@ -92,7 +92,8 @@ export async function doctorConfig(flags: ServeFlags): Promise<{ config: ServeCo
   }
 }
 
-function adminOf({ adminAddr: [address = { host: '127.0.0.1', port: 7953 }] }: ServeConfig): AdminClient {
+/** The admin listener that these settings name. */
+export function adminOf({ adminAddr: [address = { host: '127.0.0.1', port: 7953 }] }: ServeConfig): AdminClient {
   const host = isUnspecifiedAddress(address.host) ? '127.0.0.1' : address.host
   return new AdminClient({ url: new URL(`http://${formatHostPort({ ...address, host })}`) })
 }

@@ -6,13 +6,15 @@ import type { Command } from 'commander'
 import { defaultAdminSocket } from '../config/admin-socket.ts'
 import { differencesOf, givenFlags, parseGivenFlags } from '../config/given-flags.ts'
 import { parseDuration } from '../config/parse.ts'
-import type { ServeFlags } from '../config/serve-config.ts'
+import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import { addServeFlags, serveFlagsOf } from '../config/serve-flags.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
-import { type Finding, worst } from '../doctor/check.ts'
+import { type Finding, warning, worst } from '../doctor/check.ts'
+import { settingsCheck } from '../doctor/checks/settings.ts'
 import { lookAt } from '../doctor/node.ts'
 import { renderFindings } from '../doctor/render.ts'
 import { runChecks } from '../doctor/run-checks.ts'
+import { errorText } from '../telemetry/log.ts'
 import { second } from '../time/units.ts'
 import { ADMIN_API } from '../contracts/admin-api.ts'
 import { AdminClient } from './admin-client.ts'
@@ -51,12 +53,19 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
   const { doctorConfig, doctorSources } = await import('./doctor-sources.ts')
   const given = givenFlags(process.argv.slice(2))
   const running = await flagsOfDaemon(flags, timeout / 2)
-  const { config, addressProblem } = await doctorConfig(running?.flags ?? flags)
-  const differences = running === undefined ? [] : differencesOf(given, running.given)
+  const { config, addressProblem } = await doctorConfig(running.isKnown ? running.flags : flags)
   const signal = AbortSignal.timeout(timeout + SLACK)
-  const sources = doctorSources(config, { timeout, ...(running === undefined ? {} : { admin: running.admin }) })
-  const node = lookAt({ settings: config, differences, addressProblem, environment: process.env, sources, signal })
-  const findings = await runChecks(ALL_CHECKS, node, { timeout, signal })
+  const look = async () => {
+    const differences = running.isKnown ? differencesOf(given, running.given) : []
+    const sources = doctorSources(config, { timeout, ...(running.isKnown ? { admin: running.admin } : {}) })
+    const node = lookAt({ settings: config, differences, addressProblem, environment: process.env, sources, signal })
+    return runChecks(ALL_CHECKS, node, { timeout, signal })
+  }
+  const told =
+    running.isKnown || running.reason === undefined
+      ? undefined
+      : await findingsOfDaemon(config, running.reason, { timeout, signal })
+  const findings = told ?? (await look())
   const level = worst(findings)?.level ?? 'ok'
   const colours = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
   const text = json
@@ -66,19 +75,50 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
   return exitCodeOf(findings)
 }
 
-/** What the daemon of this node was started with, if its socket answers; relative paths then start where the daemon's do. */
+/**
+ * What the daemon of this node was started with, if its socket answers; relative paths then start where the daemon's do. Otherwise why the socket does not
+ * answer; no reason if none is to be asked.
+ */
 async function flagsOfDaemon({ adminSocket = defaultAdminSocket() }: ServeFlags, timeout: number) {
-  if (adminSocket === 'none') return undefined
+  if (adminSocket === 'none') return { isKnown: false, reason: undefined } as const
   const admin = new AdminClient({ socket: resolve(adminSocket) })
   try {
     const { workingDirectory, flags: given } = await admin.call(ADMIN_API.settings, {}, { timeout })
     const flags = parseGivenFlags(given)
     if (existsSync(workingDirectory)) process.chdir(workingDirectory)
-    return { admin, given, flags }
-  } catch {
-    // No daemon, one of another user, or an older version: the flags given here are checked.
+    return { isKnown: true, admin, given, flags } as const
+  } catch (error) {
+    // No daemon, one of another user, or an older version.
     await admin.close()
+    return { isKnown: false, reason: errorText(error) } as const
+  }
+}
+
+/**
+ * The findings of a daemon that answers on TCP alone, where the flags given here may not be its own, and a finding that says so. undefined if there is none, or
+ * one without a socket: then the flags given here are checked.
+ */
+async function findingsOfDaemon(
+  config: ServeConfig,
+  reason: string,
+  options: { timeout: number; signal: AbortSignal },
+): Promise<readonly Finding[] | undefined> {
+  const { adminOf } = await import('./doctor-sources.ts')
+  const admin = adminOf(config)
+  try {
+    const { adminSocket } = await admin.call(ADMIN_API.status, {}, options)
+    if (adminSocket === undefined) return undefined
+    const { findings } = await admin.call(ADMIN_API.checks, {}, options)
+    const outcome = warning(
+      `the flags of the daemon cannot be read, so its own findings are shown: ${reason}`,
+      `run nabo doctor as the user of the daemon, with --admin-socket ${adminSocket}`,
+    )
+    return [{ id: settingsCheck.id, title: settingsCheck.title, ...outcome }, ...findings]
+  } catch {
+    options.signal.throwIfAborted()
     return undefined
+  } finally {
+    await admin.close()
   }
 }
 

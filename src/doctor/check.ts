@@ -10,9 +10,9 @@ export interface Finding {
   /** One sentence. */
   readonly says: string
   /** What to change: a command, or a line and its file. */
-  readonly fix?: string
+  readonly fix?: string | undefined
   /** Addresses of the other nodes that report it; absent if this node has found it out itself. */
-  readonly seenBy?: readonly string[]
+  readonly seenBy?: readonly string[] | undefined
 }
 
 export type Outcome = Omit<Finding, 'id' | 'title'>

@@ -158,6 +158,20 @@ describe('nabo doctor beside a daemon', () => {
         /other flags than those given here: --store \(containerd here, directory there\); its own/,
       )
       assert.equal(other.get('content')?.says, plain.get('content')?.says)
+      // As of a user who may not open the socket.
+      const [admin = ''] = (await nabo.listening()).admin
+      const { stdout } = await execute(bin, [
+        ...['doctor', '--json', '--admin-socket', join(directory, 'other.sock'), '--admin-addr', admin],
+        ...['--cache-dir', join(bin, 'none')],
+      ])
+      const shut = JSON.parse(stdout) as { findings: { id: string; level: string; says: string; fix?: string }[] }
+      const of = (id: string) => shut.findings.find((finding) => finding.id === id)
+      assert.match(
+        of('settings')?.says ?? '',
+        /^the flags of the daemon cannot be read, so its own findings are shown: /,
+      )
+      assert.ok(of('settings')?.fix?.includes(`--admin-socket ${socket}`))
+      assert.equal(of('content')?.says, plain.get('content')?.says)
     } finally {
       await nabo.stop()
       await rm(directory, { recursive: true, force: true })
