@@ -33,7 +33,7 @@ const DIRECTORIES = ['/etc/ssl/certs', '/etc/pki/tls/certs']
 const MAX_BYTES = 8 * 1024 * 1024
 const MAX_ENTRIES = 2000
 const MAX_CERTIFICATES = 5000
-const TIMEOUT = 5 * second
+const TIMEOUT = 15 * second
 
 /**
  * Makes this process trust the certificate authorities of the machine, on first use and once. Not by Node's own `system` list: that blocks the

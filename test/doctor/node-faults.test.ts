@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -260,6 +260,16 @@ describe('the doctor at a node with one fault', () => {
     assert.deepEqual(some.seenBy, ['10.0.0.3:7951'])
     assert.match(some.fix ?? '', /port 7951.*--advertise-addr/)
     assert.equal((await look(at('10.0.0.3:7951', cannotReachUs))).level, 'error')
+    const told = {
+      ...nothing,
+      daemon: async () => ({ ...running(1), self: { address: '127.0.0.1:7951' } }) as DaemonLook,
+    }
+    const loopback = await one('reachable', ['--cluster-secret-file', await secretFile()], { sources: told })
+    assert.deepEqual([loopback.level, /127\.0\.0\.1:7951, which is loopback/.test(loopback.says)], ['warning', true])
+    assert.match(loopback.fix ?? '', /--advertise-addr/)
+    const closed = ['--peer-addr', '127.0.0.1:7951', '--router-addr', '127.0.0.1:7952']
+    const here = { ...told, neighbours: async () => [neighbour()] }
+    assert.equal((await one('reachable', closed, { sources: here })).level, 'ok')
   })
 
   it('registries: one that does not answer, and one that is ill', async () => {
@@ -337,6 +347,17 @@ describe('the doctor at a node with one fault', () => {
     assert.deepEqual([finding.level, finding.fix], ['error', '--cache-dir <a directory>'])
     assert.equal((await one('content', ['--cache-dir', join(directory, 'new/cache')])).level, 'ok')
     assert.equal((await one('space', ['--cache-dir', join(directory, 'new/cache')])).title, 'free space')
+  })
+
+  it('space: a cache that may take more than the disk has, before the first start too', async () => {
+    const cache = join(directory, 'cache')
+    await mkdir(join(cache, 'blobs/sha256'), { recursive: true })
+    await writeFile(join(cache, 'blobs/sha256/a'), Buffer.alloc(3 * 2 ** 20))
+    const alone = { daemon: async () => ({ state: 'absent' }) as const }
+    const finding = await one('space', ['--cache-dir', cache, '--cache-size', '4096TiB'], { sources: alone })
+    assert.equal(finding.level, 'warning')
+    assert.match(finding.says, /^the cache may take \d+ GiB \(--cache-size\), but .* beside 3 MiB in the cache$/)
+    assert.match(finding.fix ?? '', /^set --cache-size below /)
   })
 
   it('gives up a check that hangs, and one that breaks, and makes the others', async () => {

@@ -33,7 +33,7 @@ const findingsSchema = z.object({
 })
 type Findings = z.infer<typeof findingsSchema>['findings']
 const peersSchema = z.object({ peers: z.array(findingsSchema.extend({ address: z.string() })) })
-const readinessSchema = z.object({ reasons: z.array(z.string()), warnings: z.array(z.string()) })
+const readinessSchema = z.object({ warnings: z.array(z.string()) })
 
 interface Lane {
   readonly healthy: ClusterNode
@@ -78,7 +78,7 @@ async function onlyFinding(fault: Fault, look: () => Promise<Findings>): Promise
   return found
 }
 
-/** `/readyz` has the finding, and the log has it once. */
+/** `/readyz` has this finding and no other, and the log has it once. */
 async function daemonNames({ finding: [, says], logs = says }: Fault, node: ClusterNode, nabo: NaboProcess) {
   const named = () => nabo.logs.filter((line) => /"level":"(?:warn|error)"/.test(line) && logs.test(messageOf(line)))
   await eventually(
@@ -86,15 +86,21 @@ async function daemonNames({ finding: [, says], logs = says }: Fault, node: Clus
     async () => {
       // The daemon makes its checks when somebody asks, too.
       await node.fetch('http://127.0.0.1:7953/api/v1/checks')
-      const { reasons, warnings } = await answerOf(node, '/readyz', readinessSchema)
-      return [...reasons, ...warnings].some((text) => says.test(text.replace(/^[^:]*: /, ''))) && named().length > 0
+      const all = await readinessOf(node)
+      return all.length === 1 && all.every((text) => says.test(text)) && named().length > 0
     },
     { timeoutMs: 60_000, everyMs: 1_000 },
   ).catch(async (cause: unknown) => {
-    const readiness = JSON.stringify(await answerOf(node, '/readyz', readinessSchema))
+    const readiness = JSON.stringify(await readinessOf(node))
     throw new Error(`${readiness}\n${nabo.logs.join('\n')}`, { cause })
   })
   assert.equal(named().length, 1, named().join('\n'))
+}
+
+/** The findings in `/readyz`, without the titles of the checks. */
+async function readinessOf(node: ClusterNode): Promise<readonly string[]> {
+  const { warnings } = await answerOf(node, '/readyz', readinessSchema)
+  return warnings.map((text) => text.replace(/^[^:]*: /, ''))
 }
 
 function messageOf(line: string): string {
@@ -169,6 +175,9 @@ describe('one fault at a time', { skip, concurrency: LANES }, () => {
       expected,
       JSON.stringify(beside),
     )
+    await healthy.fetch('http://127.0.0.1:7953/api/v1/checks')
+    const named = await readinessOf(healthy)
+    assert.ok(named.length <= expected.length, `the healthy node: ${named.join('; ')}`)
   }
 
   for (const [number, fault] of FAULTS.entries()) {

@@ -201,8 +201,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'patterns of images that contradict the registries',
-    flags: () => ['--registries', 'ghcr.io', '--include', 'docker.io/library/*'],
-    finding: ['images', /--include docker\.io\/library\/\* has no effect/],
+    flags: () => ['--registries', 'docker.io', '--include', 'ghcr.io/org/*'],
+    finding: ['images', /--include ghcr\.io\/org\/\* has no effect/],
   },
   {
     name: 'a cache larger than its disk',

@@ -1,5 +1,5 @@
-import { statfs } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { readdir, stat, statfs } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 
 import { type Check, error, ok, unknown, warning } from '../check.ts'
 import { type Node, storeOf } from '../node.ts'
@@ -26,13 +26,15 @@ export const spaceCheck: Check = {
       ? 'make room, or choose --cache-dir on another disk'
       : 'make room: crictl rmi --prune removes images that nothing uses'
     const isBelow = (limit: typeof NONE) => free < Math.min(size * limit.share, limit.bytes)
-    if (isBelow(NONE)) return error(says, fix)
-    const held = await cachedBytes(node)
     const { cacheSize } = node.settings
-    if (isCache && held !== undefined && free + held < cacheSize)
+    const held = isCache ? await cachedBytes(node, path) : 0
+    const isTooSmall = isCache && free + held < cacheSize
+    const smaller = `set --cache-size below ${show(free + held)}, or choose --cache-dir on a larger disk`
+    if (isBelow(NONE)) return error(says, isTooSmall ? `make room; or ${smaller}` : fix)
+    if (isTooSmall)
       return warning(
         `the cache may take ${show(cacheSize)} (--cache-size), but ${says}, beside ${show(held)} in the cache`,
-        `set --cache-size below ${show(free + held)}, or choose --cache-dir on a larger disk`,
+        smaller,
       )
     if (isBelow(LITTLE)) return warning(`only ${says}`, fix)
     // Some filesystems have no such limit, and say 0.
@@ -42,10 +44,16 @@ export const spaceCheck: Check = {
   },
 }
 
-/** Bytes of the blobs in the cache; undefined if no daemon runs that knows them. */
-async function cachedBytes(node: Node): Promise<number | undefined> {
+/** Bytes of the blobs in the cache, by its files where no daemon runs that knows. */
+async function cachedBytes(node: Node, directory: string): Promise<number> {
   const daemon = await node.daemon()
-  return daemon.state === 'running' ? daemon.storedBytes : undefined
+  if (daemon.state === 'running') return daemon.storedBytes
+  const entries = await readdir(join(directory, 'blobs'), { recursive: true, withFileTypes: true }).catch(() => [])
+  const files = entries.filter((entry) => entry.isFile())
+  const sizes = await Promise.all(
+    files.map(({ parentPath, name }) => stat(join(parentPath, name)).catch(() => undefined)),
+  )
+  return sizes.reduce((sum, found) => sum + (found?.size ?? 0), 0)
 }
 
 interface Disk {
