@@ -106,6 +106,28 @@ describe('the media type that a registry gives a manifest', () => {
     assert.equal(registry.requests('GET', 'manifests').length, before)
   })
 
+  it(
+    'comes with containerd from the image, whatever the bytes are: containerd imports all of these',
+    needsContainerd,
+    async () => {
+      await using containerd = await (await Lab.create()).start()
+      for (const [name, content] of Object.entries(ODD)) {
+        const isIndex = content.descriptor.mediaType === MEDIA_TYPES.dockerIndex
+        const manifests = isIndex ? [content, image.manifest] : [content]
+        const odd: Image = { ...image, root: content, index: isIndex ? content : undefined, manifests }
+        // containerd removes a layer that it does not find in the manifest, so only the manifest has a source label.
+        await containerd.pull('k8s.io', odd, { registry: 'docker.io', name, tag: '1' }, [content])
+      }
+      const before = registry.requests('GET', 'manifests').length
+      const node = await lab.start([...flags(), '--store', 'containerd', '--containerd-socket', containerd.socket])
+      const held = new Set(Object.values(ODD).map(({ descriptor }) => descriptor.digest))
+      await eventually('all are listed', async () => (await node.status()).blobs >= held.size)
+      await requireTypes(node, 'digest')
+      await requireTypes(node, 'tag')
+      assert.equal(registry.requests('GET', 'manifests').length, before)
+    },
+  )
+
   it('comes with containerd from its image, else from the index above it', needsContainerd, async () => {
     const child = contentOf(unstated, MEDIA_TYPES.dockerManifest)
     const root = indexOf([child])

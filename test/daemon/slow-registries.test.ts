@@ -17,6 +17,7 @@ import { OddServer } from '../support/registry-clients.ts'
 
 const TAGS = Array.from({ length: 11 }, (_, index) => `t${index}`)
 const headers = { accept: MANIFEST_ACCEPT.join(', ') }
+const IMAGES = new Map(TAGS.map((tag) => [tag, makeImage({ layers: [{ size: 100, seed: tag }] })]))
 const bytes = Buffer.from('{"schemaVersion":2}')
 
 /** What containerd asks: it goes on to the registry by itself. */
@@ -34,7 +35,7 @@ describe('a registry that does not answer', () => {
     image = makeImage({ layers: [{ size: 5000, seed: 'slow' }] })
     hub = await createHub()
     await hub.publish('app', 'slow', image)
-    for (const tag of TAGS) await hub.publish('app', tag, makeImage({ layers: [{ size: 100, seed: tag }] }))
+    for (const [tag, one] of IMAGES) await hub.publish('app', tag, one)
   })
   after(() => hub.close())
   beforeEach(async () => {
@@ -65,20 +66,26 @@ describe('a registry that does not answer', () => {
     return counts.reduce((sum, count = '0') => sum + Number(count), 0)
   }
 
-  it('whose packets are dropped is left alone after a burst of tags, which come from a neighbour meanwhile', async () => {
-    await using dropped = await FullBacklog.start()
+  /** A node with all the tags, and another one that knows it. */
+  const neighbours = async (upstream: string, flags: readonly string[] = []) => {
     const kept = { directory: join(directory, 'cache') }
     const data = ['--data-dir', join(directory, 'data')]
     const filling = await runDaemon(['--upstream', `docker.io=${hub.registryUrl}`, ...data], kept)
     for (const tag of TAGS) await ask(filling, byNamespace(tag), 'GET')
     // What the swarm shares about tags is forgotten with the process; the cache and the proofs of access are kept.
     await filling.stop()
-    await start(hub.registryUrl, data, kept)
-    const node = await start(dropped.url, ['--upstream-timeout', '5s'])
+    const holder = await start(hub.registryUrl, data, kept)
+    const node = await start(upstream, flags)
     await eventually('its tags are announced', async () => {
       const { peers, index } = await node.status()
       return peers === 1 && index.claims >= 2 * TAGS.length
     })
+    return { holder, node }
+  }
+
+  it('whose packets are dropped is left alone after a burst of tags, which come from a neighbour meanwhile', async () => {
+    await using dropped = await FullBacklog.start()
+    const { node } = await neighbours(dropped.url, ['--upstream-timeout', '5s'])
     const first = await Promise.all(TAGS.map((tag) => ask(node, byNamespace(tag))))
     assert.deepEqual(new Set(first.map(({ status }) => status)), new Set([200]))
     assert.deepEqual(new Set(first.map((answer) => answer.headers.get('nabo-source'))), new Set(['peer']))
@@ -88,6 +95,39 @@ describe('a registry that does not answer', () => {
     for (const { statusText } of missing) assert.match(statusText, /left alone for another \d+ s/)
     await eventually('the requests to the registry have ended', async () => (await requests(node)) >= TAGS.length)
     assert.equal(await requests(node), TAGS.length)
+  })
+
+  it('yet leaves the neighbours to be asked beside it, about each tag of a burst', async () => {
+    const neighbourAsked = Promise.withResolvers<void>()
+    await using registry = await OddServer.start(({ url = '' }, response) => {
+      const { descriptor } = IMAGES.get(/manifests\/(t\d+)/.exec(url)?.[1] ?? '')?.root ?? assert.fail(url)
+      const about = { 'content-type': descriptor.mediaType, 'docker-content-digest': descriptor.digest }
+      void neighbourAsked.promise.then(() =>
+        response.writeHead(200, { ...about, 'content-length': descriptor.size }).end(),
+      )
+    })
+    const { holder, node } = await neighbours(registry.url)
+    const answers = Promise.all(TAGS.map((tag) => ask(node, byNamespace(tag))))
+    await eventually('the neighbour has been asked about all', () => {
+      const asked = holder.lines.filter(({ listener, kind }) => listener === 'peer' && kind === 'manifest')
+      return asked.length >= TAGS.length
+    })
+    assert.equal(await requests(node), 0)
+    neighbourAsked.resolve()
+    // Had the neighbour been asked only after the registry had failed, its answer would be the one.
+    for (const answer of await answers)
+      assert.deepEqual([answer.status, answer.headers.get('nabo-source')], [200, 'upstream'])
+  })
+
+  it('for the time of --upstream-timeout is given up for a client without another host, and not before', async () => {
+    await using silent = await OddServer.start(() => {})
+    const node = await start(silent.url, ['--upstream-timeout', '6s'])
+    const began = performance.now()
+    const { status } = await ask(node, byName('v1'))
+    assert.equal(status, 404)
+    const waited = performance.now() - began
+    // A timer may fire a little before the clock says so.
+    assert.ok(waited >= 5990, `${waited} ms`)
   })
 
   it('that takes requests and never answers is left alone after three of them', async () => {
