@@ -66,11 +66,11 @@ export async function rolledOut(cluster: KubernetesCluster, name: string): Promi
   }
 }
 
-/** Returns when a pod runs. */
-export async function running(cluster: KubernetesCluster, name: string): Promise<void> {
+/** Returns when a pod runs. Throws an Error with the events after `patienceMs`. */
+export async function running(cluster: KubernetesCluster, name: string, patienceMs = PATIENCE_MS): Promise<void> {
   try {
-    await cluster.kubectl.run(['wait', '--for=condition=Ready', `pod/${name}`, `--timeout=${PATIENCE_MS / 1000}s`], {
-      timeoutMs: PATIENCE_MS + 10_000,
+    await cluster.kubectl.run(['wait', '--for=condition=Ready', `pod/${name}`, `--timeout=${patienceMs / 1000}s`], {
+      timeoutMs: patienceMs + 10_000,
     })
   } catch (cause) {
     throw new Error(`${name} does not run:\n${await cluster.report()}`, { cause })
