@@ -1,5 +1,6 @@
 // The chart on a real Kubernetes: from its installation on an empty cluster to its removal, with pods that pull images in between.
 import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 
 import { chosenVariant } from '../support/containerd.ts'
@@ -15,6 +16,9 @@ const HUB_SECRET = 'https://index.docker.io/v1/'
 const NODES = 3
 /** A frozen daemon held pulls for 100 s before its probes were short; now it takes about 20 s. */
 const FROZEN_PATIENCE_MS = 60_000
+const OTHER_MIRROR = '[host."https://mirror.example"]\ncapabilities = ["pull", "resolve"]\n'
+/** Files of this node alone are looked at every 30 s. */
+const LOST_PATIENCE_MS = 60_000
 
 interface Finding {
   readonly id: string
@@ -74,6 +78,45 @@ describe('Nabo on Kubernetes', { skip }, () => {
     await rolledOut(cluster, 'always')
     const { blobGets, manifestGets } = await cluster.registries.hub.counters()
     assert.deepEqual({ blobGets, manifestGets }, { blobGets: 0, manifestGets: 0 })
+  })
+
+  it('says within a minute that a hosts.toml was overwritten: in /readyz, a metric and the log', async (t) => {
+    const worker = cluster.worker(1)
+    const paths = Object.keys(await worker.containerdFiles()).filter((path) => path.endsWith('/hosts.toml'))
+    assert.ok(paths.length > 0)
+    const files = await Promise.all(
+      paths.map(async (path) => {
+        const file = worker.node.outside(`/etc/containerd/${path}`)
+        return { file, text: await readFile(file, 'utf8') }
+      }),
+    )
+    const lost = /no hosts\.toml in \/etc\/containerd\/certs\.d sends containerd to Nabo/
+    // Neither `nabo doctor` nor /api/v1/checks is asked: either makes the checks at once.
+    const answer = async (path: string) => {
+      const { body } = await worker.node.fetch(`http://127.0.0.1:7953${path}`)
+      return Buffer.from(body).toString('utf8')
+    }
+    const warningsOf = async () => (JSON.parse(await answer('/readyz')) as { warnings: readonly string[] }).warnings
+    const hasLost = async () => (await warningsOf()).some((warning) => lost.test(warning))
+    const errors = async () => /^nabo_check_findings\{level="error"\} (\d+)$/m.exec(await answer('/metrics'))?.[1]
+    assert.deepEqual([await hasLost(), await errors()], [false, '0'])
+    const patience = { timeoutMs: LOST_PATIENCE_MS, everyMs: 500 }
+    const began = performance.now()
+    for (const { file } of files) await writeFile(file, OTHER_MIRROR)
+    try {
+      await eventually('/readyz says so', hasLost, patience)
+      t.diagnostic(`/readyz said so after ${((performance.now() - began) / 1000).toFixed(1)} s`)
+      assert.equal(await errors(), '1')
+      const { metadata } = await cluster.naboOn(worker)
+      const log = await cluster.kubectl.run(['-n', 'nabo', 'logs', metadata.name, '-c', 'nabo'])
+      const lines = log.split('\n').filter((line) => line.includes('"check":"hosts-toml"'))
+      assert.equal(lines.length, 1, log)
+      assert.match(lines[0] ?? '', lost)
+    } finally {
+      for (const { file, text } of files) await writeFile(file, text)
+    }
+    await eventually('/readyz says no more', async () => !(await hasLost()), patience)
+    assert.equal(await errors(), '0')
   })
 
   it('gives a private image to pods with the right secret', async () => {
