@@ -1,15 +1,18 @@
 // The life of an installation on a real Kubernetes: updates, outages and removal, while pods pull images.
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 
 import type { Image } from '../support/image-maker.ts'
 import { eventually } from '../support/poll.ts'
-import type { KubernetesCluster } from './support/kubernetes-cluster.ts'
+import { type KubernetesCluster, NABO } from './support/kubernetes-cluster.ts'
 import { kubernetesUnavailable, startCluster } from './support/lab.ts'
 import { sleeper } from './support/registries.ts'
 import { everywhere, pod, rolledOut, running, warnings } from './support/workloads.ts'
 
 const skip = (await kubernetesUnavailable()) ?? false
+/** A layer of 20 MB takes 20 s, longer than Helm. */
+const SLOW_BYTES_PER_SECOND = 1_000_000
 
 describe('an installation', { skip }, () => {
   let cluster: KubernetesCluster
@@ -22,12 +25,27 @@ describe('an installation', { skip }, () => {
   })
   after(() => cluster?.[Symbol.asyncDispose]())
 
-  const publish = async (name: string, layers = [20_000_000, 20_000_000]): Promise<Image> => {
-    const image = sleeper(cluster.programs.busybox, { seed: name, layers })
+  const publish = async (name: string): Promise<Image> => {
+    const image = sleeper(cluster.programs.busybox, { seed: name, layers: [20_000_000, 20_000_000] })
     await cluster.registries.hub.publish(name, '1', image)
     return image
   }
   const imageOf = (name: string) => `docker.io/library/${name}:1`
+  /** Starts a rollout on every node, and does `work` while a blob is on its way from the registry. Returns when every pod runs. */
+  const duringPulls = async (name: string, work: () => Promise<void>) => {
+    const { hub } = cluster.registries
+    await publish(name)
+    await hub.reset()
+    await hub.setFaults({ cdn: { bytesPerSecond: SLOW_BYTES_PER_SECOND } })
+    const open = async () => (await hub.transfers()).filter(({ ended }) => ended === undefined)
+    await cluster.apply(everywhere(name, { image: imageOf(name) }))
+    await eventually('a blob is on its way from the registry', async () => (await open()).length > 0)
+    await work()
+    assert.ok((await open()).length > 0, 'no blob was on its way any more')
+    await hub.setFaults({ cdn: {} })
+    await rolledOut(cluster, name)
+    assert.deepEqual(await warnings(cluster, 'default', name), [])
+  }
   /** Three rollouts, one after the other, none of which has a warning. */
   const rollouts = async (name: string) => {
     for (const round of ['a', 'b', 'c']) {
@@ -43,18 +61,41 @@ describe('an installation', { skip }, () => {
   }
 
   it('is updated while pods pull', async () => {
-    await cluster.startNabo({ logLevel: 'debug' })
+    await duringPulls('updating', async () => {
+      const { code, stderr } = await cluster.startNabo({
+        image: { repository: NABO.repository, tag: NABO.next },
+        logLevel: 'debug',
+      })
+      assert.equal(code, 0, stderr)
+      await eventually('a pod is replaced', async () =>
+        (await cluster.naboPods()).some(({ metadata }) => metadata.deletionTimestamp !== undefined),
+      )
+    })
     await rollouts('update')
     await cluster.naboReady()
     await cluster.together()
+    const images = (await cluster.naboPods()).map(({ status }) => status.containerStatuses[0]?.image)
+    assert.deepEqual(images, Array(cluster.workers.length).fill(`${NABO.repository}:${NABO.next}`))
   })
 
   it('is rolled back while pods pull', async () => {
-    await helm('rollback', 'nabo', '1')
+    await duringPulls('rolling-back', () => helm('rollback', 'nabo', '1'))
     await rollouts('rollback')
     await cluster.naboReady()
     await cluster.together()
     assert.deepEqual(await warnings(cluster, 'nabo', 'nabo'), [])
+  })
+
+  it('stays on a node that is drained, and serves its neighbours', async () => {
+    const worker = cluster.worker(2)
+    const before = await cluster.naboOn(worker)
+    const drain = ['drain', worker.name, '--ignore-daemonsets', '--force', '--delete-emptydir-data', '--timeout=60s']
+    await cluster.kubectl.run(drain, { timeoutMs: 70_000 })
+    const after = await cluster.naboOn(worker)
+    assert.equal(after.metadata.uid, before.metadata.uid)
+    assert.equal(after.status.containerStatuses[0]?.ready, true)
+    await cluster.together()
+    await cluster.kubectl.run(['uncordon', worker.name])
   })
 
   it('comes back with its node', async () => {
@@ -62,7 +103,10 @@ describe('an installation', { skip }, () => {
     await cluster.apply(pod('before-reboot', { image: imageOf('reboot'), node: 'node-0' }))
     await running(cluster, 'before-reboot')
     const worker = cluster.worker(2)
+    const members = worker.node.outside('/run/nabo/members.json')
+    await eventually('it has written down its neighbours', () => existsSync(members))
     await worker.powerOff()
+    assert.ok(!existsSync(members), 'what is in /run ends with the node')
     await publish('meanwhile')
     await cluster.apply(pod('meanwhile', { image: imageOf('meanwhile'), node: 'node-1' }))
     await running(cluster, 'meanwhile')
@@ -96,11 +140,12 @@ describe('an installation', { skip }, () => {
   })
 
   it('is removed while pods pull', async () => {
-    await publish('removal', [40_000_000, 40_000_000])
-    await cluster.apply(everywhere('removal', { image: imageOf('removal') }))
-    await cluster.uninstallNabo()
-    await rolledOut(cluster, 'removal')
-    assert.deepEqual(await warnings(cluster, 'default', 'removal'), [])
+    await duringPulls('removal', async () => {
+      await cluster.uninstallNabo()
+      await eventually('a pod is removed', async () =>
+        (await cluster.naboPods()).some(({ metadata }) => metadata.deletionTimestamp !== undefined),
+      )
+    })
     await cluster.naboGone()
     assert.deepEqual(await cluster.containerdFiles(), filesBefore)
   })

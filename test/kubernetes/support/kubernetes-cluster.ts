@@ -30,8 +30,8 @@ export interface KubernetesClusterOptions {
   readonly kubelet?: object
 }
 
-/** Nabo's image. */
-export const NABO = { repository: 'docker.io/nabo/nabo', tag: 'test' } as const
+/** Nabo's image, and the tag of another one, for updates. */
+export const NABO = { repository: 'docker.io/nabo/nabo', tag: 'test', next: '0.1.0' } as const
 
 const HUB_NUMBER = 2
 const CONTROL_NUMBER = 5
@@ -255,7 +255,8 @@ export class KubernetesCluster implements AsyncDisposable {
   /** The same without waiting. */
   async startNabo(values: object = {}): Promise<CommandResult> {
     const file = join(this.directory, 'values.json')
-    await writeFile(file, JSON.stringify({ image: NABO, ...values }))
+    const { repository, tag } = NABO
+    await writeFile(file, JSON.stringify({ image: { repository, tag }, ...values }))
     return this.helm([
       'upgrade',
       '--install',
@@ -370,14 +371,12 @@ export class KubernetesCluster implements AsyncDisposable {
   }
 }
 
-/** Under two tags, for updates. As an image trusts the usual authorities, this one trusts those of the registries here. */
+/** Two images of it, for updates. As an image trusts the usual authorities, these trust those of the registries here. */
 async function publishNabo({ hub, authority }: Registries, archive: string): Promise<void> {
   const path = 'registries-ca.crt'
-  const image = makeImage({
-    archive,
-    programs: [{ file: authority, path }],
-    environment: [`NODE_EXTRA_CA_CERTS=/${path}`],
-    layers: [],
-  })
-  for (const tag of [NABO.tag, '0.1.0']) await hub.publish('nabo/nabo', tag, image)
+  for (const tag of [NABO.tag, NABO.next]) {
+    const environment = [`NODE_EXTRA_CA_CERTS=/${path}`, `IMAGE_TAG=${tag}`]
+    const image = makeImage({ archive, programs: [{ file: authority, path }], environment, layers: [] })
+    await hub.publish('nabo/nabo', tag, image)
+  }
 }

@@ -30,12 +30,27 @@ function podSpec({ image, pullPolicy = 'IfNotPresent', secrets = [], node, image
 
 /** One pod on every node at once. */
 export function everywhere(name: string, options: WorkloadOptions): object {
+  return daemonSet(name, podSpec(options))
+}
+
+/** On every node so many loops that use all the CPU they get, each with the CPU request of a Nabo pod, so with its share. */
+export function busyLoops(name: string, { image, loops }: { image: string; loops: number }): object {
+  const containers = Array.from({ length: loops }, (_, i) => ({
+    name: `loop-${i}`,
+    image,
+    command: ['/bin/busybox', 'sh', '-c', 'while :; do :; done'],
+    resources: { requests: { cpu: '100m' } },
+  }))
+  return daemonSet(name, { terminationGracePeriodSeconds: 0, automountServiceAccountToken: false, containers })
+}
+
+function daemonSet(name: string, spec: object): object {
   const labels = { app: name }
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
     metadata: { name },
-    spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: podSpec(options) } },
+    spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec } },
   }
 }
 
@@ -66,11 +81,11 @@ export async function rolledOut(cluster: KubernetesCluster, name: string): Promi
   }
 }
 
-/** Returns when a pod runs. */
-export async function running(cluster: KubernetesCluster, name: string): Promise<void> {
+/** Returns when a pod runs. Throws an Error with the events after `patienceMs`. */
+export async function running(cluster: KubernetesCluster, name: string, patienceMs = PATIENCE_MS): Promise<void> {
   try {
-    await cluster.kubectl.run(['wait', '--for=condition=Ready', `pod/${name}`, `--timeout=${PATIENCE_MS / 1000}s`], {
-      timeoutMs: PATIENCE_MS + 10_000,
+    await cluster.kubectl.run(['wait', '--for=condition=Ready', `pod/${name}`, `--timeout=${patienceMs / 1000}s`], {
+      timeoutMs: patienceMs + 10_000,
     })
   } catch (cause) {
     throw new Error(`${name} does not run:\n${await cluster.report()}`, { cause })
