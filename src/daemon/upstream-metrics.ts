@@ -96,7 +96,9 @@ function observeCredentials(
       collect() {
         this.reset()
         for (const reason of ['refused', 'program', 'file'] as const) this.set({ reason, registry: '' }, 0)
-        for (const trouble of troubles())
+        // A client may name a registry whose tokens come from another domain: that is no fault of this node.
+        const own = troubles().filter(({ type }) => type !== 'withheld')
+        for (const trouble of own)
           this.inc({ reason: trouble.type, registry: trouble.type === 'refused' ? labels.of(trouble.registry) : '' })
       },
     }),

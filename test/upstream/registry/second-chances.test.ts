@@ -159,8 +159,8 @@ describe('a registry with several addresses', () => {
     for (let count = 0; count < 20; count += 1) assert.equal(await head(client), digest)
     assert.equal(first.seen.length, 3)
     assert.deepEqual(addresses.views(), [
-      { registry: 'docker.io', address: new URL(first.url).host, state: 'open' },
-      { registry: 'docker.io', address: new URL(second.url).host, state: 'closed' },
+      { registry: 'docker.io', address: new URL(first.url).host, state: 'open', clockAhead: 0 },
+      { registry: 'docker.io', address: new URL(second.url).host, state: 'closed', clockAhead: 0 },
     ])
     first.answer = manifest
     await eventually('it is tried again', () => addresses.views()[0]?.state === 'half-open')
