@@ -72,8 +72,13 @@ export function doctorSources(
       if (!includesRegistry(config.registries, DOCKER_HUB)) return []
       const { upstream: registry } = await upstream()
       // Only the headers matter: they carry the quota.
-      await registry.headManifest(QUOTA_REPOSITORY, 'latest', { signal }).catch(() => undefined)
-      return book.views()
+      let failure: unknown
+      await registry.headManifest(QUOTA_REPOSITORY, 'latest', { signal }).catch((error: unknown) => (failure = error))
+      const views = book.views()
+      // A registry that refuses or fails sends no quota, whether it has one or not.
+      if (views.length === 0 && failure !== undefined)
+        throw new Error(`${DOCKER_HUB} does not say whether it counts pulls: ${errorText(failure)}`, { cause: failure })
+      return views
     },
     resolve: async (name) => {
       if (isIP(name) !== 0) return []
