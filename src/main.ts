@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { Command, CommanderError } from 'commander'
 
 import { EXIT } from './cli/exit.ts'
+import { warnOfVariables } from './cli/warn-of-variables.ts'
 import { withoutUserinfo } from './config/userinfo.ts'
 import { VERSION } from './version.ts'
 
@@ -27,7 +28,8 @@ const program = new Command('nabo')
   // All commands take this over.
   .configureOutput({ outputError: (text, write) => write(withoutUserinfo(text)) })
   // An empty value is none, of which commander makes an empty text where there is no default.
-  .hook('preAction', (_program, command) => {
+  .hook('preAction', async (_program, command) => {
+    await warnOfVariables(command)
     for (const [name, value] of Object.entries(command.opts()))
       if (value === '') command.setOptionValue(name, undefined)
   })

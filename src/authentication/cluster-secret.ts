@@ -21,9 +21,10 @@ export async function readClusterSecrets(path: string): Promise<readonly Cluster
   try {
     text = await readFile(path, 'utf8')
   } catch (cause) {
-    throw new Error(`the cluster secret file ${path} cannot be read: ${(cause as NodeJS.ErrnoException).code}`, {
-      cause,
-    })
+    const { code } = cause as NodeJS.ErrnoException
+    const advice =
+      code === 'EACCES' ? ' (run Nabo as root, or let this user read the file of --cluster-secret-file)' : ''
+    throw new Error(`the cluster secret file ${path} cannot be read${advice}: ${code}`, { cause })
   }
   const secrets = text
     .slice(0, MAX_SECRET_FILE_BYTES + 1)

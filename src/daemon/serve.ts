@@ -2,8 +2,8 @@ import { EXIT } from '../cli/exit.ts'
 import type { GivenFlags } from '../config/given-flags.ts'
 import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import { describeProcess, findListeningProcess } from '../doctor/listening-process.ts'
-import { isThisProgram } from '../doctor/mirror-occupant.ts'
-import { formatHostPort } from '../overlay/host-port.ts'
+import { findMirrorOccupant, isThisProgram } from '../doctor/mirror-occupant.ts'
+import { type HostPort, formatHostPort } from '../overlay/host-port.ts'
 import { ListenError } from '../overlay/listen-error.ts'
 import { unknownVariables } from '../config/unknown-variables.ts'
 import { createLog, errorText } from '../telemetry/log.ts'
@@ -37,7 +37,7 @@ export async function serve(flags: ServeFlags, given: GivenFlags): Promise<numbe
   const signalled = nextSignal()
   const waiting = new AbortController()
   void signalled.then(() => waiting.abort())
-  let config: ServeConfig
+  let config: ServeConfig | undefined
   let daemon: Daemon
   try {
     config = await resolveAddresses(flags)
@@ -47,7 +47,7 @@ export async function serve(flags: ServeFlags, given: GivenFlags): Promise<numbe
       await stopWatchdog()
       return EXIT.ok
     }
-    process.stderr.write(`nabo: ${(await whyTaken(error)) ?? errorText(error)}\n`)
+    process.stderr.write(`nabo: ${(await whyTaken(error, config?.mirrorAddr ?? [])) ?? errorText(error)}\n`)
     log.debug({ err: error, stack: error instanceof Error ? error.stack : undefined }, 'could not start')
     await stopWatchdog()
     return EXIT.failed
@@ -68,13 +68,29 @@ export async function serve(flags: ServeFlags, given: GivenFlags): Promise<numbe
 }
 
 /** Names the program that has the address of a listener; undefined if that is not why the daemon could not start, or the program is unknown. */
-async function whyTaken(failure: unknown): Promise<string | undefined> {
+async function whyTaken(failure: unknown, mirrors: readonly HostPort[]): Promise<string | undefined> {
   if (!(failure instanceof ListenError) || failure.code !== 'EADDRINUSE') return undefined
   const listener = await findListeningProcess(failure.address).catch(() => undefined)
   if (listener === undefined) return undefined
-  if (listener.program !== undefined && isThisProgram(listener))
-    return `Nabo already runs on this machine (pid ${listener.program.pid}, which has ${formatHostPort(failure.address)}): nabo status shows it`
+  const { program, uid } = listener
+  const where = formatHostPort(failure.address)
+  if (program !== undefined && isThisProgram(listener))
+    return `Nabo already runs on this machine (pid ${program.pid}, which has ${where}): nabo status shows it`
+  if (program === undefined && (await isMirrorOf(uid, mirrors)))
+    return `Nabo already runs on this machine (as user ${uid}, who has ${where}): as that user nabo status shows it`
   return `${failure.message}; it is ${describeProcess(listener)}`
+}
+
+/** Whether a Nabo of user `uid` has one of the mirror addresses. The system shows a process of another user to root alone: what answers there tells. */
+async function isMirrorOf(uid: number, mirrors: readonly HostPort[]): Promise<boolean> {
+  for (const mirror of mirrors) {
+    const [occupant, listener] = await Promise.all([
+      findMirrorOccupant(new URL(`http://${formatHostPort(mirror)}`)),
+      findListeningProcess(mirror),
+    ]).catch(() => [])
+    if (occupant?.type === 'nabo' && listener?.uid === uid) return true
+  }
+  return false
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

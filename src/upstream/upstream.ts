@@ -126,9 +126,16 @@ export class UpstreamError extends Error {
   readonly retryAfter: number | undefined
   /** The quota that is used up, if that is why. */
   readonly limit: QuotaView | undefined
+  /** The message without the explanation. */
+  readonly brief: string
+  /** Whether a registry refuses the user and password of this node itself. */
+  readonly isNodeRefused: boolean
 
   constructor(reason: UpstreamError['reason'], message: string, options: UpstreamErrorOptions = {}) {
-    super(message, { cause: options.cause })
+    const { explanation } = options
+    super(explanation === undefined ? message : `${message}; ${explanation}`, { cause: options.cause })
+    this.brief = message
+    this.isNodeRefused = options.isNodeRefused ?? false
     this.reason = reason
     this.status = options.status
     this.tokenError = options.tokenError
@@ -143,4 +150,7 @@ interface UpstreamErrorOptions {
   readonly tokenError?: TokenError | undefined
   readonly retryAfter?: number | undefined
   readonly limit?: QuotaView | undefined
+  /** What the failure means for the reader of the message, which it ends with. */
+  readonly explanation?: string | undefined
+  readonly isNodeRefused?: boolean | undefined
 }

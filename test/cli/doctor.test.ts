@@ -10,6 +10,7 @@ import { type BareContainerd, criConfig, startBareContainerd } from '../support/
 import { findContainerd } from '../support/containerd.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
+import { makeImage } from '../support/image-maker.ts'
 import { NaboProcess } from '../support/nabo-process.ts'
 import { execute } from '../support/netns/commands.ts'
 
@@ -37,6 +38,8 @@ describe('nabo doctor on a node with everything', { skip: 'skip' in found ? foun
     directory = await mkdtemp(join(tmpdir(), 'nabo-doc-'))
     const certs = join(directory, 'certs.d')
     hub = await createHub({ quota: { anonymous: 100 } })
+    // As Docker Hub has it, so that everybody can look at the quota.
+    await hub.publish('ratelimitpreview/test', 'latest', makeImage({ layers: [{ size: 100, seed: 'quota' }] }))
     const binDir = 'binDir' in found ? found.binDir : ''
     containerd = await startBareContainerd({
       root: join(directory, 'c'),

@@ -301,6 +301,41 @@ describe('the commands that ask a running node', () => {
     assert.match(elsewhere.stderr, /^nabo: credentials go over plain HTTP only to this machine/)
   })
 
+  it('say of a name that the registry refuses that it does not exist, or is not public', async () => {
+    const a = await start()
+    for (const image of ['nosuch/thing:1', 'org/hidden:1', `nosuch/thing@sha256:${'1'.repeat(64)}`]) {
+      const { code, stdout, stderr } = await nabo(['pull', image, ...through(a)])
+      assert.equal(code, 1)
+      assert.match(stdout + stderr, /does not exist, or is not public/)
+      // Of a digest `find` says what the nodes hold.
+      for (const command of image.includes('@') ? (['warm'] as const) : (['warm', 'find'] as const)) {
+        const { code, stdout, stderr } = await nabo([command, image, ...at(a)])
+        assert.equal(code, 1)
+        assert.match(
+          stdout + stderr,
+          /denies access: 401 insufficient_scope; the image does not exist, or is not public/,
+        )
+      }
+    }
+  })
+
+  it("say that the registry refuses the node's own credentials", async () => {
+    const file = join(directory, 'config.json')
+    const entry = { username: 'ann', password: 'mistyped' }
+    await writeFile(file, JSON.stringify({ auths: { 'https://index.docker.io/v1/': entry } }), { mode: 0o600 })
+    const a = await start(['--credentials-file', file])
+    for (const [command, flags] of [
+      ['pull', through(a)],
+      ['warm', at(a)],
+      ['find', at(a)],
+    ] as const) {
+      const { code, stdout, stderr } = await nabo([command, 'org/hidden:1', ...flags])
+      assert.equal(code, 1)
+      assert.match(stderr, /it refuses this node's own credentials, see nabo doctor/, stdout)
+      assert.doesNotMatch(stderr, /creds-stdin|mistyped|not public/)
+    }
+  })
+
   it('notice wrong bytes, show what is under way, and end when they are told to', async () => {
     const a = await start()
     const [layer] = image.layers

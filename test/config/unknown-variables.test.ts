@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { Command, Option } from 'commander'
+
 import { unknownVariables } from '../../src/config/unknown-variables.ts'
 
 describe('variables that look like those of serve', () => {
@@ -19,5 +21,7 @@ describe('variables that look like those of serve', () => {
       PATH: '/bin',
     }
     assert.deepEqual(unknownVariables(environment), ['NABO_UPSTREM'])
+    const own = new Command().addOption(new Option('--upstrem').env('NABO_UPSTREM'))
+    assert.deepEqual(unknownVariables(environment, own), [])
   })
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -229,11 +229,86 @@ describe('the process', () => {
     )
   })
 
+  it('says that Nabo already runs, as another user', asNobody, async () => {
+    await chmod(directory, 0o755)
+    const first = start(['serve', ...free()])
+    const { mirror } = await first.serving()
+    const { host } = new URL(mirror)
+    const second = start(['serve', ...free(), '--mirror-addr', host, '--cache-dir', '/nonexistent'], { uid: nobody })
+    assert.equal((await second.exited).code, 1)
+    assert.equal(
+      second.stderr,
+      `nabo: Nabo already runs on this machine (as user 0, who has ${host}): as that user nabo status shows it\n`,
+    )
+  })
+
+  it('says that Nabo already runs, also where another listener is refused first', asNobody, async () => {
+    await chmod(directory, 0o755)
+    const taken = async () => {
+      const probe = createServer().listen(0, '127.0.0.1')
+      await once(probe, 'listening')
+      const { port } = probe.address() as { port: number }
+      probe.close()
+      await once(probe, 'close')
+      return `127.0.0.1:${port}`
+    }
+    const flags = ['--mirror-addr', await taken(), '--router-addr', await taken()]
+    await start(['serve', ...free(), ...flags]).serving()
+    const second = start(['serve', ...free(), ...flags, '--cache-dir', join(directory, 'second')], { uid: nobody })
+    assert.equal((await second.exited).code, 1)
+    assert.match(second.stderr, /^nabo: Nabo already runs on this machine \(as user 0, who has \S+\)/)
+  })
+
+  it('names the flag and the user for files that it may not use', asNobody, async () => {
+    await chmod(directory, 0o755)
+    const secret = join(directory, 'secret')
+    await writeFile(secret, 'a secret that all nodes share\n', { mode: 0o600 })
+    const data = join(directory, 'data')
+    const owned = join(directory, 'cache')
+    await mkdir(owned)
+    await chown(owned, nobody, nobody)
+    for (const [flags, sentence] of [
+      [
+        ['--data-dir', data],
+        /^nabo: cannot keep the identity in \S+data\/identity\.key \(run Nabo as root, or set --data-dir to a directory that this user may write\): EACCES\n$/,
+      ],
+      [
+        ['--cluster-secret-file', secret],
+        /^nabo: the cluster secret file \S+ cannot be read \(run Nabo as root, or let this user read the file of --cluster-secret-file\): EACCES\n$/,
+      ],
+    ] as const) {
+      const nabo = start(['serve', ...free(), '--cache-dir', owned, ...flags], { uid: nobody })
+      assert.equal((await nabo.exited).code, 1, nabo.stdout)
+      assert.match(nabo.stderr, sentence)
+    }
+  })
+
   it('warns of a variable that looks like one of its own', async () => {
     const nabo = start(['serve', ...free()], { env: { NABO_UPSTREM: 'docker.io=http://127.0.0.1:1' } })
     await nabo.serving()
     const [warning] = nabo.lines().filter(({ msg }) => /these variables are none of Nabo/.test(String(msg)))
     assert.deepEqual(warning?.['variables'], ['NABO_UPSTREM'])
+  })
+
+  it('warns of it in the commands that read these variables too, and of none that they read', async () => {
+    const commands = [
+      ['doctor', '--json', '--timeout', '300ms', '--admin-addr', '127.0.0.1:1', '--admin-socket', 'none'],
+      ['configure', 'docker', '--dry-run', '--config-file', join(directory, 'daemon.json')],
+    ]
+    for (const command of commands) {
+      const env = {
+        NABO_UPSTREM: 'docker.io=http://127.0.0.1:1',
+        NABO_MIRROR_ADDR: '127.0.0.1:1',
+        NABO_PORT: 'tcp://x',
+      }
+      const nabo = start(command, { env })
+      await nabo.exited
+      const [warning] = nabo.stderr.split('\n')
+      assert.equal(
+        warning,
+        'nabo: NABO_UPSTREM is no variable of Nabo and has no effect: see nabo serve --help for the names',
+      )
+    }
   })
 
   it('waits for a port that another process is about to free, as long as it is told', async () => {

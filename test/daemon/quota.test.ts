@@ -3,16 +3,22 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 
 import { MANIFEST_ACCEPT } from '../../src/oci/manifest.ts'
+import { second } from '../../src/time/units.ts'
 import { type TestDaemon, runDaemon } from '../support/daemon.ts'
+
 import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub, HubOptions } from '../support/hub/hub.ts'
 import { type Image, makeImage } from '../support/image-maker.ts'
+import { execute } from '../support/netns/commands.ts'
 import { eventually } from '../support/poll.ts'
 
 const accept = MANIFEST_ACCEPT.join(', ')
 const HUB_ADDRESS = '127.0.0.1'
+const USED_UP = /the quota of docker\.io is used up until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ at the latest:/
+const BIN = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
 
 describe('nodes at a registry that counts pulls', () => {
   let images: Image[]
@@ -123,8 +129,8 @@ describe('nodes at a registry that counts pulls', () => {
     assert.equal(spent, 2)
     for (const by of ['digest', 'tag'] as const) {
       const message = await refusal(a, 2, by)
-      assert.match(message, /the quota of docker\.io is used up: .* allows 127\.0\.0\.1 2 pulls in 6 h and 0 remain/)
-      assert.match(message, /the window ends at the latest by 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
+      assert.match(message, USED_UP)
+      assert.match(message, /: \S+ allows 127\.0\.0\.1 2 pulls in 6 h and 0 remain$/)
     }
     assert.equal((await ask(a, 3, 'tag', 'HEAD')).status, 200)
     // b has never pulled: the HEAD for its tag says how things are.
@@ -135,6 +141,23 @@ describe('nodes at a registry that counts pulls', () => {
     await pull(b, 1, 'digest')
     assert.equal(await getsAt(hub), spent, 'nothing was asked in vain')
     assert.ok(Number((await metric(a, 'nabo_quota_refused_total'))[0]?.split(' ')[1]) >= 1)
+  })
+
+  it('give the reason at once when an image is brought to all of them', async () => {
+    const hub = await startHub({ quota: { anonymous: 1 } })
+    const [a, b] = [await start([hub]), await start([hub])]
+    await pull(a, 0)
+    const began = performance.now()
+    const warm = await execute(BIN, ['warm', 'app7:1', '--json', '--admin-socket', b.adminSocket])
+    assert.ok(performance.now() - began < 8 * second, 'no node has waited for a timeout of 10 s')
+    assert.equal(warm.code, 1, warm.stderr)
+    const lines = warm.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string; state?: string; message?: string })
+    const failed = lines.filter(({ state }) => state === 'failed')
+    assert.equal(failed.length, 2, warm.stdout)
+    for (const { message = '' } of failed) assert.match(message, USED_UP)
   })
 
   it('tell each other what remains where they are counted together', async () => {

@@ -14,7 +14,8 @@ import type { NeighbourLook } from '../../src/doctor/neighbours.ts'
 import { runDaemon } from '../support/daemon.ts'
 import { freePort } from '../support/free-port.ts'
 import { examine } from '../support/doctor.ts'
-import { createHub } from '../support/hub/create-hub.ts'
+import { createHub, everywhere } from '../support/hub/create-hub.ts'
+import { makeImage } from '../support/image-maker.ts'
 
 const SECRET = 'the secret of this cluster'
 
@@ -293,11 +294,22 @@ describe('the doctor at a node with one fault', () => {
 
   it('quota: what the registry says, without using any, and when little or nothing is left', async () => {
     await using hub = await createHub({ quota: { anonymous: 100 } })
+    await hub.publish('ratelimitpreview/test', 'latest', makeImage({ layers: [{ size: 100, seed: 'quota' }] }))
     const flags = ['--upstream', `docker.io=${hub.registryUrl}`, '--admin-addr', '127.0.0.1:1']
     const finding = await one('quota', flags)
     assert.equal(finding.level, 'ok', finding.says)
+    assert.match(finding.says, /^100 of 100 pulls in 6 hours are left/)
     const gets = (await hub.requests()).filter(({ method, path }) => method === 'GET' && path.includes('/manifests/'))
     assert.deepEqual(gets, [])
+    await hub.setFaults(everywhere({ down: true }))
+    const unasked = await one('quota', flags)
+    await hub.setFaults(everywhere({}))
+    assert.equal(unasked.level, 'unknown')
+    assert.match(unasked.says, /docker\.io does not say whether it counts pulls: 127\.0\.0\.1:\d+ cannot be reached/)
+    await using closed = await createHub({ quota: { anonymous: 100 } })
+    const refused = await one('quota', ['--upstream', `docker.io=${closed.registryUrl}`, '--admin-addr', '127.0.0.1:1'])
+    assert.equal(refused.level, 'unknown')
+    assert.match(refused.says, /docker\.io does not say whether it counts pulls: \S+ denies access: 401/)
     const view: QuotaView = {
       registry: 'docker.io',
       host: 'registry-1.docker.io',

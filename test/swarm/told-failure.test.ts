@@ -17,8 +17,8 @@ describe('a failure that another node tells', () => {
   it('is said to be so, in one bounded line', () => {
     assert.equal(told('hub.test answered 503').message, 'another node says: hub.test answered 503')
     assert.equal(told('run\r\n\u001b[31mthis ').message, 'another node says: run [31mthis')
-    assert.equal(told('x'.repeat(150)).message, `another node says: ${'x'.repeat(150)}`)
-    assert.equal(told('x'.repeat(300)).message, `another node says: ${'x'.repeat(149)}…`)
+    assert.equal(told('x'.repeat(200)).message, `another node says: ${'x'.repeat(200)}`)
+    assert.equal(told('x'.repeat(300)).message, `another node says: ${'x'.repeat(199)}…`)
   })
 
   it('is not said to be another node’s if this node has reported it', () => {

@@ -115,8 +115,8 @@ export class MirrorClient {
   }
 
   #refusal(status: number, body: Buffer): string {
-    const { code, message: said } = errorIn(body)
-    if (status === 401) {
+    const { code, message: said, isNodeRefused } = errorIn(body)
+    if (status === 401 && !isNodeRefused) {
       return this.#options.credential === undefined
         ? `the image does not exist, or is not public: check its name; for a private image give a user and password with --creds-stdin${said === undefined ? '' : ` (${said})`}`
         : `the registry does not take these credentials${said === undefined ? '' : `: ${said}`}`
@@ -142,12 +142,22 @@ function originOf(answer: HttpAnswer): Origin {
   return { source, ...(peer === undefined ? {} : { peer: printable(peer).slice(0, 300) }) }
 }
 
-function errorIn(body: Buffer): { readonly code?: unknown; readonly message?: string } {
+interface MirrorRefusal {
+  readonly code?: unknown
+  readonly message?: string
+  /** Whether the registry refuses the credentials of the mirror's node itself: others are no remedy for that. */
+  readonly isNodeRefused: boolean
+}
+
+function errorIn(body: Buffer): MirrorRefusal {
   try {
-    const { errors } = JSON.parse(body.toString('utf8')) as { errors?: { code?: unknown; message?: unknown }[] }
-    const { code, message } = errors?.[0] ?? {}
-    return { code, ...(typeof message === 'string' ? { message } : {}) }
+    const { errors } = JSON.parse(body.toString('utf8')) as {
+      errors?: { code?: unknown; message?: unknown; detail?: { isNodeRefused?: unknown } | null }[]
+    }
+    const { code, message, detail } = errors?.[0] ?? {}
+    const isNodeRefused = detail?.isNodeRefused === true
+    return { code, isNodeRefused, ...(typeof message === 'string' ? { message } : {}) }
   } catch {
-    return {}
+    return { isNodeRefused: false }
   }
 }

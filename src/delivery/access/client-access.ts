@@ -221,8 +221,14 @@ function isDenied(error: unknown): boolean {
 
 /** `cause`: the registry's refusal, if this request has met it. */
 function challenge(name: string, cause: unknown): OciError {
-  const why = isDenied(cause) ? errorText(cause) : 'its registry shows it to nobody without credentials'
-  return new OciError('UNAUTHORIZED', { message: `${name}: ${DENIED}: ${why}`, headers: CHALLENGE })
+  const refusal = cause instanceof UpstreamError && isDenied(cause) ? cause : undefined
+  // DENIED explains a refusal already.
+  const said = refusal?.isNodeRefused === true ? refusal.message : refusal?.brief
+  return new OciError('UNAUTHORIZED', {
+    message: `${name}: ${DENIED}: ${said ?? 'its registry shows it to nobody without credentials'}`,
+    headers: CHALLENGE,
+    ...(refusal?.isNodeRefused === true ? { detail: { isNodeRefused: true } } : {}),
+  })
 }
 
 /** The same message whether or not the content exists. */

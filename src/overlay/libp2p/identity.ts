@@ -34,7 +34,7 @@ async function read(file: string): Promise<Uint8Array | undefined> {
     return await readFile(file)
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw new Error(`cannot read the identity in ${file}: ${messageOf(error)}`, { cause: error })
+    throw new Error(`cannot read the identity in ${file}${whyNot(error)}`, { cause: error })
   }
 }
 
@@ -63,10 +63,13 @@ async function write(directory: string, file: string, bytes: Uint8Array): Promis
     await rename(temporary, file)
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined)
-    throw new Error(`cannot keep the identity in ${file}: ${messageOf(error)}`, { cause: error })
+    throw new Error(`cannot keep the identity in ${file}${whyNot(error)}`, { cause: error })
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+function whyNot(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException
+  return code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+    ? ` (run Nabo as root, or set --data-dir to a directory that this user may write): ${code}`
+    : `: ${message}`
 }

@@ -9,6 +9,7 @@ import { type Asker, asVerdict, type Authorization, type Authorized } from './au
 import { discard } from './bodies.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { CredentialTroubles } from './credential-troubles.ts'
+import { explainRefusal } from './explain-refusal.ts'
 import { HeadSupport, isUnsupported } from './head-support.ts'
 import { Health } from './health.ts'
 import type { HttpClient, HttpResponse } from './http-client.ts'
@@ -166,7 +167,10 @@ export class AddressClient {
         await discard(response)
         if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
       } else if (status === 401) authorization.passwordRefused(asker, authorized)
-      const error = asVerdict(await refusalOf(response, isCounted, health), authorized)
+      const isWrong = status === 401 && authorized.header?.startsWith('Basic ') === true && !authorized.anonymous
+      const shown = { ...asker, credential: authorized.anonymous ? undefined : asker.credential }
+      const refusal = explainRefusal(await refusalOf(response, isCounted, health), shown, isWrong)
+      const error = asVerdict(refusal, authorized)
       throw (status === 429 && isCounted ? quota?.refusalOf(seatOf(asker)) : undefined) ?? error
     }
   }

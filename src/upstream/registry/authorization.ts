@@ -6,6 +6,7 @@ import { UpstreamError } from '../upstream.ts'
 import { type Address, nameAt } from './addresses.ts'
 import { MAX_CHALLENGE_LENGTH, parseChallenge, realmOf } from './challenge.ts'
 import { type Credential, basicHeader, credentialId } from './credential.ts'
+import { explainRefusal } from './explain-refusal.ts'
 import { RedirectTokens } from './redirect-tokens.ts'
 import { scopesOf } from './scopes.ts'
 import type { TokenCache } from './token-cache.ts'
@@ -99,8 +100,10 @@ export class Authorization {
       return { header: `Bearer ${token}`, anonymous: shown === undefined, ...withheld }
     } catch (error) {
       const denied = error instanceof UpstreamError && error.reason === 'denied'
-      if (denied && shown !== undefined) this.#options.credentialRefused?.(asker, shown, error.status === 401)
-      throw denied ? asVerdict(error, withheld) : error
+      if (!denied) throw error
+      const isWrong = shown !== undefined && error.status === 401
+      if (shown !== undefined) this.#options.credentialRefused?.(asker, shown, isWrong)
+      throw asVerdict(explainRefusal(error, { ...asker, credential: shown }, isWrong), withheld)
     }
   }
 
@@ -141,7 +144,7 @@ function isToken({ credential }: Asker, { header }: Authorized): boolean {
 /** A registry's refusal as a verdict on the asker; `failed` where the asker's credential was kept back. */
 export function asVerdict(refusal: UpstreamError, { withheld }: Pick<Authorized, 'withheld'>): UpstreamError {
   if (refusal.reason !== 'denied' || withheld === undefined) return refusal
-  const message = `the credentials were not sent, since ${withheld}; without them ${refusal.message}`
+  const message = `the credentials were not sent, since ${withheld}; without them ${refusal.brief}`
   return new UpstreamError('failed', message, refusal.status === undefined ? {} : { status: refusal.status })
 }
 

@@ -71,7 +71,7 @@ describe('a quota', () => {
   it('says in words what is used up, whose it is and until when', () => {
     assert.equal(
       usedUpText(view(0, 500)),
-      'the quota of docker.io is used up: registry-1.docker.io allows 203.0.113.7 100 pulls in 6 h and 0 remain; the window ends at the latest by 2026-11-21T18:00:01Z',
+      'the quota of docker.io is used up until 2026-11-21T18:00:01Z at the latest: registry-1.docker.io allows 203.0.113.7 100 pulls in 6 h and 0 remain',
     )
     const { endsAt: _, ...unknown } = view(0, 0, { windowSeconds: 0 })
     assert.match(usedUpText(unknown), /100 pulls and 0 remain$/)
