@@ -95,7 +95,7 @@ describe('nabo doctor on a node with everything', { skip: 'skip' in found ? foun
 
   it('gives the same as JSON', async () => {
     const { code, stdout } = await doctor([...flags, '--json'])
-    assert.equal(code, 0)
+    assert.equal(code, 0, stdout)
     const { level, findings } = JSON.parse(stdout) as { level: string; findings: { id: string; level: string }[] }
     assert.equal(level, 'ok')
     assert.equal(findings.find(({ id }) => id === 'hosts-toml')?.level, 'ok')

@@ -261,16 +261,17 @@ describe('the doctor at a node with one fault', () => {
     assert.deepEqual(some.seenBy, ['10.0.0.3:7951'])
     assert.match(some.fix ?? '', /port 7951.*--advertise-addr/)
     assert.equal((await look(at('10.0.0.3:7951', cannotReachUs))).level, 'error')
-    const told = {
-      ...nothing,
-      daemon: async () => ({ ...running(1), self: { address: '127.0.0.1:7951' } }) as DaemonLook,
+    const daemon = (port: string) => async (): Promise<DaemonLook> => {
+      const look = running(1)
+      assert.ok(look.state === 'running')
+      const listeners = { ...look.listeners, peer: [port], router: [] }
+      return { ...look, self: { address: '127.0.0.1:7951' }, listeners }
     }
-    const loopback = await one('reachable', ['--cluster-secret-file', await secretFile()], { sources: told })
+    const loopback = await one('reachable', [], { sources: { ...nothing, daemon: daemon('[::]:7951') } })
     assert.deepEqual([loopback.level, /127\.0\.0\.1:7951, which is loopback/.test(loopback.says)], ['warning', true])
     assert.match(loopback.fix ?? '', /--advertise-addr/)
-    const closed = ['--peer-addr', '127.0.0.1:7951', '--router-addr', '127.0.0.1:7952']
-    const here = { ...told, neighbours: async () => [neighbour()] }
-    assert.equal((await one('reachable', closed, { sources: here })).level, 'ok')
+    const here = { ...nothing, daemon: daemon('127.0.0.1:7951'), neighbours: async () => [neighbour()] }
+    assert.equal((await one('reachable', [], { sources: here })).level, 'ok')
   })
 
   it('registries: one that does not answer, and one that is ill', async () => {

@@ -1,8 +1,9 @@
-import { openAddresses } from '../../config/open-addresses.ts'
 import { isLoopbackHost, parseHostPort } from '../../overlay/host-port.ts'
 import { type Check, error, ok, type Outcome, seenBy, warning } from '../check.ts'
 import { reachableFix } from '../neighbours.ts'
-import type { Node } from '../node.ts'
+import type { DaemonLook } from '../node.ts'
+
+type RunningDaemon = Extract<DaemonLook, { state: 'running' }>
 
 /** Whether this node has an address for other nodes, and they reach it there, as they say. */
 export const reachableCheck: Check = {
@@ -13,7 +14,7 @@ export const reachableCheck: Check = {
       return error(node.addressProblem, '--advertise-addr <an address of this machine in the network of the nodes>')
     const daemon = await node.daemon()
     if (daemon.state !== 'running') return undefined
-    const loopback = toldLoopback(node, daemon.self.address)
+    const loopback = toldLoopback(daemon)
     if (loopback !== undefined) return loopback
     const neighbours = (await node.neighbours()).filter(({ answer }) => answer === 'ok')
     if (neighbours.length === 0) return undefined
@@ -31,9 +32,9 @@ export const reachableCheck: Check = {
 }
 
 /** A node whose ports other machines reach, but which tells them an address at which each finds itself. */
-function toldLoopback({ settings }: Node, address: string): Outcome | undefined {
-  const host = parseHostPort(address, 0)?.host
-  if (host === undefined || !isLoopbackHost(host) || openAddresses(settings).length === 0) return undefined
+function toldLoopback({ self: { address }, listeners }: RunningDaemon): Outcome | undefined {
+  const isLoopback = (text: string) => isLoopbackHost(parseHostPort(text, 0)?.host ?? '')
+  if (!isLoopback(address) || [...listeners.peer, ...listeners.router].every(isLoopback)) return undefined
   return warning(
     `other nodes are told ${address}, which is loopback: each of them finds itself there`,
     '--advertise-addr <an address of this machine in the network of the nodes>, or --peer-addr and --router-addr on loopback',

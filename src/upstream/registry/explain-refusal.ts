@@ -13,12 +13,12 @@ export function explainRefusal(
   isWrong: boolean,
 ): UpstreamError {
   if (refusal.reason !== 'denied') return refusal
-  const { brief, status, cause } = refusal
+  const { brief, status, tokenError, cause } = refusal
   const isNodeRefused = isNodes && isWrong && credential !== undefined
   const explanation = isNodeRefused
     ? "it refuses this node's own credentials, see nabo doctor"
     : credential === undefined
       ? NOT_PUBLIC
       : `the image does not exist, or is not for ${isNodes ? "this node's" : 'these'} credentials`
-  return new UpstreamError('denied', brief, { status, cause, explanation, isNodeRefused })
+  return new UpstreamError('denied', brief, { status, tokenError, cause, explanation, isNodeRefused })
 }
