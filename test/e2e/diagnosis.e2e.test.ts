@@ -124,6 +124,39 @@ describe('the cause of a failure is named where people look', { skip }, () => {
     for (const number of [0, 1]) assert.deepEqual(warnings(fleet.nabo(number), /clock/), [])
   })
 
+  it('a node that announces the address of another one: on the others, beside its name', async () => {
+    await using cluster = await createCluster({ nodes: 3 })
+    const [first, second, odd] = [cluster.node(0), cluster.node(1), cluster.node(2)]
+    const everywhere = ['--peer-addr', '0.0.0.0:7951', '--router-addr', '0.0.0.0:7952']
+    const nabos = [
+      first.startNabo(FLAGS),
+      second.startNabo(FLAGS),
+      odd.startNabo([...FLAGS, ...everywhere, '--advertise-addr', second.ip]),
+    ]
+    await Promise.all(nabos.map((nabo) => nabo.ready()))
+    const answered = /answered \d+ without a valid proof: another node or another program has this address/
+    const own = await eventually('both others have tried to reach it', async () => {
+      const findings = await findingsOf(odd)
+      return saysOf(findings, 'reachable').startsWith('2 of 2 other nodes cannot reach') ? findings : undefined
+    })
+    assert.deepEqual(faults(own), ['reachable'])
+    assert.match(saysOf(own, 'reachable'), new RegExp(`at ${second.ip}:7951: .* ${answered.source}`))
+    assert.match(
+      own.find(({ id }) => id === 'reachable')?.fix ?? '',
+      /is not its address in their network, set --advertise-addr/,
+    )
+    for (const node of [first, second]) {
+      const there = await findingsOf(node)
+      assert.deepEqual(faults(there), ['peers'])
+      const expected = `^no answer from 1 of 2 other nodes: ${second.ip}:7951: it ${answered.source}`
+      assert.match(saysOf(there, 'peers'), new RegExp(expected))
+      assert.match(there.find(({ id }) => id === 'peers')?.fix ?? '', /check --advertise-addr there/)
+    }
+    const { stdout: peers } = await first.exec(NABO, ['peers'])
+    assert.match(peers, new RegExp(`\\n${second.ip}:7951 .* well `), peers)
+    assert.match(peers, new RegExp(`\\n${second.ip}:7951\\n  warning: does not answer: it ${answered.source}`), peers)
+  })
+
   const needsNft = 'skip' in nft ? { skip: nft.skip } : {}
   it(
     'a firewall in front of the peer port: on the node that it cuts off, and on its neighbours',
