@@ -3,7 +3,8 @@ import { Command } from 'commander'
 import { addServeFlags } from './serve-flags.ts'
 
 /** Variables of other commands, and of the daemon's own experiments and tests. */
-const OTHERS = /^NABO_(?:(?:DOCKER|PODMAN|BUILDKIT|WARM|TEST)_.*|ADMIN_URL|MIRROR_URL|MODE|DRY_RUN|RESOLVE_TAGS|MOVER)$/
+const OTHERS =
+  /^NABO_(?:(?:DOCKER|PODMAN|BUILDKIT|WARM|TEST)_.*|ADMIN_URL|ALL_PLATFORMS|DRY_RUN|FULL|JSON|MIRROR_URL|MODE|MOVER|PARALLEL|PLATFORM|QUIET|RESOLVE_TAGS|TIMEOUT|WAIT)$/
 /** What Kubernetes puts into pods for a Service whose name begins with nabo: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables */
 const SERVICES = /^NABO_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_\d+_.*)?)$/
 

@@ -324,9 +324,14 @@ describe('the commands that ask a running node', () => {
     const entry = { username: 'ann', password: 'mistyped' }
     await writeFile(file, JSON.stringify({ auths: { 'https://index.docker.io/v1/': entry } }), { mode: 0o600 })
     const a = await start(['--credentials-file', file])
+    const b = await start(['--credentials-file', file])
+    await together()
     for (const [command, flags] of [
       ['pull', through(a)],
+      ['pull', through(b)],
+      ['pull', through(a)],
       ['warm', at(a)],
+      ['warm', at(b)],
       ['find', at(a)],
     ] as const) {
       const { code, stdout, stderr } = await nabo([command, 'org/hidden:1', ...flags])

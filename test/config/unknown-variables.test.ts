@@ -3,6 +3,14 @@ import { describe, it } from 'node:test'
 
 import { Command, Option } from 'commander'
 
+import { addConfigure } from '../../src/cli/configure.ts'
+import { addDoctor } from '../../src/cli/doctor.ts'
+import { addFind } from '../../src/cli/find.ts'
+import { addPeers } from '../../src/cli/peers.ts'
+import { addPull } from '../../src/cli/pull.ts'
+import { addRestore } from '../../src/cli/restore.ts'
+import { addStatus } from '../../src/cli/status.ts'
+import { addWarm } from '../../src/cli/warm.ts'
 import { unknownVariables } from '../../src/config/unknown-variables.ts'
 
 describe('variables that look like those of serve', () => {
@@ -23,5 +31,18 @@ describe('variables that look like those of serve', () => {
     assert.deepEqual(unknownVariables(environment), ['NABO_UPSTREM'])
     const own = new Command().addOption(new Option('--upstrem').env('NABO_UPSTREM'))
     assert.deepEqual(unknownVariables(environment, own), [])
+  })
+
+  it('are none that a command reads: one environment may hold them for all', () => {
+    const program = new Command()
+    for (const add of [addConfigure, addDoctor, addFind, addPeers, addPull, addRestore, addStatus, addWarm])
+      add(program)
+    const names = (command: Command): readonly string[] => [
+      ...command.options.flatMap(({ envVar }) => envVar ?? []),
+      ...command.commands.flatMap(names),
+    ]
+    const all = names(program)
+    assert.ok(all.includes('NABO_PLATFORM') && all.includes('NABO_MODE'))
+    assert.deepEqual(unknownVariables(Object.fromEntries(all.map((name) => [name, 'x']))), [])
   })
 })
