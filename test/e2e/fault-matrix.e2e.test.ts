@@ -79,7 +79,7 @@ async function onlyFinding(fault: Fault, look: () => Promise<Findings>): Promise
 }
 
 /** `/readyz` has this finding and no other, and the log has it once. */
-async function daemonNames({ finding: [, says], logs = says }: Fault, node: ClusterNode, nabo: NaboProcess) {
+async function daemonNames({ finding: [id, says], logs = says }: Fault, node: ClusterNode, nabo: NaboProcess) {
   const named = () => nabo.logs.filter((line) => /"level":"(?:warn|error)"/.test(line) && logs.test(messageOf(line)))
   await eventually(
     '/readyz and the log name it',
@@ -95,6 +95,9 @@ async function daemonNames({ finding: [, says], logs = says }: Fault, node: Clus
     throw new Error(`${readiness}\n${nabo.logs.join('\n')}`, { cause })
   })
   assert.equal(named().length, 1, named().join('\n'))
+  const checks = nabo.logs.filter((line) => /"level":"(?:warn|error)".*"check":/.test(line))
+  const others = checks.filter((line) => !line.includes(`"check":"${id}"`))
+  assert.deepEqual(others, [], 'the log names no other finding')
 }
 
 /** The findings in `/readyz`, without the titles of the checks. */
