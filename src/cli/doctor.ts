@@ -54,8 +54,8 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
   const given = givenFlags(process.argv.slice(2))
   const running = await flagsOfDaemon(flags, timeout / 2)
   const { config, addressProblem } = await doctorConfig(running.isKnown ? running.flags : flags)
-  const signal = AbortSignal.timeout(timeout + SLACK)
   const look = async () => {
+    const signal = AbortSignal.timeout(timeout + SLACK)
     const differences = running.isKnown ? differencesOf(given, running.given) : []
     const sources = doctorSources(config, { timeout, ...(running.isKnown ? { admin: running.admin } : {}) })
     const node = lookAt({ settings: config, differences, addressProblem, environment: process.env, sources, signal })
@@ -64,7 +64,7 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
   const told =
     running.isKnown || running.reason === undefined
       ? undefined
-      : await findingsOfDaemon(config, running.reason, { timeout, signal })
+      : await findingsOfDaemon(config, running.reason, timeout / 2)
   const findings = told ?? (await look())
   const level = worst(findings)?.level ?? 'ok'
   const colours = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
@@ -96,13 +96,14 @@ async function flagsOfDaemon({ adminSocket = defaultAdminSocket() }: ServeFlags,
 
 /**
  * The findings of a daemon that answers on TCP alone, where the flags given here may not be its own, and a finding that says so. undefined if there is none, or
- * one without a socket: then the flags given here are checked.
+ * one without a socket, or it does not answer in `timeout` milliseconds: then the flags given here are checked.
  */
 async function findingsOfDaemon(
   config: ServeConfig,
   reason: string,
-  options: { timeout: number; signal: AbortSignal },
+  timeout: number,
 ): Promise<readonly Finding[] | undefined> {
+  const options = { timeout, signal: AbortSignal.timeout(timeout) }
   const { adminOf } = await import('./doctor-sources.ts')
   const admin = adminOf(config)
   try {
@@ -111,11 +112,11 @@ async function findingsOfDaemon(
     const { findings } = await admin.call(ADMIN_API.checks, {}, options)
     const outcome = warning(
       `the flags of the daemon cannot be read, so its own findings are shown: ${reason}`,
-      `run nabo doctor as the user of the daemon, with --admin-socket ${adminSocket}`,
+      // Not the path in the answer: any program may listen there while the daemon is down.
+      'run nabo doctor as the user of the daemon, with the --admin-socket of nabo serve',
     )
     return [{ id: settingsCheck.id, title: settingsCheck.title, ...outcome }, ...findings]
   } catch {
-    options.signal.throwIfAborted()
     return undefined
   } finally {
     await admin.close()

@@ -1,5 +1,5 @@
 import type { ServeConfig } from '../config/serve-config.ts'
-import { type Finding, isProblem } from '../doctor/check.ts'
+import { bySeverity, type Finding, isProblem } from '../doctor/check.ts'
 import { typicalOffset } from '../doctor/clock-offsets.ts'
 import { findingsAbout } from '../doctor/neighbours.ts'
 import type { TransferView, Transfers } from '../delivery/blobs/transfers.ts'
@@ -9,7 +9,7 @@ import type { Readiness } from '../http/admin-handlers.ts'
 import { type IsMirror, type Repository, repositoryKey } from '../oci/reference.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Overlay, Peer } from '../overlay/overlay.ts'
-import type { About } from '../contracts/node/about.ts'
+import type { About, ToldFinding } from '../contracts/node/about.ts'
 import type { RefusedNodes } from '../overlay/refused-nodes.ts'
 import type { PeerClient } from '../peers/peer-client.ts'
 import type { ReplicatedIndex } from '../providers/replicated-index.ts'
@@ -21,6 +21,7 @@ import type { OwnedUpstream } from './create-upstream.ts'
 import type { ChosenStore } from './create-store.ts'
 import type { DaemonSummary } from './daemon-summary.ts'
 import type { Metrics } from './metrics.ts'
+import type { RegistryLabels } from './registry-labels.ts'
 import { type Quota, showQuotas } from './quota.ts'
 
 /** The parts that the answers of the admin API are read from. */
@@ -38,6 +39,7 @@ export interface Viewed {
   readonly metrics: Metrics
   readonly nodes: Pick<PeerClient, 'call' | 'failureOf'>
   readonly isMirror: IsMirror
+  readonly registryLabels: Pick<RegistryLabels, 'names'>
   readonly readiness: () => Readiness
   /** The findings of the last checks of this node, without account names. */
   readonly lastFindings: () => readonly Finding[]
@@ -60,7 +62,7 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     ...(config.zone === undefined ? {} : { zone: config.zone }),
     ready,
     reasons,
-    findings: viewed.lastFindings().filter(isProblem),
+    findings: bySeverity(viewed.lastFindings().filter(isProblem)),
     hasSecret: config.clusterSecretFile !== undefined,
     ...(isOperator ? { mirrored: mirroredView(config) } : {}),
     peers: overlay.peers().length,
@@ -102,21 +104,32 @@ function shownTransfers({ transfers, isKnownPublic }: Viewed, isOperator: boolea
   return all.filter(({ repository }) => repository !== undefined && isKnownPublic(repository) === true)
 }
 
-/** `/api/v1/peers`: this node's knowledge of each peer, and the peer's own answer to `about`. */
-export async function peersView(viewed: Viewed): Promise<readonly PeerAnswer[]> {
+/**
+ * `/api/v1/peers`: this node's knowledge of each peer, and the peer's own answer to `about`. Without `isOperator` it has only the titles of the findings that
+ * peers report about themselves, which may name registries of their clients.
+ */
+export async function peersView(
+  viewed: Viewed,
+  { isOperator }: { isOperator: boolean },
+): Promise<readonly PeerAnswer[]> {
   const { overlay, index, nodes, summary } = viewed
   const asked = await askNeighbours(nodes, overlay.peers())
   const clocks = [
     ...asked.map(({ look }) => look.clockAheadMs),
-    ...viewed.owned.addresses().map(({ clockAhead }) => clockAhead),
+    // Clients name the others, and could name many with a wrong clock.
+    ...viewed.owned
+      .addresses()
+      .flatMap(({ registry, clockAhead }) => (viewed.registryLabels.names(registry) ? [clockAhead] : [])),
   ]
   const offsets = clocks.filter((offset) => offset !== undefined)
   // Of two clocks that differ nobody can tell which one is wrong.
   const about = { selfAddress: summary.self.address, typicalOffset: offsets.length < 2 ? 0 : typicalOffset(offsets) }
+  const shown = (told: ToldFinding) =>
+    isOperator ? told : { ...told, says: 'nabo peers has the details, over the Unix socket' }
   return asked.map(({ look, said }) => ({
     ...look,
     ...index.standing(look.id),
-    findings: findingsAbout(look, { ...about, reports: said?.findings ?? [] }),
+    findings: findingsAbout(look, { ...about, reports: (said?.findings ?? []).map(shown) }),
     version: said?.version,
     zone: said?.zone,
     transfers: said?.transfers.length,
@@ -133,7 +146,7 @@ export function aboutSelf(
   const { config, transfers, readiness, nodes } = viewed
   const failure = nodes.failureOf(asker.id)
   // Without a secret anybody may be a member, and findings name registries and files of this node.
-  const findings = config.clusterSecretFile === undefined ? [] : viewed.lastFindings().filter(isProblem)
+  const findings = config.clusterSecretFile === undefined ? [] : bySeverity(viewed.lastFindings().filter(isProblem))
   return {
     version: VERSION,
     zone: config.zone,

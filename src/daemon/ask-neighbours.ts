@@ -15,12 +15,12 @@ export interface AskedNeighbour {
   readonly said: AnsweredAbout | undefined
 }
 
-/** Members that give no answer have been asked twice by then, and are shown without one. */
+/** For all members together. */
 const TIMEOUT = 3 * second
 /** Pause before a member is asked again: it may be starting, or busy. */
 const PAUSE = second / 2
 
-/** Asks members about themselves, and those that give no answer a second time. Takes 3 seconds at most. */
+/** Asks members about themselves, and those that give no answer a second time if there is time. Takes 3 seconds at most. */
 export async function askNeighbours(
   nodes: NodeCaller,
   peers: readonly Peer[],
@@ -32,8 +32,11 @@ export async function askNeighbours(
   const silent = peers.filter(({ id }) => isSilent(answers.get(id)))
   if (silent.length > 0 && !signal.aborted) {
     await sleep(PAUSE, undefined, { signal }).catch(() => {})
-    for (const [id, answer] of await askAboutAll(nodes, silent, [], { signal })) answers.set(id, answer)
+    for (const [id, answer] of await askAboutAll(nodes, silent, [], { signal }))
+      if (answer !== signal.reason) answers.set(id, answer)
   }
+  // Of many silent members the last ones have no turn.
+  for (const [id, answer] of answers) if (signal.aborted && answer === signal.reason) answers.delete(id)
   return peers.map((peer) => lookOf(peer, answers.get(peer.id)))
 }
 
@@ -49,7 +52,11 @@ function kindOf(error: Error): NeighbourLook['answer'] {
 }
 
 function lookOf({ id, address }: Peer, answer: AnsweredAbout | Error | undefined): AskedNeighbour {
-  if (answer === undefined || answer instanceof DeadlineError)
+  if (answer === undefined) {
+    const failure = 'it was not asked in time, since many other nodes give no answer'
+    return { look: { id, address, answer: 'none', wasAsked: false, failure }, said: undefined }
+  }
+  if (answer instanceof DeadlineError)
     return { look: { id, address, answer: 'none', failure: 'nothing came within a second' }, said: undefined }
   if (answer instanceof Error) {
     const failure = withoutAddress(errorText(answer), address)

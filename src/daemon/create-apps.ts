@@ -128,7 +128,7 @@ function createAdminHandlers(viewed: Viewed, parts: AppParts) {
     settings: { workingDirectory: process.cwd(), flags: parts.given },
     quotas: () => askedQuotas(quota, quotaExchange),
     peers: () => overlay.peers(),
-    members: () => peersView(viewed),
+    members: (options) => peersView(viewed, options),
     isMirror,
     find: (request, signal) => finder.find(request, signal),
     isNamedRegistry: (registry) => isNamedRegistry(useCases.policy, registry),

@@ -1,3 +1,5 @@
+import { isIP } from 'node:net'
+
 import type { ServeConfig } from '../config/serve-config.ts'
 import { ALL_CHECKS } from '../doctor/all-checks.ts'
 import type { DaemonLook } from '../doctor/node.ts'
@@ -6,6 +8,7 @@ import { formatHostPort } from '../overlay/host-port.ts'
 import type { NodeCaller } from '../contracts/node-caller.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { Mismatch, RefusedNodes } from '../overlay/refused-nodes.ts'
+import { type QuotaView, THIS_ADDRESS } from '../upstream/quota/quota-view.ts'
 import type { Log } from '../telemetry/log.ts'
 import { askNeighbours } from './ask-neighbours.ts'
 import type { ChosenStore } from './create-store.ts'
@@ -14,6 +17,7 @@ import type { DaemonSummary } from './daemon-summary.ts'
 import { NodeChecks } from './node-checks.ts'
 import { nodeSources } from './node-sources.ts'
 import type { Quota } from './quota.ts'
+import type { RegistryLabels } from './registry-labels.ts'
 
 export interface CheckedParts {
   readonly overlay: Overlay
@@ -22,6 +26,7 @@ export interface CheckedParts {
   readonly chosen: Pick<ChosenStore, 'usedBytes'>
   readonly owned: OwnedUpstream
   readonly quota: Quota
+  readonly registryLabels: Pick<RegistryLabels, 'names'>
   readonly summary: DaemonSummary
   readonly log: Log
 }
@@ -36,7 +41,7 @@ const SEEN_BY_DAEMON = ['credentials', 'quota', 'space', 'upstream']
  * would be a load. Names are not looked up: that holds one of the few threads that its files need too.
  */
 export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChecks {
-  const { overlay, peers: nodes, refusedNodes, chosen, owned, quota, summary, log } = parts
+  const { overlay, peers: nodes, refusedNodes, chosen, owned, quota, registryLabels, summary, log } = parts
   const daemon = async (): Promise<DaemonLook> => {
     const { store, self, mirror, peer, admin, metrics } = summary
     const listeners = { mirror, peer, router: config.routerAddr.map(formatHostPort), admin, metrics }
@@ -75,7 +80,8 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
         owned.addresses().map(({ registry, address, state, clockAhead }) => ({
           registry,
           host: address,
-          clockAhead,
+          // Clients name the others, and could name many with a wrong clock.
+          clockAhead: registryLabels.names(registry) ? clockAhead : undefined,
           ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
       certificates: () => owned.certificates(),
@@ -86,10 +92,16 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
         return asked.map(({ look }) => look).filter(({ id }) => members.has(id))
       },
       quotas: async () => {
-        const views = quota.book.views()
+        const views = quota.book.views().map(withoutQuotaAccount)
         return views.length === 0 && owned.addresses().length === 0 ? undefined : views
       },
       resolve: async () => [],
     },
   })
+}
+
+/** The findings of the daemon are shown to everybody on the node, and told to other nodes. */
+function withoutQuotaAccount(view: QuotaView): QuotaView {
+  const { source } = view
+  return source === THIS_ADDRESS || isIP(source) !== 0 ? view : { ...view, source: 'an account' }
 }

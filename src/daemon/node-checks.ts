@@ -22,7 +22,7 @@ export interface NodeChecksOptions extends Pick<NodeOptions, 'settings' | 'sourc
   readonly isQuiet: (finding: Finding) => boolean
   /** Of checks whose answer means nothing yet while the node is starting. */
   readonly late: readonly string[]
-  /** Of checks that look at files of this node alone, and are made more often. */
+  /** Of checks that look at files of this node or at what the daemon has seen, and are made more often. */
   readonly local?: readonly string[]
   /** Pause between two rounds of these, in milliseconds; 30 seconds if absent. */
   readonly localEvery?: number
@@ -49,6 +49,8 @@ export class NodeChecks {
   readonly #stopping = new AbortController()
   readonly #began = performance.now()
   #report: CheckReport = { level: 'unknown', findings: [] }
+  /** What each check found when the log was told last. */
+  readonly #logged = new Map<string, Finding>()
   #ranAt = Number.NEGATIVE_INFINITY
   #running: Promise<void> | undefined
   #runningLocal: Promise<void> | undefined
@@ -143,11 +145,12 @@ export class NodeChecks {
   /** Each change once: a disk that fills by and by is no news every time. */
   #tell(findings: readonly Finding[]): void {
     const { log, isQuiet } = this.#options
-    const before = new Map(this.#report.findings.map((finding) => [finding.id, finding]))
     for (const finding of findings) {
       const { id, level, says, fix, seenBy } = finding
-      const old = before.get(id)
-      if (isQuiet(finding) || (old !== undefined && isSame(old, finding))) continue
+      if (isQuiet(finding)) continue
+      const old = this.#logged.get(id)
+      this.#logged.set(id, finding)
+      if (old !== undefined && isSame(old, finding)) continue
       const fields = { check: id, fix, seenBy }
       if (level === 'error') log.error(fields, says)
       else if (level === 'warning') log.warn(fields, says)

@@ -8,6 +8,8 @@ export interface NeighbourLook {
   readonly address: string
   /** `refused`: it answered that it does not accept the question. `none`: it gave no answer. */
   readonly answer: 'ok' | 'refused' | 'none'
+  /** Whether it was asked before the time for all members was over; true if absent. */
+  readonly wasAsked?: boolean | undefined
   /** Why it did not answer, in a clause. */
   readonly failure?: string | undefined
   /** Why it cannot reach this node, in its words. */
@@ -15,6 +17,11 @@ export interface NeighbourLook {
   readonly ready?: boolean | undefined
   /** Milliseconds by which its clock is ahead of this node's. */
   readonly clockAheadMs?: number | undefined
+}
+
+/** Whether it was asked and gave no answer. */
+export function isSilent({ answer, wasAsked }: NeighbourLook): boolean {
+  return answer === 'none' && wasAsked !== false
 }
 
 export const OPEN_PORTS =
@@ -36,7 +43,8 @@ export function findingsAbout(
   const { address, answer, failure, cannotReachUs, ready, clockAheadMs } = neighbour
   const why = failure === undefined ? '' : `: ${failure}`
   const findings: Finding[] = []
-  if (answer === 'none') findings.push({ ...OTHERS, level: 'warning', says: `does not answer${why}`, fix: OPEN_PORTS })
+  if (isSilent(neighbour))
+    findings.push({ ...OTHERS, level: 'warning', says: `does not answer${why}`, fix: OPEN_PORTS })
   if (answer === 'refused')
     findings.push({
       ...{ id: 'secret', title: 'cluster secret', level: 'error', says: `refuses this node${why}` },
@@ -49,10 +57,13 @@ export function findingsAbout(
       fix: reachableFix(about.selfAddress),
       seenBy: [address],
     })
-  if (clockAheadMs !== undefined && isNotableOffset(clockAheadMs - about.typicalOffset))
+  const { typicalOffset } = about
+  const ahead = (clockAheadMs ?? typicalOffset) - typicalOffset
+  const others = isNotableOffset(typicalOffset) ? 'most other clocks' : 'that of this node'
+  if (isNotableOffset(ahead))
     findings.push({
       ...{ id: 'clock', title: 'clock', level: 'warning' },
-      says: `its clock is ${showOffset(clockAheadMs)} ${clockAheadMs > 0 ? 'ahead of' : 'behind'} that of this node`,
+      says: `its clock is ${showOffset(ahead)} ${ahead > 0 ? 'ahead of' : 'behind'} ${others}`,
       fix: `set the clock of ${address}: timedatectl set-ntp true`,
     })
   findings.push(

@@ -16,7 +16,7 @@ export function renderFindings(
   const lines = findings.flatMap(({ level, title, says, fix, seenBy }) => {
     const mark = level.padEnd(widths.level)
     const shown = options.colours ? `\u001B[${COLOURS[level]}m${mark}\u001B[0m` : mark
-    const first = `${shown}  ${title.padEnd(widths.title)}  ${options.print(says)}`
+    const first = `${shown}  ${options.print(title.padEnd(widths.title))}  ${options.print(says)}`
     const seen = seenBy === undefined ? [] : [`${indent}seen by: ${options.print(listed(seenBy))}`]
     return [first, ...seen, ...(fix === undefined ? [] : [`${indent}fix: ${options.print(fix)}`])]
   })

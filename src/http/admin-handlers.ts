@@ -36,7 +36,7 @@ export interface AdminParts {
   quotas(): Promise<readonly QuotaAnswer[]>
   peers(): readonly Peer[]
   /** Asks each peer about itself. */
-  members(): Promise<readonly PeerAnswer[]>
+  members(options: { isOperator: boolean }): Promise<readonly PeerAnswer[]>
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   find(request: FindRequest, signal: AbortSignal): Promise<FoundImage>
@@ -59,11 +59,12 @@ const MAX_WAITING_FINDS = 32
 /** Connects each call of the admin API with the part of the daemon that answers it. */
 export function adminHandlers(parts: AdminParts): AdminHandlers {
   // Clients that ask at the same time share one answer: each asks every node of the cluster.
-  let asking: Promise<readonly PeerAnswer[]> | undefined
-  const members = () =>
-    (asking ??= parts.members().finally(() => {
-      asking = undefined
-    }))
+  const asking = new Map<boolean, Promise<readonly PeerAnswer[]>>()
+  const members = (isOperator: boolean) => {
+    const answer = asking.get(isOperator) ?? parts.members({ isOperator }).finally(() => asking.delete(isOperator))
+    asking.set(isOperator, answer)
+    return answer
+  }
   return {
     livez: () => ({ alive: true }),
     readyz: ({ query }) => {
@@ -76,7 +77,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     status: ({ isOperator }) => parts.status({ isOperator }),
     settings: () => parts.settings,
     quotas: async () => ({ quotas: await parts.quotas() }),
-    peers: async () => ({ peers: await members() }),
+    peers: async ({ isOperator }) => ({ peers: await members(isOperator) }),
     checks: () => parts.checks(),
     find: answerFind(parts),
     warm: parts.warm,

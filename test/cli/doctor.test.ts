@@ -173,7 +173,7 @@ describe('nabo doctor beside a daemon', () => {
         of('settings')?.says ?? '',
         /^the flags of the daemon cannot be read, so its own findings are shown: /,
       )
-      assert.ok(of('settings')?.fix?.includes(`--admin-socket ${socket}`))
+      assert.match(of('settings')?.fix ?? '', /as the user of the daemon, with the --admin-socket of nabo serve/)
       assert.equal(of('content')?.says, plain.get('content')?.says)
     } finally {
       await nabo.stop()
@@ -183,6 +183,34 @@ describe('nabo doctor beside a daemon', () => {
 })
 
 describe('nabo doctor beside a program that takes a question and never answers', () => {
+  it('checks the flags that it is given, where the program has the place of the daemon', async () => {
+    const server = createServer(() => {})
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const address = `127.0.0.1:${(server.address() as { port: number }).port}`
+    try {
+      const { stdout } = await execute(bin, [
+        ...['doctor', '--json', '--timeout', '3s', '--admin-socket', join(tmpdir(), 'no-such.sock')],
+        ...[
+          '--admin-addr',
+          address,
+          '--store',
+          'directory',
+          '--cache-dir',
+          bin,
+          '--upstream',
+          'docker.io=http://127.0.0.1:1',
+        ],
+      ])
+      const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
+      const of = (id: string) => findings.find((finding) => finding.id === id)
+      assert.match(of('content')?.says ?? '', /is not a directory/)
+      assert.match(of('upstream')?.says ?? '', /127\.0\.0\.1:1 cannot be used/)
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
   it('names it, where it is the registry', async () => {
     const server = createServer(() => {})
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

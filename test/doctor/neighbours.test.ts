@@ -15,6 +15,10 @@ describe('the findings about a neighbour', () => {
     assert.deepEqual(about({ ready: true, clockAheadMs: 800 }), [])
   })
 
+  it('are none for a neighbour that was not asked in time', () => {
+    assert.deepEqual(about({ answer: 'none', wasAsked: false, failure: 'it was not asked' }), [])
+  })
+
   it('say why it does not answer, and why it refuses', () => {
     const [silent] = about({ answer: 'none', failure: 'it cannot be reached: connect ECONNREFUSED' })
     assert.deepEqual(
@@ -52,7 +56,8 @@ describe('the findings about a neighbour', () => {
       /its clock is 20 minutes behind that of this node/,
     )
     assert.deepEqual(about({ clockAheadMs: 20 * MINUTES }, { typicalOffset: 20 * MINUTES }), [])
-    assert.equal(about({ clockAheadMs: 0 }, { typicalOffset: 20 * MINUTES }).length, 1)
+    const [behind] = about({ clockAheadMs: 0 }, { typicalOffset: 20 * MINUTES })
+    assert.equal(behind?.says, 'its clock is 20 minutes behind most other clocks')
   })
 
   it('say that it is not ready where nothing else explains it', () => {

@@ -115,7 +115,8 @@ function messageOf(line: string): string {
 async function neighbourIsTold({ finding: [id, says] }: Fault, { healthy, node }: Lane) {
   const address = `${node.ip}:7951`
   await eventually('the healthy node is told', async () => {
-    const { peers } = await answerOf(healthy, '/api/v1/peers', peersSchema)
+    const { stdout } = await healthy.exec(NABO, ['peers', '--json'])
+    const { peers } = peersSchema.parse(JSON.parse(stdout))
     const told = peers.find((peer) => peer.address === address)?.findings.find((finding) => finding.id === id)
     return told !== undefined && says.test(told.says.replace(/^[^:]*: /, '')) && told.seenBy?.join() === address
   })

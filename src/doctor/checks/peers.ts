@@ -1,7 +1,7 @@
 import { errorText } from '../../telemetry/log.ts'
 import { listed } from '../listed.ts'
 import { type Check, ok, unknown, warning } from '../check.ts'
-import { OPEN_PORTS } from '../neighbours.ts'
+import { isSilent, OPEN_PORTS } from '../neighbours.ts'
 
 /** Whether this node has found the others. */
 export const peersCheck: Check = {
@@ -19,7 +19,7 @@ export const peersCheck: Check = {
     if (daemon.peerCount > 0) {
       const count = daemon.peerCount === 1 ? 'one other node' : `${daemon.peerCount} other nodes`
       const neighbours = await node.neighbours()
-      const silent = neighbours.filter(({ answer }) => answer === 'none')
+      const silent = neighbours.filter(isSilent)
       const [first] = silent
       if (first !== undefined)
         return warning(
