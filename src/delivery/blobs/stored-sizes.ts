@@ -7,7 +7,7 @@ import { type Repository, repositoryKey } from '../../oci/reference.ts'
 import type { ContentStore } from '../../store/content-store.ts'
 import { readManifest } from '../../store/read-manifest.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
-import { abortable } from '../../time/deadline.ts'
+import { abortable, withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
 import type { KnownSizes } from './known-sizes.ts'
 
@@ -20,9 +20,19 @@ export interface StoredSizesOptions {
 const MAX_REPOSITORIES = 1000
 /** Manifests read for one blob, some KiB each; a later blob of the repository has the next ones read. */
 const MAX_READ = 256
+/** A manifest of 256 layers has less than 100 KiB; a larger one is skipped, since several of them would use up the time. */
+const MAX_BYTES = 1024 * 1024
+/** Bytes read for one blob. */
+const MAX_ROUND_BYTES = 8 * 1024 * 1024
 /** Then a manifest is read again, since its sizes may have been evicted from memory. */
 const READ_LIFE = 10 * minute
 const READ_TIMEOUT = 1 * second
+
+/** Manifests of one repository are being read, until the sizes of all wanted blobs are known. */
+interface Round {
+  readonly wanted: Set<Digest>
+  readonly done: Promise<void>
+}
 
 /**
  * The sizes in the manifests of the content store. A client that has a manifest asks only for its layers, and this process may never have seen the
@@ -30,9 +40,9 @@ const READ_TIMEOUT = 1 * second
  */
 export class StoredSizes {
   readonly #options: StoredSizesOptions
-  /** By repository: the manifests that have been read. */
+  /** By repository: the manifests whose reading has been tried. */
   readonly #read = new LRUCache<string, Set<Digest>>({ ...atMost(MAX_REPOSITORIES), ttl: READ_LIFE })
-  readonly #pending = new Map<string, Promise<void>>()
+  readonly #pending = new Map<string, Round>()
 
   constructor(options: StoredSizesOptions) {
     this.#options = options
@@ -42,33 +52,63 @@ export class StoredSizes {
   async learn(repository: Repository, digest: Digest, { signal }: { signal: AbortSignal }): Promise<void> {
     if (this.#options.sizes.of(repository, digest) !== undefined) return
     const key = repositoryKey(repository)
-    let pending = this.#pending.get(key)
-    if (pending === undefined) {
+    let round = this.#pending.get(key)
+    if (round === undefined) {
+      const wanted = new Set<Digest>()
       // Several blobs wait for it, so it does not take the first one's signal.
-      pending = this.#readNew(repository).finally(() => this.#pending.delete(key))
-      this.#pending.set(key, pending)
+      const done = this.#readWithin(repository, wanted).finally(() => this.#pending.delete(key))
+      round = { wanted, done }
+      this.#pending.set(key, round)
     }
-    await abortable(pending, signal)
+    round.wanted.add(digest)
+    await abortable(round.done, signal)
   }
 
-  async #readNew(repository: Repository): Promise<void> {
-    const { store, sizes, log } = this.#options
-    const key = repositoryKey(repository)
-    const read = this.#read.get(key) ?? new Set()
-    const signal = AbortSignal.timeout(READ_TIMEOUT)
+  async #readWithin(repository: Repository, wanted: ReadonlySet<Digest>): Promise<void> {
+    const never = new AbortController().signal
     try {
-      const manifests = await store.manifestsOf(repository, { signal })
-      const unread = manifests.filter((digest) => !read.has(digest)).slice(0, MAX_READ)
-      if (unread.length === 0) return
-      // The most recent one last: a cache takes what is read for used, and memory keeps what was noted last.
-      for (const digest of unread.reverse()) {
-        const bytes = await readManifest(store, digest, { signal })
-        sizes.note(repository, (bytes && parseManifest(bytes)?.children) ?? [])
-        read.add(digest)
-      }
-      this.#read.set(key, read)
+      await withDeadline(READ_TIMEOUT, 'reading the manifests of a repository', never, (signal) =>
+        this.#readNew(repository, wanted, signal),
+      )
     } catch (error) {
-      log.debug({ repository: key, err: errorText(error) }, 'the manifests of a repository cannot be read')
+      this.#say(repository, error)
     }
+  }
+
+  async #readNew(repository: Repository, wanted: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
+    const { store, sizes } = this.#options
+    const manifests = await store.manifestsOf(repository, { signal })
+    const tried = this.#triedOf(repository)
+    const untried = manifests.filter((digest) => !tried.has(digest)).slice(0, MAX_READ)
+    let room = MAX_ROUND_BYTES
+    for (const digest of untried) {
+      signal.throwIfAborted()
+      if (room < MAX_BYTES) return
+      // Before the read: a manifest that hangs must not use up the time of the next blob too.
+      tried.add(digest)
+      try {
+        const bytes = await readManifest(store, digest, { signal, limit: MAX_BYTES })
+        room -= bytes?.length ?? 0
+        sizes.note(repository, (bytes && parseManifest(bytes)?.children) ?? [])
+      } catch (error) {
+        this.#say(repository, error)
+      }
+      if ([...wanted].every((blob) => sizes.of(repository, blob) !== undefined)) return
+    }
+  }
+
+  #triedOf(repository: Repository): Set<Digest> {
+    const key = repositoryKey(repository)
+    const known = this.#read.get(key)
+    if (known !== undefined) return known
+    const tried = new Set<Digest>()
+    // Set once: a later `set` would renew the lifetime.
+    this.#read.set(key, tried)
+    return tried
+  }
+
+  #say(repository: Repository, error: unknown): void {
+    const fields = { repository: repositoryKey(repository), err: errorText(error) }
+    this.#options.log.debug(fields, 'manifests of a repository cannot be read')
   }
 }

@@ -2,6 +2,9 @@ import type { CredentialTrouble } from '../../upstream/registry/credential-troub
 import { listed } from '../listed.ts'
 import { type Check, ok, warning } from '../check.ts'
 
+/** As many as troubles are listed. */
+const MAX_FIXES = 5
+
 /** Whether registries take this node's own credentials, the programs and files that they come from can be used, and token servers may have them. */
 export const credentialsCheck: Check = {
   id: 'credentials',
@@ -15,7 +18,7 @@ export const credentialsCheck: Check = {
     if (troubles.length === 0)
       return file === undefined ? undefined : ok('no registry has refused credentials of this node lately')
     const fixes = new Set(troubles.map((trouble) => fixOf(trouble, file ?? '')))
-    return warning(listed(troubles.map(textOf)), [...fixes].join('; '))
+    return warning(listed(troubles.map(textOf)), [...fixes].slice(0, MAX_FIXES).join('; '))
   },
 }
 

@@ -23,13 +23,15 @@ export type CredentialTrouble =
   | { readonly type: 'file'; readonly reason: string }
 
 const MAX_KEPT = 64
+/** Clients name registries, and so cause these: they are kept apart, where they evict none of the node's own troubles. */
+const MAX_WITHHELD = 16
 /** Registries are asked when somebody pulls: without another pull nothing shows that the trouble is over. */
 const MEMORY = 1 * hour
 
 /** The troubles with credentials that the last request has shown, each until a request shows that it is over, an hour at most. */
 export class CredentialTroubles {
   readonly #kept = new LRUCache<string, CredentialTrouble>({ ...atMost(MAX_KEPT), ttl: MEMORY })
-
+  readonly #withheld = new LRUCache<string, CredentialTrouble>({ ...atMost(MAX_WITHHELD), ttl: MEMORY })
   readonly #log: Pick<Log, 'warn'> | undefined
 
   constructor(log?: Pick<Log, 'warn'>) {
@@ -38,11 +40,13 @@ export class CredentialTroubles {
 
   /** `key` names what is in trouble. */
   note(key: string, trouble: CredentialTrouble): void {
-    this.#kept.set(key, trouble)
+    const kept = trouble.type === 'withheld' ? this.#withheld : this.#kept
+    kept.set(key, trouble)
   }
 
   clear(key: string): void {
     this.#kept.delete(key)
+    this.#withheld.delete(key)
   }
 
   /** A registry did not take a credential, of this node or of a client; only the node's own is a trouble of the node. */
@@ -70,8 +74,9 @@ export class CredentialTroubles {
     if (account !== undefined && this.#kept.size > 0) this.clear(keyOf(asker, account))
   }
 
+  /** The node's own troubles first. */
   list(): readonly CredentialTrouble[] {
-    return [...this.#kept.values()]
+    return [...this.#kept.values(), ...this.#withheld.values()]
   }
 }
 

@@ -52,7 +52,7 @@ export class TokenRealms {
     const { registry, flag } = flagFor(realm, address)
     const key = `${registry} ${realm.host}`
     const about = { registry, address: address.url.host, tokenServer: realm.host }
-    this.#troubles?.note(`token server ${key}`, { type: 'withheld', ...about, flag })
+    this.#troubles?.note(`token server ${registry}`, { type: 'withheld', ...about, flag })
     if (!this.#said.has(key))
       this.#warnings?.warn(
         'withheld',

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import { KnownSizes } from '../../../src/delivery/blobs/known-sizes.ts'
 import { StoredSizes } from '../../../src/delivery/blobs/stored-sizes.ts'
-import { digestOf } from '../../../src/oci/digest.ts'
+import { type Digest, digestOf } from '../../../src/oci/digest.ts'
 import { makeImage } from '../../support/image-maker.ts'
 import { MemoryStore } from '../../support/memory-store.ts'
 
@@ -15,14 +15,15 @@ describe('the sizes in the manifests of the content store', () => {
   const image = makeImage({ layers: [{ size: 3000, seed: 'stored' }] })
   const layer = image.layers[0]?.descriptor ?? assert.fail()
 
-  function setUp() {
+  function setUp(read: (digest: Digest) => Promise<void> = async () => {}) {
     const store = new MemoryStore()
     const sizes = new KnownSizes()
     let opened = 0
     const counting = {
       manifestsOf: store.manifestsOf.bind(store),
-      open: (...args: Parameters<MemoryStore['open']>) => {
+      open: async (...args: Parameters<MemoryStore['open']>) => {
         opened += 1
+        await read(args[0])
         return store.open(...args)
       },
     }
@@ -56,5 +57,59 @@ describe('the sizes in the manifests of the content store', () => {
     await stored.learn(APP, layer.digest, options)
     assert.equal(sizes.of(APP, layer.digest), layer.size)
     assert.equal(opened(), 301)
+  })
+
+  const others = ['first', 'second'].map((seed) => makeImage({ layers: [{ size: 10, seed }] }))
+
+  it('are known though a manifest beside theirs cannot be read, which is not tried again', async () => {
+    const broken = new Set(others.map(({ manifest }) => digestOf(manifest.bytes)))
+    const { store, sizes, stored, opened } = setUp(async (digest) => {
+      if (broken.has(digest)) throw new Error('EIO')
+    })
+    const [first, second] = others.map(({ manifest }) => manifest.bytes)
+    for (const bytes of [first, image.manifest.bytes, second]) store.put(bytes ?? assert.fail(), APP)
+    const unknown = digestOf(Buffer.from('in no manifest'))
+    await stored.learn(APP, unknown, options)
+    assert.equal(sizes.of(APP, layer.digest), layer.size)
+    assert.equal(opened(), 3)
+    await stored.learn(APP, unknown, options)
+    assert.equal(opened(), 3)
+  })
+
+  it('are waited for no longer than the deadline, and the next blob has the other manifests read', async () => {
+    const [hanging] = others.map(({ manifest }) => manifest.bytes)
+    const { store, sizes, stored, opened } = setUp((digest) =>
+      digest === digestOf(hanging ?? assert.fail()) ? new Promise(() => {}) : Promise.resolve(),
+    )
+    store.put(image.manifest.bytes, APP)
+    store.put(hanging ?? assert.fail(), APP)
+    const unknown = digestOf(Buffer.from('in no manifest'))
+    // The store in memory may give either one first.
+    await stored.learn(APP, unknown, options)
+    await stored.learn(APP, layer.digest, options)
+    assert.equal(sizes.of(APP, layer.digest), layer.size)
+    assert.equal(opened(), 2)
+  })
+
+  it('are read until those of all blobs that wait are known, and not of a document above 1 MiB', async () => {
+    const { store, sizes, stored, opened } = setUp()
+    for (const { manifest } of [...others, image]) store.put(manifest.bytes, APP)
+    const [first, second] = others.map(({ layers }) => layers[0]?.descriptor ?? assert.fail())
+    assert.ok(first !== undefined && second !== undefined)
+    await Promise.all([first, second, layer].map(({ digest }) => stored.learn(APP, digest, options)))
+    for (const { digest, size } of [first, second, layer]) assert.equal(sizes.of(APP, digest), size)
+    assert.equal(opened(), 3)
+
+    const large = Buffer.concat([image.manifest.bytes, Buffer.alloc(1024 * 1024, ' ')])
+    store.put(large, OTHER)
+    await stored.learn(OTHER, layer.digest, options)
+    assert.equal(sizes.of(OTHER, layer.digest), undefined)
+    store.put(image.manifest.bytes, OTHER)
+    for (const { manifest } of others) store.put(manifest.bytes, OTHER)
+    const before = opened()
+    const [next] = (await store.manifestsOf(OTHER, options)).filter((digest) => digest !== digestOf(large))
+    const wanted = [...others, image].find(({ manifest }) => digestOf(manifest.bytes) === next)?.layers[0]?.descriptor
+    await stored.learn(OTHER, wanted?.digest ?? assert.fail(), options)
+    assert.equal(opened() - before, 1)
   })
 })

@@ -68,4 +68,20 @@ describe('a token server in another domain', () => {
     const about = { registry: 'r.example', address: 'r.example', tokenServer: 'auth.test' }
     assert.deepEqual(troubles.list(), [{ type: 'withheld', ...about, flag: '--token-realm r.example=auth.test' }])
   })
+
+  it('is kept once for its registry, for at most 16 registries, after the troubles of the node itself', () => {
+    const troubles = new CredentialTroubles()
+    const realms = new TokenRealms([], { troubles })
+    troubles.note('file', { type: 'file', reason: 'credentials.json is no JSON' })
+    for (let count = 0; count < 100; count += 1) {
+      const [address] = new Addresses(new Map()).of(`r${count}.example`)
+      for (const host of ['auth.test', 'other.test'])
+        realms.withhold(new URL(`https://${host}/token`), address ?? assert.fail())
+    }
+    const [first, ...others] = troubles.list()
+    assert.equal(first?.type, 'file')
+    assert.equal(others.length, 16)
+    for (const trouble of others) assert.ok(trouble.type === 'withheld' && trouble.tokenServer === 'other.test')
+    assert.equal(new Set(others.map((trouble) => trouble.type === 'withheld' && trouble.registry)).size, 16)
+  })
 })
