@@ -75,8 +75,9 @@ async function run(values: Values): Promise<number> {
     return EXIT.failed
   }
   const { mirrorUrl, mode, resolveTags, configDir, registries, wait, dryRun = false } = values
-  if (wait !== undefined && !(await waitForMirror(new URL(mirrorUrl), wait))) return EXIT.failed
-  if (!(await isFitForMirror(new URL(mirrorUrl)))) return EXIT.failed
+  const mirror = new URL(mirrorUrl)
+  const isFit = await (wait === undefined ? isFitForMirror(mirror) : waitForMirror(mirror, wait))
+  if (!isFit) return EXIT.failed
   const settings = { mirrorUrl, mode, resolveTags, ...(token === undefined ? {} : { token }) }
   const reports = await configureContainerd({ configDir, registries, settings, dryRun })
   printReports(reports, { dryRun, secrets: token === undefined ? [] : [token] })

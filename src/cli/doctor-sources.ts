@@ -18,7 +18,7 @@ import { createLog, errorText } from '../telemetry/log.ts'
 import { QuotaBook } from '../upstream/quota/quota-book.ts'
 import { QuotaGate } from '../upstream/quota/quota-gate.ts'
 import type { QuotaView } from '../upstream/quota/quota-view.ts'
-import { UpstreamError } from '../upstream/upstream.ts'
+import { unexplainedText } from '../upstream/unexplained-text.ts'
 import { AdminClient, AdminError } from './admin-client.ts'
 
 /** A repository that Docker keeps so that everybody can look at the quota: https://docs.docker.com/docker-hub/usage */
@@ -78,7 +78,7 @@ export function doctorSources(
       const views = book.views()
       // A registry that refuses or fails sends no quota, whether it has one or not.
       if (views.length === 0 && failure !== undefined)
-        throw new Error(`${DOCKER_HUB} does not say whether it counts pulls: ${whyNot(failure)}`)
+        throw new Error(`${DOCKER_HUB} does not say whether it counts pulls: ${unexplainedText(failure)}`)
       return views
     },
     resolve: async (name) => {
@@ -86,11 +86,6 @@ export function doctorSources(
       return (await lookup(name, { all: true })).map((found) => found.address)
     },
   }
-}
-
-/** Without what a refusal means for an image that somebody wants to pull. */
-function whyNot(failure: unknown): string {
-  return failure instanceof UpstreamError ? failure.brief : errorText(failure)
 }
 
 /** The settings of a daemon with these flags, and in `addressProblem` why it would not start for want of an address. */

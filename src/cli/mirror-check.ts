@@ -21,8 +21,8 @@ export async function isFitForMirror(mirrorUrl: URL): Promise<boolean> {
 }
 
 /**
- * Waits until Nabo listens at this address. Says on standard error that it does not, and returns false, after `ms` milliseconds. An address where
- * another program answers is not waited for: {@link isFitForMirror} says so.
+ * Waits until Nabo listens at this address. Says why on standard error, and returns false, if nothing listens after `ms` milliseconds, or as soon as another
+ * program answers.
  */
 export async function waitForMirror(mirrorUrl: URL, ms: number): Promise<boolean> {
   const deadline = performance.now() + ms
@@ -35,7 +35,7 @@ export async function waitForMirror(mirrorUrl: URL, ms: number): Promise<boolean
     }
     await sleep(WAIT_STEP)
   }
-  return true
+  return isFitForMirror(mirrorUrl)
 }
 
 function refusal({ address, process: listener }: Extract<MirrorOccupant, { type: 'other' }>): string {

@@ -5,7 +5,7 @@ import { EXIT } from './exit.ts'
 import { waitForMirror } from './mirror-check.ts'
 import { mirrorUrlFlag } from './runtime-flags.ts'
 
-/** Adds `nabo wait`. Exit code 1 if the mirror does not answer in time. */
+/** Adds `nabo wait`. Exit code 1 if Nabo does not listen in time, or another program has its address. */
 export function addWait(program: Command): void {
   program
     .command('wait')

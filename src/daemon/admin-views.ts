@@ -1,5 +1,5 @@
 import type { ServeConfig } from '../config/serve-config.ts'
-import { bySeverity, type Finding, isProblem } from '../doctor/check.ts'
+import type { Problem } from '../doctor/check.ts'
 import { typicalOffset } from '../doctor/clock-offsets.ts'
 import { findingsAbout } from '../doctor/neighbours.ts'
 import type { TransferView, Transfers } from '../delivery/blobs/transfers.ts'
@@ -23,6 +23,7 @@ import type { DaemonSummary } from './daemon-summary.ts'
 import type { Metrics } from './metrics.ts'
 import type { RegistryLabels } from './registry-labels.ts'
 import { type Quota, showQuotas } from './quota.ts'
+import { trustedClock } from './trusted-clock.ts'
 
 /** The parts that the answers of the admin API are read from. */
 export interface Viewed {
@@ -41,8 +42,8 @@ export interface Viewed {
   readonly isMirror: IsMirror
   readonly registryLabels: Pick<RegistryLabels, 'names'>
   readonly readiness: () => Readiness
-  /** The findings of the last checks of this node, without account names. */
-  readonly lastFindings: () => readonly Finding[]
+  /** The warnings and errors of the last checks of this node, the worst first, without account names. */
+  readonly lastProblems: () => readonly Problem[]
   /** Whether a repository is public as far as this node knows, without a request; undefined if no answer is recent enough. */
   readonly isKnownPublic: (repository: Repository) => boolean | undefined
 }
@@ -62,7 +63,7 @@ export function statusView(viewed: Viewed, { isOperator }: { isOperator: boolean
     ...(config.zone === undefined ? {} : { zone: config.zone }),
     ready,
     reasons,
-    findings: bySeverity(viewed.lastFindings().filter(isProblem)),
+    findings: viewed.lastProblems(),
     hasSecret: config.clusterSecretFile !== undefined,
     ...(isOperator ? { mirrored: mirroredView(config) } : {}),
     peers: overlay.peers().length,
@@ -114,15 +115,10 @@ export async function peersView(
 ): Promise<readonly PeerAnswer[]> {
   const { overlay, index, nodes, summary } = viewed
   const asked = await askNeighbours(nodes, overlay.peers())
-  const clocks = [
-    ...asked.map(({ look }) => look.clockAheadMs),
-    // Clients name the others, and could name many with a wrong clock.
-    ...viewed.owned
-      .addresses()
-      .flatMap(({ registry, clockAhead }) => (viewed.registryLabels.names(registry) ? [clockAhead] : [])),
-  ]
+  const registries = viewed.owned.addresses().map((view) => trustedClock(view, viewed.registryLabels))
+  const clocks = [...asked.map(({ look }) => look.clockAheadMs), ...registries]
   const offsets = clocks.filter((offset) => offset !== undefined)
-  // Of two clocks that differ nobody can tell which one is wrong.
+  // Two clocks alone do not show which one is wrong; this node's counts as right then.
   const about = { selfAddress: summary.self.address, typicalOffset: offsets.length < 2 ? 0 : typicalOffset(offsets) }
   const shown = (told: ToldFinding) =>
     isOperator ? told : { ...told, says: 'nabo peers has the details, over the Unix socket' }
@@ -139,14 +135,14 @@ export async function peersView(
 
 /** This node's answer to `about` of another member. `digests` restricts the transfers; all if empty. */
 export function aboutSelf(
-  viewed: Pick<Viewed, 'config' | 'transfers' | 'readiness' | 'nodes' | 'lastFindings'>,
+  viewed: Pick<Viewed, 'config' | 'transfers' | 'readiness' | 'nodes' | 'lastProblems'>,
   digests: readonly Digest[],
   asker: Pick<Peer, 'id'>,
 ): About {
   const { config, transfers, readiness, nodes } = viewed
   const failure = nodes.failureOf(asker.id)
   // Without a secret anybody may be a member, and findings name registries and files of this node.
-  const findings = config.clusterSecretFile === undefined ? [] : bySeverity(viewed.lastFindings().filter(isProblem))
+  const findings = config.clusterSecretFile === undefined ? [] : viewed.lastProblems()
   return {
     version: VERSION,
     zone: config.zone,

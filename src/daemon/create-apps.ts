@@ -51,7 +51,7 @@ export async function createApps(config: ServeConfig, parts: AppParts): Promise<
     config,
     transfers: useCases.transfers,
     nodes: parts.peers,
-    lastFindings: () => parts.checks.last.findings,
+    lastProblems: () => parts.checks.lastProblems,
     isKnownPublic: (repository) => useCases.publicProofs.known(repository),
   }
   const { toClients, toPeers } = await chooseSending(config, parts.buffers, log)
@@ -135,7 +135,7 @@ function createAdminHandlers(viewed: Viewed, parts: AppParts) {
     isPublic: (...asked) => useCases.isPublic(...asked),
     warm: parts.warm.command,
     checks: () => checks.ask(),
-    lastFindings: viewed.lastFindings,
+    lastProblems: viewed.lastProblems,
   })
 }
 

@@ -18,6 +18,7 @@ import { NodeChecks } from './node-checks.ts'
 import { nodeSources } from './node-sources.ts'
 import type { Quota } from './quota.ts'
 import type { RegistryLabels } from './registry-labels.ts'
+import { trustedClock } from './trusted-clock.ts'
 
 export interface CheckedParts {
   readonly overlay: Overlay
@@ -77,12 +78,11 @@ export function createChecks(config: ServeConfig, parts: CheckedParts): NodeChec
       ...nodeSources(config),
       daemon,
       upstreams: async () =>
-        owned.addresses().map(({ registry, address, state, clockAhead }) => ({
-          registry,
-          host: address,
-          // Clients name the others, and could name many with a wrong clock.
-          clockAhead: registryLabels.names(registry) ? clockAhead : undefined,
-          ...(state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
+        owned.addresses().map((view) => ({
+          registry: view.registry,
+          host: view.address,
+          clockAhead: trustedClock(view, registryLabels),
+          ...(view.state === 'closed' ? {} : { failure: 'it has failed, and is left alone for a while' }),
         })),
       certificates: () => owned.certificates(),
       neighbours: async (signal) => {

@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from 'prom-client'
 
-import { type Check, type Finding, type Level, worst } from '../doctor/check.ts'
+import { bySeverity, type Check, type Finding, isProblem, type Level, type Problem, worst } from '../doctor/check.ts'
 import { lookAt, type NodeOptions } from '../doctor/node.ts'
 import { runChecks } from '../doctor/run-checks.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -83,6 +83,11 @@ export class NodeChecks {
   /** What was found last. */
   get last(): CheckReport {
     return this.#report
+  }
+
+  /** The warnings and errors that were found last, the worst first. */
+  get lastProblems(): readonly Problem[] {
+    return bySeverity(this.#report.findings.filter(isProblem))
   }
 
   /** What is so now, or was some seconds ago. */

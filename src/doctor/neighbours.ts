@@ -8,7 +8,7 @@ export interface NeighbourLook {
   readonly address: string
   /** `refused`: it answered that it does not accept the question. `none`: it gave no answer. */
   readonly answer: 'ok' | 'refused' | 'none'
-  /** Whether it was asked before the time for all members was over; true if absent. */
+  /** Whether this node asked the neighbour; false if the time for all neighbours was over before. True if absent. */
   readonly wasAsked?: boolean | undefined
   /** Why it did not answer, in a clause. */
   readonly failure?: string | undefined

@@ -47,8 +47,8 @@ export interface AdminParts {
   readonly warm: AdminHandlers['warm']
   /** The findings of checks that are at most ten seconds old. */
   checks(): Promise<ChecksAnswer>
-  /** The findings of the last checks. */
-  lastFindings(): readonly Finding[]
+  /** The warnings and errors of the last checks, the worst first. */
+  lastProblems(): readonly Finding[]
 }
 
 const FIND_TIMEOUT = 25 * second
@@ -70,7 +70,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     readyz: ({ query }) => {
       const { ready, reasons, warnings } = parts.readiness({ ignoreStopping: query.stopping === 'ok' })
       // A warning does not make a node unready: the cluster would only lose a node that works.
-      return { ready, reasons, warnings: [...warnings, ...problems(parts).map(sentence)] }
+      return { ready, reasons, warnings: [...warnings, ...parts.lastProblems().map(sentence)] }
     },
     metrics: () => parts.metrics(),
     page: ({ isOperator }) => ({ contentType: 'text/plain; charset=utf-8', text: page(parts, isOperator) }),
@@ -127,10 +127,6 @@ async function findPublic(parts: AdminParts, request: FindRequest, signal: Abort
   }
 }
 
-function problems(parts: AdminParts): readonly Finding[] {
-  return parts.lastFindings().filter(({ level }) => level === 'warning' || level === 'error')
-}
-
 function sentence({ title, says }: Finding): string {
   return `${title}: ${says}`
 }
@@ -141,11 +137,13 @@ function page(parts: AdminParts, isOperator: boolean): string {
   return [
     `Nabo is ${ready ? 'ready' : `not ready: ${reasons.join('; ')}`}.`,
     ...warnings.flatMap((warning) => ['', `warning: ${warning}`]),
-    ...problems(parts).flatMap((finding) => [
-      '',
-      `${finding.level}: ${sentence(finding)}`,
-      ...(finding.fix === undefined ? [] : [`  fix: ${finding.fix}`]),
-    ]),
+    ...parts
+      .lastProblems()
+      .flatMap((finding) => [
+        '',
+        `${finding.level}: ${sentence(finding)}`,
+        ...(finding.fix === undefined ? [] : [`  fix: ${finding.fix}`]),
+      ]),
     '',
     JSON.stringify(parts.status({ isOperator }), undefined, 2),
     '',

@@ -183,56 +183,43 @@ describe('nabo doctor beside a daemon', () => {
 })
 
 describe('nabo doctor beside a program that takes a question and never answers', () => {
+  const silent = createServer(() => {})
+  let address: string
+  before(async () => {
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    address = `127.0.0.1:${(silent.address() as { port: number }).port}`
+  })
+  after(() => {
+    silent.close()
+    silent.closeAllConnections()
+  })
+
+  const findingsOf = (stdout: string) => {
+    const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
+    return (id: string) => findings.find((finding) => finding.id === id)
+  }
+
   it('checks the flags that it is given, where the program has the place of the daemon', async () => {
-    const server = createServer(() => {})
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const address = `127.0.0.1:${(server.address() as { port: number }).port}`
-    try {
-      const { stdout } = await execute(bin, [
-        ...['doctor', '--json', '--timeout', '3s', '--admin-socket', join(tmpdir(), 'no-such.sock')],
-        ...[
-          '--admin-addr',
-          address,
-          '--store',
-          'directory',
-          '--cache-dir',
-          bin,
-          '--upstream',
-          'docker.io=http://127.0.0.1:1',
-        ],
-      ])
-      const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
-      const of = (id: string) => findings.find((finding) => finding.id === id)
-      assert.match(of('content')?.says ?? '', /is not a directory/)
-      assert.match(of('upstream')?.says ?? '', /127\.0\.0\.1:1 cannot be used/)
-    } finally {
-      server.closeAllConnections()
-      server.close()
-    }
+    const { stdout } = await execute(bin, [
+      ...['doctor', '--json', '--timeout', '3s', '--admin-socket', join(tmpdir(), 'no-such.sock')],
+      ...['--admin-addr', address, '--store', 'directory', '--cache-dir', bin],
+      ...['--upstream', 'docker.io=http://127.0.0.1:1'],
+    ])
+    const of = findingsOf(stdout)
+    assert.match(of('content')?.says ?? '', /is not a directory/)
+    assert.match(of('upstream')?.says ?? '', /127\.0\.0\.1:1 cannot be used/)
   })
 
   it('names it, where it is the registry', async () => {
-    const server = createServer(() => {})
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const address = `127.0.0.1:${(server.address() as { port: number }).port}`
     const free = ['mirror', 'peer', 'router', 'admin'].flatMap((name) => [`--${name}-addr`, '127.0.0.1:0'])
-    try {
-      const flags = ['--store', 'directory', '--upstream', `docker.io=http://${address}`, '--json']
-      const { stdout } = await doctor([...free, ...flags])
-      const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
-      const registries = findings.find(({ id }) => id === 'upstream')
-      assert.equal(registries?.level, 'warning', stdout)
-      assert.match(registries.says, new RegExp(`${address} cannot be used: `))
-    } finally {
-      server.close()
-      server.closeAllConnections()
-    }
+    const flags = ['--store', 'directory', '--upstream', `docker.io=http://${address}`, '--json']
+    const { stdout } = await doctor([...free, ...flags])
+    const registries = findingsOf(stdout)('upstream')
+    assert.equal(registries?.level, 'warning', stdout)
+    assert.match(registries.says, new RegExp(`${address} cannot be used: `))
   })
 
   it('says so, and checks the rest', async () => {
-    const server = createServer(() => {})
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const address = `127.0.0.1:${(server.address() as { port: number }).port}`
     const directory = await mkdtemp(join(tmpdir(), 'nabo-doc-'))
     try {
       const { stdout } = await doctor([
@@ -240,14 +227,11 @@ describe('nabo doctor beside a program that takes a question and never answers',
         ...['--router-addr', '127.0.0.1:0', '--store', 'directory', '--cache-dir', directory],
         ...['--registries', 'none', '--timeout', '2s', '--json'],
       ])
-      const { findings } = JSON.parse(stdout) as { findings: { id: string; level: string; says: string }[] }
-      const of = (id: string) => findings.find((finding) => finding.id === id)
+      const of = findingsOf(stdout)
       assert.equal(of('content')?.level, 'ok', stdout)
       assert.equal(of('ports')?.level, 'error', stdout)
       assert.ok(of('ports')?.says.includes(address), stdout)
     } finally {
-      server.close()
-      server.closeAllConnections()
       await rm(directory, { recursive: true, force: true })
     }
   })

@@ -245,4 +245,15 @@ describe('nabo wait', () => {
     await daemon.stop()
     assert.equal((await wait('soon')).code, 2)
   })
+
+  it('fails at once if another program has the address', async () => {
+    const other = createHttpServer((_request, response) => response.end('hello'))
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    const { port } = other.address() as AddressInfo
+    const env = { PATH: process.env['PATH'], NABO_MIRROR_URL: `http://127.0.0.1:${port}` }
+    const { code, stderr } = await execute(NABO, ['wait', '60s'], { env })
+    other.close()
+    assert.equal(code, 1)
+    assert.match(stderr, /^nabo: another program answers at 127\.0\.0\.1:\d+/)
+  })
 })

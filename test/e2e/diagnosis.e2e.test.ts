@@ -3,10 +3,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, it } from 'node:test'
-import { z } from 'zod'
 
 import { clockOff, findTool } from '../support/debian-tool.ts'
 import type { ClusterNode } from '../support/cluster-node.ts'
+import { type Findings, findingsSchema } from '../support/findings.ts'
 import type { NaboProcess } from '../support/nabo-process.ts'
 import { clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
 import { eventually } from '../support/poll.ts'
@@ -17,19 +17,6 @@ const nft = await findTool('nftables')
 const wrongClock = await clockOff(20)
 const FLAGS = ['--store', 'directory']
 const NABO = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
-
-const findingsSchema = z.object({
-  findings: z.array(
-    z.object({
-      id: z.string(),
-      level: z.string(),
-      says: z.string(),
-      fix: z.string().optional(),
-      seenBy: z.array(z.string()).optional(),
-    }),
-  ),
-})
-type Findings = z.infer<typeof findingsSchema>['findings']
 
 /** What `nabo doctor` finds on a node, but for what the disk of the test machine says. It asks the daemon for its flags. */
 async function findingsOf(node: ClusterNode): Promise<Findings> {

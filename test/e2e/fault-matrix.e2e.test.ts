@@ -9,6 +9,7 @@ import { z } from 'zod'
 
 import { makeImage } from '../support/image-maker.ts'
 import type { ClusterNode } from '../support/cluster-node.ts'
+import { type Findings, findingsSchema } from '../support/findings.ts'
 import type { NaboProcess } from '../support/nabo-process.ts'
 import { type Cluster, clusterUnavailable, createCluster } from '../support/netns-cluster.ts'
 import { eventually } from '../support/poll.ts'
@@ -20,18 +21,6 @@ const FLAGS = ['--store', 'directory', '--cache-size', '1MiB']
 /** Faults that are tried side by side, each with a healthy node of its own: most of the time of each is spent waiting. */
 const LANES = 3
 
-const findingsSchema = z.object({
-  findings: z.array(
-    z.object({
-      id: z.string(),
-      level: z.string(),
-      says: z.string(),
-      fix: z.string().optional(),
-      seenBy: z.array(z.string()).optional(),
-    }),
-  ),
-})
-type Findings = z.infer<typeof findingsSchema>['findings']
 const peersSchema = z.object({ peers: z.array(findingsSchema.extend({ address: z.string() })) })
 const readinessSchema = z.object({ warnings: z.array(z.string()) })
 

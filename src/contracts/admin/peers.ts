@@ -15,7 +15,7 @@ const peer = z.object({
   isFailing: z.boolean(),
   /** Its answer to this node's `about` message. `refused`: the peer is of an older version, or has another secret. */
   answer: z.enum(['ok', 'refused', 'none']),
-  /** false: so many other members gave no answer that this one was not asked in time. */
+  /** Whether this node asked the peer; false if the time for all peers was over before. */
   wasAsked: z.boolean().optional(),
   /** Why it gave no answer, in a sentence. */
   failure: z.string().optional(),

@@ -98,7 +98,7 @@ const schema = z.object({
   peers: count,
   /** Nodes of Nabo that could not join in the last minutes, by what differs: their cluster secret, or their version of the protocol. */
   refusedNodes: list(z.object({ host: z.string(), mismatch: z.enum(['secret', 'version']) })),
-  /** What is wrong with this node's own credentials, and those that it keeps back, as its last requests have shown. Without account names on TCP. */
+  /** What the last requests have shown: failures of this node's own credentials, and token servers that it sends no credentials. Without account names on TCP. */
   credentialTroubles: list(credentialTrouble),
   index,
   swarm,

@@ -2,7 +2,7 @@ import { OciError } from '../../oci/errors.ts'
 import type { SharedFailure, SwarmOutcome } from '../../swarm/swarm.ts'
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText } from '../../telemetry/log.ts'
-import { sharedText } from '../../upstream/shared-text.ts'
+import { unexplainedText } from '../../upstream/unexplained-text.ts'
 import { UpstreamError } from '../../upstream/upstream.ts'
 import type { BlobSources } from './blob-sources.ts'
 import type { BlobRequest } from './blob-request.ts'
@@ -43,5 +43,5 @@ function failureOf({ repository }: BlobRequest, { absent, error }: WhyNobody): S
   if (absent) return { absent, message: `${repository.registry} does not have it` }
   // What another node said is not repeated as this node's own words.
   const isOwn = error !== undefined && !(error instanceof ToldFailureError)
-  return { absent, message: isOwn ? sharedText(error) : 'the upstream did not give it' }
+  return { absent, message: isOwn ? unexplainedText(error) : 'the upstream did not give it' }
 }

@@ -14,7 +14,7 @@ import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { errorText, type Log } from '../../telemetry/log.ts'
 import { DeadlineError, withDeadline } from '../../time/deadline.ts'
 import { second } from '../../time/units.ts'
-import { sharedText } from '../../upstream/shared-text.ts'
+import { unexplainedText } from '../../upstream/unexplained-text.ts'
 import { type Upstream, UpstreamError } from '../../upstream/upstream.ts'
 import { askWithin } from '../ask-within.ts'
 import type { Caller } from '../access/audience.ts'
@@ -291,7 +291,10 @@ function refusal({ repository, digest }: ManifestRequest, cause?: unknown): OciE
 
 function failed({ repository }: ManifestRequest, cause?: unknown): Found {
   const absent = cause === undefined
-  const message = (absent ? `${repository.registry} does not have it` : sharedText(cause)).slice(0, MAX_REASON_LENGTH)
+  const message = (absent ? `${repository.registry} does not have it` : unexplainedText(cause)).slice(
+    0,
+    MAX_REASON_LENGTH,
+  )
   const source = cause instanceof UpstreamError ? cause.limit?.source : undefined
   return { type: 'failed', failure: { absent, message, source }, cause }
 }

@@ -9,7 +9,7 @@ import type { Membership, SharedTag, Swarm } from '../../swarm/swarm.ts'
 import { ToldFailureError } from '../../swarm/told-failure.ts'
 import { DeadlineError, withDeadline } from '../../time/deadline.ts'
 import { minute, second } from '../../time/units.ts'
-import { sharedText } from '../../upstream/shared-text.ts'
+import { unexplainedText } from '../../upstream/unexplained-text.ts'
 import { type Upstream, UpstreamError, type UpstreamOptions, type UpstreamTag } from '../../upstream/upstream.ts'
 import { askWithin } from '../ask-within.ts'
 import { type AnswerQuestion, LongQuestions } from './long-questions.ts'
@@ -135,7 +135,7 @@ export class SharedTags {
     { signal, patience }: { signal: AbortSignal; patience: number },
   ): Promise<FreshTag | undefined> {
     const failed = (error: unknown) => {
-      const message = sharedText(error).slice(0, MAX_REASON_LENGTH)
+      const message = unexplainedText(error).slice(0, MAX_REASON_LENGTH)
       membership.leave({ type: 'failed', failure: { absent: false, message } })
     }
     let isLate = false

@@ -5,7 +5,7 @@ import { abortable } from '../../time/deadline.ts'
 import type { QuotaGate } from '../quota/quota-gate.ts'
 import { UpstreamError, type UpstreamOptions } from '../upstream.ts'
 import { type Address, nameAt } from './addresses.ts'
-import { type Asker, asVerdict, type Authorization, type Authorized } from './authorization.ts'
+import { type Asker, asVerdict, type Authorization, type Authorized, isPassword } from './authorization.ts'
 import { discard } from './bodies.ts'
 import { type Credential, type FindCredential, credentialId } from './credential.ts'
 import type { CredentialTroubles } from './credential-troubles.ts'
@@ -49,7 +49,7 @@ export interface AddressClientOptions {
   readonly observe: ObserveRequest
   /** Nobody counts pulls if absent. */
   readonly quota?: Pick<QuotaGate, 'mayGet' | 'observe' | 'refusalOf'> | undefined
-  /** Told of credentials that a registry takes. */
+  /** Told of credentials that a registry accepts, and says which ones it has refused. */
   readonly troubles?: Pick<CredentialTroubles, 'accepted' | 'isRefused'> | undefined
   readonly log?: Pick<Log, 'warn'> | undefined
 }
@@ -167,7 +167,7 @@ export class AddressClient {
         await discard(response)
         if (authorization.refused(asker, authorized, response.header('www-authenticate'))) continue
       } else if (status === 401) authorization.passwordRefused(asker, authorized)
-      const isWrong = status === 401 && authorized.header?.startsWith('Basic ') === true && !authorized.anonymous
+      const isWrong = status === 401 && isPassword(authorized)
       const shown = { ...asker, credential: authorized.anonymous ? undefined : asker.credential }
       const refusal = explainRefusal(await refusalOf(response, isCounted, health), shown, isWrong)
       const error = asVerdict(refusal, authorized)

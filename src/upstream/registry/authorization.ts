@@ -108,9 +108,9 @@ export class Authorization {
   }
 
   /** Takes note of a 401 to a user and password. False if it was an answer to something else. */
-  passwordRefused(asker: Asker, { header, anonymous }: Authorized): boolean {
+  passwordRefused(asker: Asker, sent: Authorized): boolean {
     const { credential } = asker
-    if (header?.startsWith('Basic ') !== true || anonymous || credential === undefined) return false
+    if (!isPassword(sent) || credential === undefined) return false
     this.#options.credentialRefused?.(asker, credential, true)
     return true
   }
@@ -133,6 +133,11 @@ export class Authorization {
     this.#challenges.set(keyOf(asker), Buffer.from(challenge.slice(0, MAX_CHALLENGE_LENGTH)).toString())
     return parsed.scheme === 'bearer' || (asker.credential !== undefined && sent.header === undefined)
   }
+}
+
+/** Whether the request carried a user and password. */
+export function isPassword({ header, anonymous }: Authorized): boolean {
+  return header?.startsWith('Basic ') === true && !anonymous
 }
 
 /** True for a header with a token that a realm gave, which can give another one. */

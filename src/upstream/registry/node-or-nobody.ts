@@ -8,7 +8,6 @@ import { UpstreamError } from '../upstream.ts'
 import type { AddressClientOptions, RegistryAnswer } from './address-client.ts'
 import type { Asker } from './authorization.ts'
 import { discard } from './bodies.ts'
-import type { CredentialTroubles } from './credential-troubles.ts'
 import { credentialId } from './credential.ts'
 
 /** Short: a password may be put right, or a right be given, at the registry. */
@@ -18,17 +17,14 @@ const MAX_REFUSED = 5000
 /** Asks with the node's own credentials. Those that are out of date must not take away what anybody may have. */
 export class NodeOrNobody {
   readonly #log: Pick<Log, 'warn'> | undefined
-  readonly #troubles: Pick<CredentialTroubles, 'isRefused'> | undefined
+  readonly #troubles: AddressClientOptions['troubles']
   readonly #now: () => number
   /** Until when a credential is not sent, which was refused for what was then shown to anybody. */
   readonly #refused = new LRUCache<string, number>(atMost(MAX_REFUSED))
 
   /** `troubles` logs accounts that a registry refuses; `now` in milliseconds, monotonic. */
   constructor(
-    {
-      log,
-      troubles,
-    }: Pick<AddressClientOptions, 'log'> & { troubles?: Pick<CredentialTroubles, 'isRefused'> | undefined },
+    { log, troubles }: Pick<AddressClientOptions, 'log' | 'troubles'>,
     now: () => number = () => performance.now(),
   ) {
     this.#log = log

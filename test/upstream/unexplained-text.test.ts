@@ -5,7 +5,7 @@ import { outcomeOf } from '../../src/delivery/blobs/blob-refusal.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { ToldFailureError } from '../../src/swarm/told-failure.ts'
 import { explainRefusal } from '../../src/upstream/registry/explain-refusal.ts'
-import { sharedText } from '../../src/upstream/shared-text.ts'
+import { unexplainedText } from '../../src/upstream/unexplained-text.ts'
 import { UpstreamError } from '../../src/upstream/upstream.ts'
 
 describe('an error of the upstream in words for other nodes', () => {
@@ -25,6 +25,6 @@ describe('an error of the upstream in words for other nodes', () => {
   it('keeps the cause where there is no explanation', () => {
     const cause = new Error('ECONNREFUSED')
     const error = new UpstreamError('unreachable', 'r.example cannot be reached', { cause })
-    assert.equal(sharedText(error), 'r.example cannot be reached: ECONNREFUSED')
+    assert.equal(unexplainedText(error), 'r.example cannot be reached: ECONNREFUSED')
   })
 })
