@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import { TooManyBytesError, readBounded } from '../async/read-bounded.ts'
-import type { JsonCall, LinesCall } from '../contracts/admin-contract.ts'
+import type { AdminCall, JsonCall, LinesCall } from '../contracts/admin-contract.ts'
 import { encodeMessage } from '../contracts/message.ts'
 import { type HttpAnswer, HttpRequests } from '../http-client/http-requests.ts'
 import { DeadlineError, withDeadline } from '../time/deadline.ts'
@@ -63,7 +63,7 @@ export class AdminClient {
     options: AskOptions = {},
   ): Promise<Answer> {
     const never = new AbortController().signal
-    return this.#within(options.timeout ?? TIMEOUT, options.signal ?? never, async (signal) => {
+    return this.#within(call, options.timeout ?? TIMEOUT, options.signal ?? never, async (signal) => {
       const answer = await this.#open(call, parameters, signal)
       return this.#parsed(await this.#text(answer, MAX_ANSWER), call.answer, call.path)
     })
@@ -79,10 +79,10 @@ export class AdminClient {
     const signal = AbortSignal.any([controller.signal, options.signal ?? controller.signal])
     const timeout = options.timeout ?? TIMEOUT
     try {
-      const answer = await this.#within(timeout, signal, () => this.#open(call, parameters, signal))
+      const answer = await this.#within(call, timeout, signal, () => this.#open(call, parameters, signal))
       const lines = linesOf(answer.body)
       for (;;) {
-        const line = await this.#within(timeout, signal, () => lines.next())
+        const line = await this.#within(call, timeout, signal, () => lines.next())
         if (line.done === true) return
         yield this.#parsed(line.value, call.line, call.path)
       }
@@ -95,12 +95,17 @@ export class AdminClient {
     return this.#requests.close()
   }
 
-  async #within<T>(ms: number, parent: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #within<T>(
+    { audience }: Pick<AdminCall, 'audience'>,
+    ms: number,
+    parent: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     try {
       return await withDeadline(ms, `the answer of ${this.where}`, parent, work)
     } catch (error) {
       parent.throwIfAborted()
-      throw this.#explained(error)
+      throw this.#explained(error, audience)
     }
   }
 
@@ -150,17 +155,19 @@ export class AdminClient {
     )
   }
 
-  #explained(error: unknown): AdminError {
+  #explained(error: unknown, audience: AdminCall['audience']): AdminError {
     if (error instanceof AdminError) return error
     if (error instanceof DeadlineError)
       return new AdminError(`the daemon at ${this.where} did not answer in time`, { cause: error })
     const { name, code = '' } = error as NodeJS.ErrnoException
     if (name === 'HTTPParserError') return new AdminError(`what answers at ${this.where} is no Nabo`, { cause: error })
-    if (code === 'EACCES' || code === 'EPERM')
+    if (code === 'EACCES' || code === 'EPERM') {
+      const onTcp = audience === 'anyone' ? `, or ask for public content with --admin-url ${DEFAULT_ADMIN_URL}` : ''
       return new AdminError(
-        `${this.where} belongs to another user: run the command as the user of the daemon, or ask for public content with --admin-url ${DEFAULT_ADMIN_URL}`,
+        `${this.where} belongs to another user: run the command as the user of the daemon${onTcp}`,
         { cause: error },
       )
+    }
     const isDown =
       /^(ENOENT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/
     const why = isDown.test(code) ? 'is the daemon running?' : `the connection broke off (${code || 'unknown error'})`

@@ -76,8 +76,8 @@ async function run(values: Values): Promise<number> {
   }
   const { mirrorUrl, mode, resolveTags, configDir, registries, wait, dryRun = false } = values
   const mirror = new URL(mirrorUrl)
-  const isFit = await (wait === undefined ? isFitForMirror(mirror) : waitForMirror(mirror, wait))
-  if (!isFit) return EXIT.failed
+  if (wait !== undefined && !(await waitForMirror(mirror, wait))) return EXIT.failed
+  if (!(await isFitForMirror(mirror))) return EXIT.failed
   const settings = { mirrorUrl, mode, resolveTags, ...(token === undefined ? {} : { token }) }
   const reports = await configureContainerd({ configDir, registries, settings, dryRun })
   printReports(reports, { dryRun, secrets: token === undefined ? [] : [token] })

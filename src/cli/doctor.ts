@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 
 import { defaultAdminSocket } from '../config/admin-socket.ts'
-import { differencesOf, givenFlags, parseGivenFlags } from '../config/given-flags.ts'
+import { differencesOf, type GivenFlags, givenFlags, parseGivenFlags } from '../config/given-flags.ts'
 import { parseDuration } from '../config/parse.ts'
 import type { ServeConfig, ServeFlags } from '../config/serve-config.ts'
 import { addServeFlags, serveFlagsOf } from '../config/serve-flags.ts'
@@ -15,9 +15,10 @@ import { lookAt } from '../doctor/node.ts'
 import { renderFindings } from '../doctor/render.ts'
 import { runChecks } from '../doctor/run-checks.ts'
 import { errorText } from '../telemetry/log.ts'
+import { DeadlineError } from '../time/deadline.ts'
 import { second } from '../time/units.ts'
 import { ADMIN_API } from '../contracts/admin-api.ts'
-import { AdminClient } from './admin-client.ts'
+import { AdminClient, AdminError } from './admin-client.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
 import { printable } from './printable.ts'
@@ -65,7 +66,11 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
     running.isKnown || running.reason === undefined
       ? undefined
       : await findingsOfDaemon(config, running.reason, timeout / 2)
-  const findings = told ?? (await look())
+  const isSilent = !running.isKnown && running.isSilent
+  const findings = [
+    ...(isSilent ? [silentDaemon(flags)] : []),
+    ...(told ?? (isSilent && !namesFlags(given) ? [] : await look())),
+  ]
   const level = worst(findings)?.level ?? 'ok'
   const colours = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
   const text = json
@@ -80,7 +85,7 @@ async function run(flags: ServeFlags, { json, timeout }: { json: boolean; timeou
  * answer; no reason if none is to be asked.
  */
 async function flagsOfDaemon({ adminSocket = defaultAdminSocket() }: ServeFlags, timeout: number) {
-  if (adminSocket === 'none') return { isKnown: false, reason: undefined } as const
+  if (adminSocket === 'none') return { isKnown: false, reason: undefined, isSilent: false } as const
   const admin = new AdminClient({ socket: resolve(adminSocket) })
   try {
     const { workingDirectory, flags: given } = await admin.call(ADMIN_API.settings, {}, { timeout })
@@ -90,8 +95,27 @@ async function flagsOfDaemon({ adminSocket = defaultAdminSocket() }: ServeFlags,
   } catch (error) {
     // No daemon, one of another user, or an older version.
     await admin.close()
-    return { isKnown: false, reason: errorText(error) } as const
+    const reason = error instanceof AdminError ? error.message : errorText(error)
+    return {
+      isKnown: false,
+      reason,
+      isSilent: error instanceof AdminError && error.cause instanceof DeadlineError,
+    } as const
   }
+}
+
+/** The daemon has its socket, and does not answer. */
+function silentDaemon({ adminSocket = defaultAdminSocket() }: ServeFlags): Finding {
+  return {
+    ...{ id: 'ports', title: 'daemon', level: 'error' },
+    says: `the daemon at ${resolve(adminSocket)} takes connections and does not answer, so its flags are not known`,
+    fix: 'it hangs or is stopped: look into its log, and end and restart it',
+  }
+}
+
+/** Whether flags of serve were given here, which can be checked without the daemon. */
+function namesFlags(given: GivenFlags): boolean {
+  return Object.keys(given).some((flag) => flag !== '--admin-socket')
 }
 
 /**

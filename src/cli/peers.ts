@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 
 import { type PeerAnswer, peers as peersCall } from '../contracts/admin/peers.ts'
+import type { RefusedNodeAnswer } from '../contracts/admin/refused-node.ts'
 import { type AdminFlags, adminSocketOption, adminUrlOption, withAdmin } from './admin-flags.ts'
 import { EXIT } from './exit.ts'
 import { jsonFlag } from './flags.ts'
@@ -25,15 +26,15 @@ export function addPeers(program: Command): void {
       runCommand(async (signal) => {
         const answer = await withAdmin(values, (admin) => admin.call(peersCall, {}, { signal }))
         if (values.json === true) printJson(answer)
-        else process.stdout.write(peersText(answer.peers))
+        else process.stdout.write(peersText(answer.peers, answer.refusedNodes))
         return EXIT.ok
       }),
     )
 }
 
 /** For people. */
-export function peersText(peers: readonly PeerAnswer[]): string {
-  if (peers.length === 0) return 'No other node is known.\n'
+export function peersText(peers: readonly PeerAnswer[], refused: readonly RefusedNodeAnswer[] = []): string {
+  if (peers.length === 0) return `No other node is known.\n${refusedText(refused)}`
   const sorted = peers.toSorted((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }))
   const rows = sorted.map((peer) => [
     peer.address,
@@ -47,7 +48,17 @@ export function peersText(peers: readonly PeerAnswer[]): string {
   ])
   const right = (title: string) => ({ title, align: 'right' as const })
   const columns = ['ADDRESS', 'ZONE', 'HEALTH', right('ROUND TRIP'), 'IN SYNC', right('FETCHES'), 'VERSION', 'ID']
-  return `${table(columns, rows)}${sorted.map(findingsText).join('')}`
+  return `${table(columns, rows)}${sorted.map(findingsText).join('')}${refusedText(refused)}`
+}
+
+/** The nodes that are no members, with what differs; nothing if there are none. */
+function refusedText(refused: readonly RefusedNodeAnswer[]): string {
+  const lines = refused.map(({ host, mismatch }) =>
+    mismatch === 'secret'
+      ? `${host} has another cluster secret than this node: compare the files of --cluster-secret-file (sha256sum)`
+      : `${host} speaks another version of the protocol between nodes: run the same version of Nabo on both`,
+  )
+  return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`
 }
 
 function healthOf({ findings, isFailing }: PeerAnswer): string {

@@ -129,6 +129,7 @@ function createAdminHandlers(viewed: Viewed, parts: AppParts) {
     quotas: () => askedQuotas(quota, quotaExchange),
     peers: () => overlay.peers(),
     members: (options) => peersView(viewed, options),
+    refusedNodes: () => viewed.refusedNodes.recent(),
     isMirror,
     find: (request, signal) => finder.find(request, signal),
     isNamedRegistry: (registry) => isNamedRegistry(useCases.policy, registry),

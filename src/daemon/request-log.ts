@@ -1,7 +1,10 @@
 import type { FinishedExchange } from '../http/exchange.ts'
 import type { Log } from '../telemetry/log.ts'
 
-const CHATTER = new Set(['announce', 'lookup', 'join', 'report', 'verify', 'access', 'quota', 'warm'])
+/** Messages between nodes. */
+const CHATTER = new Set(['about', 'announce', 'lookup', 'join', 'report', 'verify', 'access', 'quota', 'warm'])
+/** The question of a command or a check whether Nabo listens. */
+const PROBE = 'probe'
 
 /** One line a request, saying where its bytes came from. Nabo's own messages between nodes are too many for `info`. */
 export function logRequest(log: Log, listener: string, finished: FinishedExchange): void {
@@ -16,6 +19,6 @@ export function logRequest(log: Log, listener: string, finished: FinishedExchang
   const line = { listener, ...fields, ...origin }
   const isChatter = CHATTER.has(fields.kind ?? '')
   if (fields.outcome === 'broken') log.warn(line, 'request')
-  else if (isChatter && fields.outcome === 'done') log.debug(line, 'request')
+  else if ((isChatter && fields.outcome === 'done') || fields.kind === PROBE) log.debug(line, 'request')
   else log.info(line, 'request')
 }

@@ -10,7 +10,8 @@ import { hostPortOf, isLoopback, isOwnAddress } from './mirror-addresses.ts'
 /** The program at the address of a mirror. */
 export type MirrorOccupant =
   | { readonly type: 'none' }
-  | { readonly type: 'nabo' }
+  /** `silent`: the process of a Nabo that took the connection and gave no answer. */
+  | { readonly type: 'nabo'; readonly silent?: ListeningProcess }
   /** `process` is undefined for an address of another machine, and where `/proc/net` does not show the socket. */
   | { readonly type: 'other'; readonly address: HostPort; readonly process: ListeningProcess | undefined }
 
@@ -22,12 +23,14 @@ const WHOLE_TIMEOUT = 2 * SILENCE_TIMEOUT
 const USER_AGENT = 'nabo'
 const REFUSALS = /a mirror must not be its own upstream|set the Nabo-Token header/
 
-/** Asks `GET /v2/` at each address that the URL's host resolves to, without a proxy. The first other program found decides. */
-export async function findMirrorOccupant(url: URL): Promise<MirrorOccupant> {
+/** Asks `GET /v2/` at each address that the URL's host resolves to, without a proxy. The first other program found decides. `timeout`: milliseconds without an answer. */
+export async function findMirrorOccupant(url: URL, { timeout = SILENCE_TIMEOUT } = {}): Promise<MirrorOccupant> {
   const target = hostPortOf(url.href)
   if (target === undefined) return { type: 'none' }
   const addresses = await lookup(target.host, { all: true }).catch(() => [])
-  const found = await Promise.all(addresses.map(({ address }) => occupantOf({ ...target, host: address }, url)))
+  const found = await Promise.all(
+    addresses.map(({ address }) => occupantOf({ ...target, host: address }, url, timeout)),
+  )
   return found.find(({ type }) => type === 'other') ?? found.find(({ type }) => type === 'nabo') ?? { type: 'none' }
 }
 
@@ -36,12 +39,16 @@ export function isNabo({ header, body }: HttpLook): boolean {
   return header(VERSION_HEADER) !== undefined || REFUSALS.test(body)
 }
 
-async function occupantOf(address: HostPort, { protocol, host, hostname }: URL): Promise<MirrorOccupant> {
+async function occupantOf(
+  address: HostPort,
+  { protocol, host, hostname }: URL,
+  timeout: number,
+): Promise<MirrorOccupant> {
   const isLocal = isLoopback(address.host) || isOwnAddress(address.host)
   const answer = await askHttp(new URL(`${protocol}//${formatHostPort(address)}/v2/`), {
     headers: { host, 'user-agent': USER_AGENT },
     signal: AbortSignal.timeout(WHOLE_TIMEOUT),
-    timeout: SILENCE_TIMEOUT,
+    timeout,
     servername: hostname,
     // Runtimes trust certificates of their own; nothing secret is sent here.
     verifiesCertificates: false,
@@ -49,7 +56,8 @@ async function occupantOf(address: HostPort, { protocol, host, hostname }: URL):
   if (answer === undefined) return { type: 'none' }
   if (answer !== 'not HTTP' && isNabo(answer)) return { type: 'nabo' }
   const listener = isLocal ? await findListeningProcess(address) : undefined
-  if (answer === 'not HTTP' && listener !== undefined && isThisProgram(listener)) return { type: 'nabo' }
+  if (answer === 'not HTTP' && listener !== undefined && isThisProgram(listener))
+    return { type: 'nabo', silent: listener }
   return { type: 'other', address, process: listener }
 }
 

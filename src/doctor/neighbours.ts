@@ -24,8 +24,10 @@ export function isSilent({ answer, wasAsked }: NeighbourLook): boolean {
   return answer === 'none' && wasAsked !== false
 }
 
-export const OPEN_PORTS =
-  'let the nodes reach each other at ports 7951 and 7952 (--peer-addr, --router-addr); check --advertise-addr there'
+/** What to change where the neighbour at `address` gives no answer: its daemon may hang, or its port be closed. */
+export function silentFix(address: string): string {
+  return `see on ${address} whether Nabo works there (nabo status); if it does, let the nodes reach each other at ports 7951 and 7952 (--peer-addr, --router-addr), and check --advertise-addr there`
+}
 
 /** What to change so that other nodes reach this one at `address`. */
 export function reachableFix(address: string): string {
@@ -44,7 +46,7 @@ export function findingsAbout(
   const why = failure === undefined ? '' : `: ${failure}`
   const findings: Finding[] = []
   if (isSilent(neighbour))
-    findings.push({ ...OTHERS, level: 'warning', says: `does not answer${why}`, fix: OPEN_PORTS })
+    findings.push({ ...OTHERS, level: 'warning', says: `does not answer${why}`, fix: silentFix(address) })
   if (answer === 'refused')
     findings.push({
       ...{ id: 'secret', title: 'cluster secret', level: 'error', says: `refuses this node${why}` },

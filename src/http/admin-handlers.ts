@@ -4,6 +4,7 @@ import type { AdminHandler } from '../contracts/admin-contract.ts'
 import type { FindAnswer, find } from '../contracts/admin/find.ts'
 import type { QuotaAnswer } from '../contracts/admin/quota.ts'
 import type { PeerAnswer } from '../contracts/admin/peers.ts'
+import type { RefusedNodeAnswer } from '../contracts/admin/refused-node.ts'
 import type { ChecksAnswer } from '../contracts/admin/checks.ts'
 import type { SettingsAnswer } from '../contracts/admin/settings.ts'
 import type { StatusAnswer } from '../contracts/admin/status.ts'
@@ -37,6 +38,8 @@ export interface AdminParts {
   peers(): readonly Peer[]
   /** Asks each peer about itself. */
   members(options: { isOperator: boolean }): Promise<readonly PeerAnswer[]>
+  /** Nodes that could not join in the last minutes. */
+  refusedNodes(): readonly RefusedNodeAnswer[]
   /** Whether a registry name addresses the mirror itself. */
   readonly isMirror: IsMirror
   find(request: FindRequest, signal: AbortSignal): Promise<FoundImage>
@@ -77,7 +80,7 @@ export function adminHandlers(parts: AdminParts): AdminHandlers {
     status: ({ isOperator }) => parts.status({ isOperator }),
     settings: () => parts.settings,
     quotas: async () => ({ quotas: await parts.quotas() }),
-    peers: async ({ isOperator }) => ({ peers: await members(isOperator) }),
+    peers: async ({ isOperator }) => ({ peers: await members(isOperator), refusedNodes: parts.refusedNodes() }),
     checks: () => parts.checks(),
     find: answerFind(parts),
     warm: parts.warm,

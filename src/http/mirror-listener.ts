@@ -88,6 +88,8 @@ export function mirrorRoutes(options: MirrorListenerOptions): Routes {
     app.addHook('onRequest', (request, _reply, done) => {
       if (options.token !== undefined) requireToken(options.token, request.headers[TOKEN_HEADER])
       if (request.headers['user-agent'] === OWN_USER_AGENT) {
+        // Commands and checks look in this way whether Nabo listens.
+        if (request.url === '/v2/') request.exchange.fields.kind = 'probe'
         throw new OciError('NOT_FOUND', { message: 'a mirror must not be its own upstream: check --upstream' })
       }
       // Parse before the method check: an invalid digest is DIGEST_INVALID for PUT too.

@@ -11,18 +11,13 @@ import { findContainerd } from '../support/containerd.ts'
 import { createHub } from '../support/hub/create-hub.ts'
 import type { Hub } from '../support/hub/hub.ts'
 import { makeImage } from '../support/image-maker.ts'
-import { NaboProcess } from '../support/nabo-process.ts'
+import { localFetch, NaboProcess } from '../support/nabo-process.ts'
 import { execute } from '../support/netns/commands.ts'
 
 const bin = fileURLToPath(new URL('../../bin/nabo', import.meta.url))
 /** Without a socket it asks no other daemon of this machine for its flags. */
 const doctor = (flags: readonly string[]) => execute(bin, ['doctor', '--admin-socket', 'none', ...flags])
 const SECRET = 'a secret that nobody may see'
-
-const localFetch = async (url: string) => {
-  const response = await fetch(url)
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.bytes() }
-}
 
 const found = await findContainerd()
 
@@ -175,6 +170,11 @@ describe('nabo doctor beside a daemon', () => {
       )
       assert.match(of('settings')?.fix ?? '', /as the user of the daemon, with the --admin-socket of nabo serve/)
       assert.equal(of('content')?.says, plain.get('content')?.says)
+      process.kill(nabo.pid, 'SIGSTOP')
+      const frozen = await asked()
+      process.kill(nabo.pid, 'SIGCONT')
+      assert.deepEqual([...frozen.keys()], ['ports'])
+      assert.match(frozen.get('ports')?.says ?? '', /^the daemon at .* takes connections and does not answer/)
     } finally {
       await nabo.stop()
       await rm(directory, { recursive: true, force: true })

@@ -14,6 +14,7 @@ import { VERSION, VERSION_HEADER } from '../../src/version.ts'
 import { runDaemon } from '../support/daemon.ts'
 import { fileTree } from '../support/file-tree.ts'
 import { freePort } from '../support/free-port.ts'
+import { localFetch, NaboProcess } from '../support/nabo-process.ts'
 import { execute } from '../support/netns/commands.ts'
 import { eventually } from '../support/poll.ts'
 
@@ -255,5 +256,39 @@ describe('nabo wait', () => {
     other.close()
     assert.equal(code, 1)
     assert.match(stderr, /^nabo: another program answers at 127\.0\.0\.1:\d+/)
+    assert.doesNotMatch(stderr, /Nothing was changed/)
+  })
+
+  it('does not return for a daemon that hangs, and leaves no warning in the log of a healthy one', async () => {
+    const port = await freePort()
+    const directory = await mkdtemp(join(tmpdir(), 'nabo-wait-'))
+    const free = ['peer', 'router', 'admin'].flatMap((name) => [`--${name}-addr`, '127.0.0.1:0'])
+    const flags = [
+      '--mirror-addr',
+      `127.0.0.1:${port}`,
+      ...free,
+      '--store',
+      'directory',
+      '--cache-dir',
+      join(directory, 'cache'),
+    ]
+    const nabo = new NaboProcess({ flags, fetch: localFetch, cwd: directory })
+    const env = { PATH: process.env['PATH'], NABO_MIRROR_URL: `http://127.0.0.1:${port}` }
+    try {
+      await nabo.ready()
+      assert.equal((await execute(NABO, ['wait', '20s'], { env })).code, 0)
+      assert.doesNotMatch(nabo.logs.join('\n'), /must not be its own upstream/)
+      process.kill(nabo.pid, 'SIGSTOP')
+      const { code, stderr } = await execute(NABO, ['wait', '1s'], { env })
+      assert.equal(code, 1)
+      assert.match(
+        stderr,
+        /^nabo: Nabo \(pid \d+\) listens at .* gave no answer within 1 s: it hangs, or is still starting$/m,
+      )
+    } finally {
+      process.kill(nabo.pid, 'SIGCONT')
+      await nabo.stop()
+      await rm(directory, { recursive: true, force: true })
+    }
   })
 })

@@ -115,6 +115,11 @@ describe('the text of peers', () => {
       ],
     )
     assert.equal(peersText([]), 'No other node is known.\n')
+    const refused = { host: '10.0.0.7', mismatch: 'secret' } as const
+    assert.match(
+      peersText([], [refused]),
+      /^No other node is known\.\n\n10\.0\.0\.7 has another cluster secret than this node: /,
+    )
   })
 })
 

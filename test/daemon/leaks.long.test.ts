@@ -9,7 +9,7 @@ import { describe, it } from 'node:test'
 
 import { createHub } from '../support/hub/create-hub.ts'
 import { makeImage } from '../support/image-maker.ts'
-import { NaboProcess } from '../support/nabo-process.ts'
+import { localFetch, NaboProcess } from '../support/nabo-process.ts'
 import { eventually } from '../support/poll.ts'
 
 const LAYERS = 20
@@ -30,7 +30,7 @@ describe('a daemon that has answered many', () => {
     const start = (flags: readonly string[]) =>
       new NaboProcess({
         flags: [...anyPorts(hub.registryUrl), '--cluster-secret-file', secretFile, ...flags],
-        fetch: ask,
+        fetch: localFetch,
       })
     // One that fills a cache and gives to its peer, and one that keeps nothing and asks its peer each time.
     const cache = ['--store', 'directory', '--cache-dir', join(directory, 'cache')]
@@ -92,11 +92,6 @@ async function pull(url: string, leaveAfter = Number.POSITIVE_INFINITY): Promise
   })
   await closed
   if (leaveAfter === Number.POSITIVE_INFINITY) assert.ok(complete, url)
-}
-
-async function ask(url: string) {
-  const response = await fetch(url)
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.bytes() }
 }
 
 /** Open descriptors and resident bytes. */

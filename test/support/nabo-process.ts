@@ -14,6 +14,12 @@ export interface NaboOptions extends ChildOptions {
   readonly fetch: (url: string, options?: RequestOptions) => Promise<AgentResponse>
 }
 
+/** Reaches the loopback of this machine, for a process without a namespace of its own. */
+export async function localFetch(url: string): Promise<AgentResponse> {
+  const response = await fetch(url)
+  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.bytes() }
+}
+
 /** What the request log says of one request. */
 export type RequestLine = z.infer<typeof requestLineSchema>
 

@@ -55,10 +55,23 @@ export async function pullImage(options: PullOptions): Promise<PullResult> {
   const pull = new Pull(options)
   try {
     return await pull.run()
+  } catch (error) {
+    // The user gave a name, and not the digest at which the pull failed.
+    if (!(error instanceof CommandError) || !STARTS_WITH_DIGEST.test(error.message)) throw error
+    throw new CommandError(`${nameOf(options.image)}: ${error.message}`, { cause: error })
   } finally {
     pull.end()
   }
 }
+
+/** In full: `docker.io/library/alpine:latest`. */
+function nameOf(image: ImageReference): string {
+  return image.digest === undefined
+    ? tagKey({ ...image, tag: image.tag ?? 'latest' })
+    : `${repositoryKey(image)}@${image.digest}`
+}
+
+const STARTS_WITH_DIGEST = /^sha(?:256|512):/
 
 class Pull {
   readonly #options: PullOptions
@@ -87,10 +100,7 @@ class Pull {
     await this.#inParallel(distinct, (part) => this.#blob(part))
     const bytes = Object.values(this.#sources).reduce((sum, share) => sum + share, 0)
     return {
-      reference:
-        image.digest === undefined
-          ? tagKey({ ...image, tag: image.tag ?? 'latest' })
-          : `${repositoryKey(image)}@${image.digest}`,
+      reference: nameOf(image),
       digest: root.digest,
       contents: this.#contents,
       bytes,

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { jsonCall } from '../admin-contract.ts'
 import { count, list } from '../codecs.ts'
 import { finding } from './finding.ts'
+import { refusedNode } from './refused-node.ts'
 
 const peer = z.object({
   id: z.string(),
@@ -40,8 +41,9 @@ export type PeerAnswer = z.infer<typeof peer>
 export const peers = jsonCall({
   method: 'GET',
   path: '/api/v1/peers',
-  summary: 'The other nodes: what this node knows of each, and what each says about itself now.',
+  summary:
+    'The other nodes: what this node knows of each, and what each says about itself now; and the nodes that could not join.',
   audience: 'anyone',
-  answer: z.object({ peers: list(peer) }),
+  answer: z.object({ peers: list(peer), refusedNodes: list(refusedNode) }),
   errors: [],
 })

@@ -4,6 +4,7 @@ import { jsonCall } from '../admin-contract.ts'
 import { count, list } from '../codecs.ts'
 import { finding } from './finding.ts'
 import { quotaSchema } from './quota.ts'
+import { refusedNode } from './refused-node.ts'
 
 const addresses = list(z.string())
 
@@ -96,8 +97,8 @@ const schema = z.object({
     .optional(),
   /** Other nodes that are believed alive. */
   peers: count,
-  /** Nodes of Nabo that could not join in the last minutes, by what differs: their cluster secret, or their version of the protocol. */
-  refusedNodes: list(z.object({ host: z.string(), mismatch: z.enum(['secret', 'version']) })),
+  /** Nodes of Nabo that could not join in the last minutes. */
+  refusedNodes: list(refusedNode),
   /** What the last requests have shown: failures of this node's own credentials, and token servers that it sends no credentials. Without account names on TCP. */
   credentialTroubles: list(credentialTrouble),
   index,

@@ -1,7 +1,7 @@
 import { errorText } from '../../telemetry/log.ts'
 import { listed } from '../listed.ts'
 import { type Check, ok, unknown, warning } from '../check.ts'
-import { isSilent, OPEN_PORTS } from '../neighbours.ts'
+import { isSilent, silentFix } from '../neighbours.ts'
 
 /** Whether this node has found the others. */
 export const peersCheck: Check = {
@@ -24,7 +24,7 @@ export const peersCheck: Check = {
       if (first !== undefined)
         return warning(
           `no answer from ${silent.length} of ${neighbours.length} other nodes: ${first.address}: ${first.failure}`,
-          OPEN_PORTS,
+          silentFix(first.address),
         )
       return ok(`${count}: ${listed(neighbours.map(({ address }) => address))}`)
     }

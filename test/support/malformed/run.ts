@@ -11,7 +11,7 @@ import { descriptorsOf, memoryOf, randomFrom } from '../../e2e/soak-measures.ts'
 import { freePort } from '../free-port.ts'
 import { createHub } from '../hub/create-hub.ts'
 import { makeImage } from '../image-maker.ts'
-import { NaboProcess } from '../nabo-process.ts'
+import { localFetch, NaboProcess } from '../nabo-process.ts'
 import { eventually } from '../poll.ts'
 import type { HttpAnswer } from './http-answers.ts'
 import type { MalformedRequest, PortName, Surroundings } from './malformed-request.ts'
@@ -153,7 +153,7 @@ class Target implements AsyncDisposable {
       ],
       env: { PATH: process.env['PATH'], HTTP_PROXY: proxyUrl, HTTPS_PROXY: proxyUrl, NO_PROXY: '127.0.0.1' },
       cwd: directory,
-      fetch: get,
+      fetch: localFetch,
     })
     cleanups.defer(async () => void (await nabo.stop()))
     await nabo.ready()
@@ -196,11 +196,6 @@ class Target implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#cleanups.disposeAsync()
   }
-}
-
-async function get(url: string) {
-  const response = await fetch(url)
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.bytes() }
 }
 
 /** Whether a libp2p listener names its protocol in return: https://github.com/multiformats/multistream-select */
