@@ -8,8 +8,8 @@ const EVERY_MS = 250
 interface Arrival {
   readonly descriptor: Descriptor
   bytes: number
-  /** When it last grew, of `performance.now()`. */
-  grew: number
+  /** When the client began to wait for the next byte, of `performance.now()`; undefined until the client has asked for the blob. */
+  grew: number | undefined
   longestGapMs: number
 }
 
@@ -22,9 +22,8 @@ export class ArrivalWatch {
   readonly #timer: NodeJS.Timeout
 
   constructor(contentPath: string, descriptors: readonly Descriptor[]) {
-    const grew = performance.now()
     this.#contentPath = contentPath
-    this.#arrivals = descriptors.map((descriptor) => ({ descriptor, bytes: 0, grew, longestGapMs: 0 }))
+    this.#arrivals = descriptors.map((descriptor) => ({ descriptor, bytes: 0, grew: undefined, longestGapMs: 0 }))
     this.#timer = setInterval(() => this.#look(), EVERY_MS)
   }
 
@@ -33,7 +32,7 @@ export class ArrivalWatch {
     return this.#arrivals.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** The longest time that any one blob waited for its next byte, from the start on. */
+  /** The longest time that any one blob waited for its next byte since the client asked for it, in milliseconds. */
   get longestGapMs(): number {
     return Math.max(...this.#arrivals.map(({ longestGapMs }) => longestGapMs))
   }
@@ -49,7 +48,9 @@ export class ArrivalWatch {
     for (const arrival of this.#arrivals) {
       const { digest, size } = arrival.descriptor
       if (arrival.bytes === size) continue
-      const bytes = this.#isCommitted(digest) ? size : (growing.get(digest) ?? 0)
+      const bytes = this.#isCommitted(digest) ? size : growing.get(digest)
+      if (bytes === undefined) continue
+      arrival.grew ??= now
       arrival.longestGapMs = Math.max(arrival.longestGapMs, now - arrival.grew)
       // A retry may begin with less: what counts is that bytes come.
       if (bytes !== arrival.bytes) arrival.grew = now

@@ -218,9 +218,7 @@ describe('an offered store', () => {
       await store.start()
       inner.put(Buffer.from('without a source'))`
     const child = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: 'inherit' })
-    const started = performance.now()
-    const [code] = (await once(child, 'exit')) as [number]
+    const [code] = (await once(child, 'exit', { signal: AbortSignal.timeout(60_000) })) as [number]
     assert.equal(code, 0)
-    assert.ok(performance.now() - started < 10_000)
   })
 })
