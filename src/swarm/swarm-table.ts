@@ -204,7 +204,9 @@ export class SwarmTable {
     if (!this.#state.enter(item, member, { always: entry.lease !== undefined })) return 'ok'
     update(item, member, entry, now)
     if (entry.lease !== undefined) {
-      if (!claimLease(item, member, entry.lease, { rank, now })) return 'ask'
+      // If no source can be named to it, to ask would only interrupt its transfer.
+      if (!claimLease(item, member, entry.lease, { rank, now }))
+        return this.#choose(item, member, [], now).length > 0 ? 'ask' : 'ok'
       if (item.lease?.holder === member) reviewPace(item, member, now)
       return 'ok'
     }

@@ -184,6 +184,21 @@ describe('two leases meet', () => {
     assert.deepEqual(meet(first, { epoch: 1, rank: SELF_RANK }).told, { a: 'ok', b: 'ask' })
   })
 
+  it('one that goes alone is not told to ask while nobody can be named to it', () => {
+    const swarm = new TableFixture()
+    const alone = { epoch: 1, rank: SELF_RANK }
+    swarm.report('a', { position: 5 * MIB, lease: first })
+    const left = [{ id: 'a', reason: 'refused' }] as const
+    assert.equal(swarm.join('b', { position: 6 * MIB, left }).type, 'wait')
+    assert.equal(swarm.report('b', { position: 6 * MIB, lease: alone }), 'ok')
+    assert.equal(swarm.table.stats().leases, 1)
+    swarm.now += 1000
+    swarm.report('a', { position: 8 * MIB, lease: first })
+    swarm.report('c', { position: 8 * MIB, parent: 'a' })
+    assert.equal(swarm.report('b', { position: 7 * MIB, lease: alone }), 'ask')
+    assert.deepEqual(sources(swarm.join('b', { position: 7 * MIB })), ['c'])
+  })
+
   it('one of an absurd epoch keeps nobody from a lease that a message can carry', () => {
     const swarm = new TableFixture()
     swarm.report('a', { lease: { epoch: Number.MAX_SAFE_INTEGER, rank: 0 } })

@@ -198,7 +198,8 @@ export class BlobSources {
     if (blob === undefined) throw new AbsentError(`${peer.address} does not hold it`)
     if (blob.path.includes(self.id)) {
       blob.cancel()
-      throw new PeerError('refused', `${peer.address} gets it from this node`)
+      // Not a refusal, which the coordinator remembers for long: the path of a relay grows old when a source above it changes.
+      throw new AbsentError(`${peer.address} gets it from this node`)
     }
     const stall = peerStall + STALL_PER_LEVEL * level
     const { size, body, path, access } = blob

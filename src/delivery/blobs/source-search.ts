@@ -85,6 +85,8 @@ export class SourceSearch {
   async next(position: number, signal: AbortSignal): Promise<SourceStream | undefined> {
     this.#enter('searching')
     this.#transfer.source = undefined
+    // The nodes that the old source read from would refuse this node as a source of theirs.
+    this.#transfer.path = []
     const stream = await this.#findOfSize(position, signal)
     if (stream === undefined) return undefined
     const { repository, digest } = this.#request

@@ -89,6 +89,15 @@ describe('sources of a blob', () => {
     }
   })
 
+  it('are left for a moment only when they say that they read from this node: what they say may be old', async () => {
+    path = ['root', 'self', 'b']
+    const relay = { ...holder, complete: false }
+    const left: object[] = []
+    const options = { ...attempt, left: (source: object) => void left.push(source) }
+    assert.equal(await sources.openPeer(request, [relay], options), undefined)
+    assert.deepEqual(left, [{ id: 'a', reason: 'absent' }])
+  })
+
   it('are asked for no more than the wanted part', async () => {
     await openPeer(request, { position: 10, end: 20 })
     await openUpstream(request, { position: 10, end: 20 })

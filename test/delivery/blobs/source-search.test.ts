@@ -29,6 +29,8 @@ describe('a search for a blob of which a manifest has said the size', () => {
     const delivered: unknown[] = []
     /** States that searches are in. */
     const entered = new Set<string>()
+    const transfer = { path: [] as readonly string[], end: () => {} }
+    const paths: (readonly string[])[] = []
     const sources = {
       fallsBack: () => true,
       holders: async () => holders,
@@ -38,11 +40,12 @@ describe('a search for a blob of which a manifest has said the size', () => {
         const { id, address } = source.peer
         const cancel = () => void cancelled.push(id)
         const size = peers[id] ?? 0
-        const common = { stall: 1000, size, body: bodyOf(), from: [source], path: [], cancel }
+        const common = { stall: 1000, size, body: bodyOf(), from: [source], path: ['root', id], cancel }
         return { kind: 'peer', name: address, delivery: { from: 'peer', access: 'imported' }, ...common }
       },
       openUpstream: async (_, { last }): Promise<UpstreamStream | undefined> => {
         lasts.push(last)
+        paths.push(transfer.path)
         const cancel = () => void cancelled.push('upstream')
         if (upstreamSize === undefined) return undefined
         const common = { stall: 1000, size: upstreamSize, body: bodyOf(), cancel }
@@ -52,7 +55,7 @@ describe('a search for a blob of which a manifest has said the size', () => {
     } satisfies Pick<BlobSources, 'fallsBack' | 'holders' | 'openPeer' | 'openUpstream'>
     const options = {
       sources: sources as unknown as BlobSources,
-      transfers: { begin: () => ({ end: () => {} }) },
+      transfers: { begin: () => transfer },
       suspects: { avoids: () => false },
       rights: {
         mayShare: () => false,
@@ -85,6 +88,8 @@ describe('a search for a blob of which a manifest has said the size', () => {
       lasts,
       delivered,
       entered,
+      transfer,
+      paths,
     }
   }
 
@@ -125,6 +130,15 @@ describe('a search for a blob of which a manifest has said the size', () => {
     const rest = await search.resume(5, { source, error: new Error('broke off'), progressed: true }, signal)
     assert.equal(rest?.kind, 'upstream')
     assert.equal(search.fromRegistry, undefined)
+  })
+
+  it('tells nobody the path to a source that is gone', async () => {
+    const { search, transfer, paths } = searchWith({ a: 10 }, 10)
+    const source = (await search.next(0, signal)) ?? assert.fail()
+    assert.deepEqual(transfer.path, ['root', 'a'])
+    await search.resume(5, { source, error: new Error('broke off'), progressed: true }, signal)
+    // As of the moment when the registry was asked, and after its answer.
+    assert.deepEqual([...paths, transfer.path], [[], []])
   })
 
   it('gives nothing before it is recorded where the blob comes from', async () => {
